@@ -1,0 +1,329 @@
+"""keepfit.yaml as frozen values: the only reader of the config file and of the environment.
+
+All mistakes are reported at once, each with its line and the nearest known name. `${VAR}` is read
+from the environment when the file is loaded; what is recorded with a run keeps `${VAR}`, so that
+no secret reaches a bundle, a log or the tracking server.
+
+>>> config = parse({"data": {"source": "sklearn:iris"}, "model": {"type": "random_forest"}})
+>>> config.model.type, config.tuning.cv
+('random_forest', 5)
+>>> parse({"data": {"sorce": "a.csv"}})
+Traceback (most recent call last):
+    ...
+keepfit.errors.ConfigError: keepfit.yaml has 2 mistakes:
+  data.source: is missing
+  data.sorce: unknown key. Did you mean 'source'? Known: source, query, test, target, test_size, ...
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from keepfit.errors import ConfigError
+from keepfit.extras import nearest
+
+NAMES = ("keepfit.yaml", "config/config.yaml")
+WORK = ".keepfit"
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+GOAL = re.compile(r"^\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*$")
+Action = Literal["stop", "warn", "ignore"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ProjectSection(Section):
+    """Names the project; `name` is also the name of the registered model."""
+
+    name: str = Field("", description="registered model's name; default: the folder's name")
+    description: str = ""
+    owner: str = ""
+
+
+class Leakage(Section):
+    """What to do about each kind of leak: stop, warn or ignore."""
+
+    duplicates: Action = Field("stop", description="the same row in train and test")
+    groups: Action = Field("stop", description="an entity of data.group in train and test")
+    known_later: Action = Field("stop", description="test rows older than training rows, late columns")
+    target_alone: Action = Field("warn", description="one column tells the target nearly alone")
+    ids: Action = Field("warn", description="an id that works as a feature")
+    threshold: float = Field(0.98, description="single-column score (0 to 1) that is too good to be true")
+
+
+class Data(Section):
+    """Where the data is and what its columns are."""
+
+    source: str = Field(description="path, glob, folder, URI, sklearn:NAME or python:module:function")
+    query: str | None = Field(None, description="SQL query, for postgresql:// and sqlite://")
+    test: str | None = Field(None, description="a separate, official test set; else one is split off")
+    target: str | None = Field(None, description="the column to predict")
+    test_size: float = Field(0.2, gt=0, lt=1)
+    random_state: int = Field(42, ge=0, lt=2**32)
+    header: list[str] | None = Field(None, description="column names of files that have no header")
+    separator: str | None = Field(None, description="of CSV files; default: found out")
+    encoding: str | None = Field(None, description="of text files; default: UTF-8, else found out")
+    missing: list[str] = Field(["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"],
+                               description="strings that mean 'missing'")
+    columns: dict[str, str] = Field({}, description="column → role, where inference got it wrong")
+    time: str | None = Field(None, description="a date column: split in time order")
+    group: str | None = Field(None, description="an entity column: never on both sides of a split")
+    known_at: str | None = Field(None, description="when a row became known")
+    drop_missing_target: bool = Field(True, description="drop rows without a target; else stop")
+    leakage: Leakage = Leakage()  # type: ignore[call-arg]
+    documentation: dict[str, Any] = Field({}, description="origin, licence, notes")
+
+
+class Expectation(Section):
+    """What is expected of a column."""
+
+    min: float | None = None
+    max: float | None = None
+    nulls: float | None = Field(None, ge=0, le=1, description="largest share of missing values")
+    values: list[Any] | None = Field(None, description="the only allowed values")
+    unique: bool | None = None
+    pattern: str | None = Field(None, description="regular expression that each value matches whole")
+    required: bool = Field(True, description="the column must be there")
+    action: Literal["stop", "warn"] = "stop"
+
+
+class Features(Section):
+    """How features are made and selected."""
+
+    code: str | None = Field(None, description="file of functions that add columns; default: features.py if there")
+    select: Literal["none", "auto", "mutual_information", "importance", "pca"] = "auto"
+    keep: int | float | None = Field(None, description="features (or share) that select keeps")
+
+
+class Model(Section):
+    """The estimator; its own parameters stand beside `type`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+    type: str = Field("auto", description="auto, a name of the catalogue, or module:Class")
+    calibrate: Literal["auto", "none", "sigmoid", "isotonic"] = "auto"
+    imbalance: Literal["auto", "none", "balanced"] = "auto"
+    threshold: float | str = Field("auto", description="decision threshold of two classes: a number, auto, or a metric")
+    costs: dict[Literal["false_positive", "false_negative"], float] | None = None
+    trusted: list[str] = Field([], description="types that skops may load for runtime: python")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The estimator's own parameters."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Tuning(Section):
+    """Search over features and estimators, inside cross-validation."""
+
+    trials: int = Field(30, ge=0)
+    time_budget: float = Field(60, gt=0, description="seconds, wall clock")
+    cv: int = Field(5, ge=2)
+    search: Literal["tpe", "random", "grid"] = "tpe"
+    metric: str = "auto"
+    space: dict[str, Any] = Field({}, description="parameter → list of values or {low, high, log}")
+
+
+class Evaluation(Section):
+    """How the model is judged on the test rows."""
+
+    bootstrap: int = Field(1000, ge=100, description="resamples of each interval")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    slices: list[str] | None = Field(None, description="columns to slice by; default: chosen")
+
+
+class Gate(Section):
+    """What a challenger must prove besides `goals`."""
+
+    metric: str = "auto"
+    margin: float = Field(0.005, ge=0, description="how much worse than the champion is still no loss")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    slices: dict[str, float] = Field({}, description="column → lowest metric in each of its slices")
+    size_mb: float | None = Field(1024, description="largest bundle")
+    latency_ms: float | None = Field(100, description="largest median of a single row")
+
+
+class Serving(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+
+
+class Tracking(Section):
+    """MLflow. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME win over the defaults."""
+
+    uri: str | None = Field(None, description="default: SQLite under .keepfit/")
+    experiment: str | None = Field(None, description="default: project.name")
+
+
+class Config(Section):
+    """keepfit.yaml."""
+
+    version: Literal[1] = 1
+    project: ProjectSection = ProjectSection()  # type: ignore[call-arg]
+    task: Literal["auto", "classification", "regression"] = "auto"
+    data: Data
+    checks: dict[str, Expectation] = {}
+    features: Features = Features()  # type: ignore[call-arg]
+    model: Model = Model()  # type: ignore[call-arg]
+    tuning: Tuning = Tuning()  # type: ignore[call-arg]
+    evaluation: Evaluation = Evaluation()  # type: ignore[call-arg]
+    goals: dict[str, str] = Field({}, description='metric → ">= 0.9"; a model that misses one is never promoted')
+    gate: Gate = Gate()  # type: ignore[call-arg]
+    tracking: Tracking = Tracking()  # type: ignore[call-arg]
+    serving: Serving = Serving()  # type: ignore[call-arg]
+    engine: str = "local"
+
+    @field_validator("goals")
+    @classmethod
+    def _goals(cls, goals: dict[str, str]) -> dict[str, str]:
+        for name, goal in goals.items():
+            if not GOAL.match(goal):
+                raise ValueError(f"'{name}: {goal}' is no goal; write '{name}: \">= 0.9\"'")
+        return goals
+
+
+def goal(text: str) -> tuple[str, float]:
+    """The comparison and the number of a goal.
+
+    >>> goal(">= 0.90")
+    ('>=', 0.9)
+    """
+    found = GOAL.match(text)
+    if not found:
+        raise ConfigError(f"'{text}' is no goal; write '>= 0.9'")
+    return found[1], float(found[2])
+
+
+def find(folder: Path) -> Path:
+    """The config file of a project folder."""
+    for name in NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(
+        f"No {' or '.join(NAMES)} in {folder}. "
+        "Make one with 'keepfit init', or name the project's folder with -C."
+    )
+
+
+def load(folder: Path | str = ".", sets: Sequence[str] = ()) -> Config:
+    """The config of a project folder, with `--set key=value` applied and `${VAR}` filled in."""
+    path = find(Path(folder))
+    values, lines = read(path)
+    for assignment in sets:
+        put(values, assignment)
+    name = path.parent if path.name == "keepfit.yaml" else path.parent.parent
+    section = values.setdefault("project", {})
+    if isinstance(section, dict):
+        section.setdefault("name", name.resolve().name)
+    return parse(values, lines, str(path))
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    """The values of a YAML file, and the line of each key."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values = yaml.safe_load(text)
+        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no sections. It needs at least 'data: {{source: …}}'.")
+    return values, lines
+
+
+def _lines(node: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    found: dict[tuple[str, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, str(key.value))
+            if inner in found:
+                raise ConfigError(f"line {key.start_mark.line + 1}: '{'.'.join(inner)}' stands twice.")
+            found[inner] = key.start_mark.line + 1
+            found.update(_lines(value, inner))
+    return found
+
+
+def put(values: dict[str, Any], assignment: str) -> None:
+    """Apply one `key.inner=value`; the value is read as YAML."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {assignment}: write it as --set key=value, as in --set data.test_size=0.3")
+    *path, last = key.strip().split(".")
+    for name in path:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {assignment}: '{name}' is a value, not a section")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {assignment}: the value is not YAML: {error}") from error
+
+
+def parse(values: Mapping[str, Any], lines: Mapping[tuple[str, ...], int] | None = None,
+          where: str = "keepfit.yaml") -> Config:
+    """Plain values as a Config; every mistake at once."""
+    unset: list[str] = []
+    filled = _fill(values, unset)
+    mistakes = [f"  ${{{name}}} is not set in the environment" for name in dict.fromkeys(unset)]
+    try:
+        config = Config.model_validate(filled)
+    except ValidationError as error:
+        mistakes += [_mistake(e, lines or {}) for e in error.errors()]
+    if mistakes:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise ConfigError(f"{where} has {count}:\n" + "\n".join(mistakes))
+    return config
+
+
+def _fill(value: Any, unset: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _fill(v, unset) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_fill(v, unset) for v in value]
+    if not isinstance(value, str):
+        return value
+    unset += [name for name in VARIABLE.findall(value) if name not in os.environ]
+    return VARIABLE.sub(lambda found: os.environ.get(found[1], ""), value)
+
+
+def _mistake(error: Any, lines: Mapping[tuple[str, ...], int]) -> str:
+    path = tuple(str(part) for part in error["loc"])
+    line = next((f" (line {lines[path[:n]]})" for n in range(len(path), 0, -1) if path[:n] in lines), "")
+    what = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        what = "is missing"
+    elif error["type"] == "extra_forbidden":
+        known = _keys(path[:-1])
+        shown = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
+        what = f"unknown key. {nearest(path[-1], known)}Known: {shown}"
+    elif "input" in error and not isinstance(error["input"], (Mapping, list)):
+        what = f"{what[0].lower()}{what[1:]}, not {error['input']!r}"
+    return f"  {'.'.join(path)}{line}: {what}"
+
+
+def _keys(path: tuple[str, ...]) -> list[str]:
+    """Known keys of the section at `path`."""
+    section: Any = Config
+    for name in path:
+        known = getattr(section, "model_fields", {}).get(name)
+        section = Expectation if path[0] == "checks" else known.annotation if known else section
+    return list(section.model_fields)
+
+
+def recorded(config: Config) -> dict[str, Any]:
+    """The resolved config as plain values, for bundles and runs; `${VAR}` stays unfilled."""
+    return config.model_dump(mode="json")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of keepfit.yaml, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
