@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
@@ -179,6 +179,7 @@ class Config(Section):
     tracking: Tracking = Tracking()  # type: ignore[call-arg]
     serving: Serving = Serving()  # type: ignore[call-arg]
     engine: str = "local"
+    _written: Mapping[str, Any] = PrivateAttr(default_factory=dict)  # as in the file: ${VAR} unfilled
 
     @field_validator("goals")
     @classmethod
@@ -281,6 +282,7 @@ def parse(values: Mapping[str, Any], lines: Mapping[tuple[str, ...], int] | None
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise ConfigError(f"{where} has {count}:\n" + "\n".join(mistakes))
+    config._written = values
     return config
 
 
@@ -321,7 +323,18 @@ def _keys(path: tuple[str, ...]) -> list[str]:
 
 def recorded(config: Config) -> dict[str, Any]:
     """The resolved config as plain values, for bundles and runs; `${VAR}` stays unfilled."""
-    return config.model_dump(mode="json")
+    dumped: dict[str, Any] = _unfill(config.model_dump(mode="json"), config._written)
+    return dumped
+
+
+def _unfill(value: Any, written: Any) -> Any:
+    if isinstance(written, str) and VARIABLE.search(written):
+        return written
+    if isinstance(value, dict) and isinstance(written, Mapping):
+        return {k: _unfill(v, written.get(k)) for k, v in value.items()}
+    if isinstance(value, list) and isinstance(written, list):
+        return [_unfill(*pair) for pair in zip(value, written, strict=True)]
+    return value
 
 
 def schema() -> dict[str, Any]:
