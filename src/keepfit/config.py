@@ -254,7 +254,7 @@ def _lines(node: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
 
 
 def put(values: dict[str, Any], assignment: str) -> None:
-    """Apply one `key.inner=value`; the value is read as YAML."""
+    """Apply one `key.inner=value`; the value is read as YAML, or is text where it is none (`>= 0.9`)."""
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {assignment}: write it as --set key=value, as in --set data.test_size=0.3")
@@ -265,8 +265,8 @@ def put(values: dict[str, Any], assignment: str) -> None:
             raise ConfigError(f"--set {assignment}: '{name}' is a value, not a section")
     try:
         values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {assignment}: the value is not YAML: {error}") from error
+    except yaml.YAMLError:
+        values[last] = text
 
 
 def parse(values: Mapping[str, Any], lines: Mapping[tuple[str, ...], int] | None = None,
