@@ -1,0 +1,203 @@
+"""The one meaning of a single value, for training, batch and serving alike.
+
+A CSV brings everything as text, Parquet and SQL bring typed values, a JSON request brings either.
+The functions here say what such a value is in a column of a given role. Training and batch call
+them on the distinct odd values of a column, serving on each value of a request, so that the three
+cannot disagree. A value that makes no sense raises ValueError with a short reason; a missing one
+is None: None itself, NaN, blank text, and the column's missing tokens.
+
+    role       result
+    number     float, always finite
+    date       float: seconds since 1970-01-01 00:00 UTC; a time without a zone is taken as UTC
+    category   the level's canonical text
+    text       the text, untouched
+
+>>> number(" 1e5 "), number("?", tokens=("?",)), level(98178.0), level("True"), level(True)
+(100000.0, None, '98178', 'true', 'true')
+>>> date("20141013T000000") == date("13/10/2014", formats=("%d/%m/%Y",))
+True
+>>> number("1,000")
+Traceback (most recent call last):
+    ...
+ValueError: not a number: '1,000'
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Container, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from datetime import date as Day
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+from keepfit.types import Column
+
+Parsed = float | str | None
+
+# Formats that make a number a date: what one unit is in seconds.
+EPOCHS: Mapping[str, float] = {"epoch": 1.0, "epoch_ms": 1e-3, "epoch_us": 1e-6, "epoch_ns": 1e-9}
+WORDS = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0}
+# How Python, pandas and Excel write a whole number that sits in a column of floats.
+WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")
+START = datetime(1970, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def number(value: Any, tokens: Container[str] = ()) -> float | None:
+    """A finite number, or None for a missing value.
+
+    Text may have blanks around it and an exponent. Thousands separators are not guessed, because
+    1,234 is two different numbers in two countries. True and false count as 1 and 0, as words too.
+    Raises ValueError for anything else, and for infinities ("infinite").
+    """
+    if type(value) is float:  # first, because it is what a request brings most
+        found = value
+    elif isinstance(value, str):
+        text = value.strip()
+        if not text or text in tokens:
+            return None
+        found = _text_number(text)
+    elif value is None:
+        return None
+    elif isinstance(value, (Real, Decimal)):
+        found = _float(value)
+    else:
+        raise ValueError(f"not a number: {_shown(value)}")
+    if math.isfinite(found):
+        return found
+    if math.isnan(found):
+        return None
+    raise ValueError("infinite")
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return math.inf
+
+
+def _text_number(text: str) -> float:
+    # float() also takes 1_000 and the digits of other scripts; readers of CSV do not.
+    if "_" not in text and text.isascii():
+        try:
+            return float(text)
+        except ValueError:
+            if text in WORDS:
+                return WORDS[text]
+    raise ValueError(f"not a number: {_shown(text)}")
+
+
+def level(value: Any, tokens: Container[str] = ()) -> str | None:
+    """The canonical text of a category, or None for a missing value.
+
+    The same value has one text whether it came typed or written: 98178, 98178.0, "98178" and
+    "98178.0" are one level, and so are True, "True" and "TRUE". Leading zeros are kept.
+    Raises ValueError for lists, mappings and the like, and for infinities.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if not text or text in tokens:
+            return None
+        if text in WORDS:
+            return text.lower()
+        if text.endswith(".0") and WHOLE.fullmatch(text):
+            return text[:-2] if text != "-0.0" else "0"
+        return text
+    if value is None:
+        return None
+    return _typed_level(value)
+
+
+def _typed_level(value: Any) -> str | None:
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        return "true" if value else "false"
+    if isinstance(value, Day):
+        return str(value)
+    if not isinstance(value, (Real, Decimal)):
+        raise ValueError(f"not a category: {_shown(value)}")
+    if isinstance(value, Integral):
+        return str(int(value))
+    found = _float(value)
+    if math.isnan(found):
+        return None
+    if math.isinf(found):
+        raise ValueError("infinite")
+    whole = found.is_integer() and abs(found) < 1e15
+    return str(int(found)) if whole else repr(found)
+
+
+def date(value: Any, formats: Sequence[str] = (), tokens: Container[str] = ()) -> float | None:
+    """Seconds since 1970-01-01 00:00 UTC, or None for a missing value.
+
+    Takes dates and datetimes, ISO 8601 text, and text in one of the strptime `formats`, tried in
+    order before ISO. A number is a date only if a format says so: one of `EPOCHS`, or a strptime
+    format of digits such as %Y%m%d. Raises ValueError for anything else.
+    """
+    if isinstance(value, Day):
+        return _seconds(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if not text or text in tokens:
+            return None
+    elif isinstance(value, (Real, Decimal)) and not isinstance(value, bool):
+        text = level(value) or ""
+    else:
+        raise ValueError(f"not a date: {_shown(value)}")
+    return _text_date(text, formats, iso=isinstance(value, str))
+
+
+def _text_date(text: str, formats: Sequence[str], iso: bool) -> float:
+    for form in formats:
+        try:
+            if form in EPOCHS:
+                found = number(text)
+                if found is not None:
+                    return found * EPOCHS[form]
+            else:
+                return _seconds(datetime.strptime(text, form))
+        except ValueError:
+            continue
+    try:
+        if iso:
+            return _seconds(datetime.fromisoformat(text))
+    except ValueError:
+        pass
+    raise ValueError(f"not a date: {_shown(text)}")
+
+
+def _seconds(value: Day) -> float:
+    if not isinstance(value, datetime):
+        return float((value - START.date()).days * 86400)
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return (aware - START) / SECOND
+
+
+def text(value: Any, tokens: Container[str] = ()) -> str | None:
+    """The text as it is, or None for a missing value; numbers and dates as `level` writes them."""
+    if isinstance(value, str):
+        core = value.strip()
+        return value if core and core not in tokens else None
+    try:
+        return level(value)
+    except ValueError:
+        raise ValueError(f"not a text: {_shown(value)}") from None
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:39]}…"
+
+
+# role → what a value of such a column means. Roles that are not here (id, group, …) are levels.
+PARSE: Mapping[str, Callable[[Any, Column], Parsed]] = {
+    "number": lambda value, column: number(value, column.tokens),
+    "date": lambda value, column: date(value, column.formats, column.tokens),
+    "category": lambda value, column: level(value, column.tokens),
+    "text": lambda value, column: text(value, column.tokens),
+}
