@@ -2,28 +2,36 @@
 
 The arithmetic from member scores to answers is here once, on numpy arrays; the training pipeline
 and the serving runtime both call it, so they can only differ in the members' own scores.
+
+A member's scores are probabilities of all classes, (n, classes), or values on the target's own
+scale, (n,): `link` has been applied. `combine` blends them, `answer` makes the Output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit.models import calibrate
+
 Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One fitted estimator with the features it was trained on."""
+    """One fitted estimator with the features it was trained on.
+
+    Members with the same `features` object (a bag over folds) were trained on the same matrix.
+    """
 
     name: str  # of the catalogue, or module:Class
     weight: float
     features: Mapping[str, Any]  # state, see features.fit
-    estimator: Any  # scikit-learn's fit and predict / predict_proba
+    estimator: Any  # scikit-learn's fit and predict / predict_proba; classes_ are indices into Fitted.classes
     parameters: Mapping[str, Any] = field(default_factory=dict)
     link: str = "identity"  # what turns the estimator's regression output into the target: identity | exp | expm1
 
@@ -54,6 +62,13 @@ class Output:
     low: Floats | None = None
     high: Floats | None = None
 
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Output:
+        taken = (None if part is None else part[rows] for part in (self.probabilities, self.low, self.high))
+        return Output(self.values[rows], *taken)
+
 
 def link(name: str, scores: Floats) -> Floats:
     """Regression scores on the target's own scale."""
@@ -69,3 +84,33 @@ def labels(probabilities: Floats, classes: tuple[str, ...], threshold: float | N
         picked: NDArray[Any] = names[(probabilities[:, 1] >= threshold).astype(np.intp)]
         return picked
     return np.asarray(names[probabilities.argmax(axis=1)])
+
+
+def combine(weights: Sequence[float], scores: Sequence[Floats]) -> Floats:
+    """The weighted mean of the members' scores, in float64; weights need not add up to one.
+
+    >>> combine([1.0, 3.0], [np.array([0.0, 4.0]), np.array([4.0, 0.0])])
+    array([3., 1.])
+    """
+    total = sum(weights)
+    blended: Floats = sum(
+        (np.float64(w / total) * np.asarray(s, np.float64) for w, s in zip(weights, scores, strict=True)),
+        start=np.zeros_like(scores[0], dtype=np.float64),
+    )
+    return blended
+
+
+def answer(
+    scores: Floats,
+    classes: tuple[str, ...],
+    calibration: Mapping[str, Any],
+    threshold: float | None = None,
+    interval: float | None = None,
+) -> Output:
+    """The Output for blended scores: (n, classes) with `classes`, (n,) without (regression)."""
+    if classes:
+        probabilities = calibrate.apply(calibration, scores)
+        return Output(labels(probabilities, classes, threshold), probabilities)
+    if interval is None:
+        return Output(scores)
+    return Output(scores, low=scores - interval, high=scores + interval)
