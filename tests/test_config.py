@@ -91,6 +91,14 @@ def test_an_unset_variable_is_a_mistake(tmp_path: Path, monkeypatch: pytest.Monk
         config.load(write(tmp_path, "data: {source: '${NOT_THERE}/a.csv'}"))
 
 
+def test_a_variable_may_have_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATA_FOLDER", raising=False)
+    write(tmp_path, "data: {source: '${DATA_FOLDER:-data}/a.csv'}")
+    assert config.load(tmp_path).data.source == "data/a.csv"
+    monkeypatch.setenv("DATA_FOLDER", "other")
+    assert config.load(tmp_path).data.source == "other/a.csv"
+
+
 @pytest.mark.parametrize("bad", ["0.9", ">= high", "=> 0.9", ""])
 def test_goals_are_comparisons(bad: str) -> None:
     with pytest.raises(ConfigError, match="is no goal"):

@@ -1,7 +1,7 @@
 """keepfit.yaml as frozen values: the only reader of the config file and of the environment.
 
-All mistakes are reported at once, each with its line and the nearest known name. `${VAR}` is read
-from the environment when the file is loaded; what is recorded with a run keeps `${VAR}`, so that
+All mistakes are reported at once, each with its line and the nearest known name. `${VAR}` (or
+`${VAR:-default}`) is read from the environment when the file is loaded; what is recorded with a run keeps `${VAR}`, so that
 no secret reaches a bundle, a log or the tracking server.
 
 >>> config = parse({"data": {"source": "sklearn:iris"}, "model": {"type": "random_forest"}})
@@ -31,7 +31,7 @@ from keepfit.extras import nearest
 
 NAMES = ("keepfit.yaml", "config/config.yaml")
 WORK = ".keepfit"
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")  # ${NAME} or ${NAME:-default}
 GOAL = re.compile(r"^\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*$")
 Action = Literal["stop", "warn", "ignore"]
 
@@ -71,8 +71,9 @@ class Data(Section):
     header: list[str] | None = Field(None, description="column names of files that have no header")
     separator: str | None = Field(None, description="of CSV files; default: found out")
     encoding: str | None = Field(None, description="of text files; default: UTF-8, else found out")
-    missing: list[str] = Field(["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"],
-                               description="strings that mean 'missing'")
+    missing: list[str] = Field(
+        ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"], description="strings that mean 'missing'"
+    )
     columns: dict[str, str] = Field({}, description="column → role, where inference got it wrong")
     time: str | None = Field(None, description="a date column: split in time order")
     group: str | None = Field(None, description="an entity column: never on both sides of a split")
@@ -208,8 +209,7 @@ def find(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise ConfigError(
-        f"No {' or '.join(NAMES)} in {folder}. "
-        "Make one with 'keepfit init', or name the project's folder with -C."
+        f"No {' or '.join(NAMES)} in {folder}. Make one with 'keepfit init', or name the project's folder with -C."
     )
 
 
@@ -269,8 +269,9 @@ def put(values: dict[str, Any], assignment: str) -> None:
         values[last] = text
 
 
-def parse(values: Mapping[str, Any], lines: Mapping[tuple[str, ...], int] | None = None,
-          where: str = "keepfit.yaml") -> Config:
+def parse(
+    values: Mapping[str, Any], lines: Mapping[tuple[str, ...], int] | None = None, where: str = "keepfit.yaml"
+) -> Config:
     """Plain values as a Config; every mistake at once."""
     unset: list[str] = []
     filled = _fill(values, unset)
@@ -293,8 +294,8 @@ def _fill(value: Any, unset: list[str]) -> Any:
         return [_fill(v, unset) for v in value]
     if not isinstance(value, str):
         return value
-    unset += [name for name in VARIABLE.findall(value) if name not in os.environ]
-    return VARIABLE.sub(lambda found: os.environ.get(found[1], ""), value)
+    unset += [v[1] for v in VARIABLE.finditer(value) if v[2] is None and v[1] not in os.environ]
+    return VARIABLE.sub(lambda found: os.environ.get(found[1]) or found[2] or "", value)
 
 
 def _mistake(error: Any, lines: Mapping[tuple[str, ...], int]) -> str:

@@ -1,0 +1,96 @@
+"""How results look to people: plain tables for terminals, the same as HTML for notebooks.
+
+>>> print(table(["metric", "value"], [["accuracy", 0.93333], ["rows", 30]]))
+metric      value
+accuracy   0.9333
+rows           30
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from keepfit.types import Check, Verdict
+
+MARKS = {"passed": "✓", "failed": "✗", "not checked": "–"}
+
+
+def text(value: Any) -> str:
+    """A value in few characters: numbers with four significant digits, lists joined.
+
+    >>> text(0.123456), text(1234567.0), text(None), text([1, 2]), text(44657.31)
+    ('0.1235', '1,234,567', '', '1, 2', '44,657')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ", ".join(map(text, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if value != value or abs(value) == float("inf"):
+        return str(value)
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], widest: int = 60) -> str:
+    """Rows under their heads; columns that hold only numbers stand to the right."""
+    body = [[_short(text(cell), widest) for cell in row] for row in rows]
+    numeric = [all(_numeric(row[i]) for row in body) and bool(body) for i in range(len(head))]
+    widths = [max([len(head[i]), *(len(row[i]) for row in body)]) for i in range(len(head))]
+    lines = [
+        "   ".join(cell.rjust(w) if n else cell.ljust(w) for cell, w, n in zip(row, widths, numeric, strict=True))
+        for row in [list(head), *body]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _short(cell: str, widest: int) -> str:
+    cell = " ".join(cell.split())
+    return cell if len(cell) <= widest else cell[: widest - 1] + "…"
+
+
+def _numeric(cell: str) -> bool:
+    return not cell or cell.replace(",", "").replace(".", "").replace("-", "").replace("e", "").isdigit()
+
+
+def verdict(given: Verdict, everything: bool = False) -> str:
+    """A Verdict as lines: what failed and what warned, and with `everything` the rest too."""
+    shown = [c for c in given.checks if everything or c.outcome == "failed"]
+    lines = [f"{given.subject}: {given.outcome} ({_counts(given)})"]
+    lines += [f"  {_mark(c)} {_sentence(c)}" for c in sorted(shown, key=_rank)]
+    return "\n".join(lines)
+
+
+def _counts(given: Verdict) -> str:
+    made = sum(c.outcome != "not checked" for c in given.checks)
+    parts = [f"{made} checks"]
+    parts += [f"{len(given.failures)} failed"] if given.failures else []
+    parts += [f"{len(given.warnings)} warnings"] if given.warnings else []
+    parts += [f"{len(given.checks) - made} not checked"] if made < len(given.checks) else []
+    return ", ".join(parts)
+
+
+def _mark(check: Check) -> str:
+    return "!" if check.outcome == "failed" and check.severity == "warning" else MARKS[check.outcome]
+
+
+def _rank(check: Check) -> int:
+    return {"✗": 0, "!": 1, "✓": 2, "–": 3}[_mark(check)]
+
+
+def _sentence(check: Check) -> str:
+    measured = text(check.value)
+    limit = f" (limit {text(check.limit)})" if check.limit is not None else ""
+    parts = [check.name, f"{measured}{limit}".strip(), check.detail]
+    return ": ".join(part for part in parts if part)
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """The same table for a notebook or a report; every cell is escaped."""
+    top = "".join(f"<th>{html.escape(h)}</th>" for h in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(text(c))}</td>" for c in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
