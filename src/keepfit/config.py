@@ -1,8 +1,8 @@
 """keepfit.yaml as frozen values: the only reader of the config file and of the environment.
 
 All mistakes are reported at once, each with its line and the nearest known name. `${VAR}` (or
-`${VAR:-default}`) is read from the environment when the file is loaded; what is recorded with a run keeps `${VAR}`, so that
-no secret reaches a bundle, a log or the tracking server.
+`${VAR:-default}`) is read from the environment when the file is loaded; what is recorded with a run
+keeps `${VAR}`, so that no secret reaches a bundle, a log or the tracking server.
 
 >>> config = parse({"data": {"source": "sklearn:iris"}, "model": {"type": "random_forest"}})
 >>> config.model.type, config.tuning.cv
@@ -79,7 +79,7 @@ class Data(Section):
     group: str | None = Field(None, description="an entity column: never on both sides of a split")
     known_at: str | None = Field(None, description="when a row became known")
     drop_missing_target: bool = Field(True, description="drop rows without a target; else stop")
-    leakage: Leakage = Leakage()  # type: ignore[call-arg]
+    leakage: Leakage = Leakage()
     documentation: dict[str, Any] = Field({}, description="origin, licence, notes")
 
 
@@ -167,18 +167,18 @@ class Config(Section):
     """keepfit.yaml."""
 
     version: Literal[1] = 1
-    project: ProjectSection = ProjectSection()  # type: ignore[call-arg]
+    project: ProjectSection = ProjectSection()
     task: Literal["auto", "classification", "regression"] = "auto"
     data: Data
     checks: dict[str, Expectation] = {}
-    features: Features = Features()  # type: ignore[call-arg]
-    model: Model = Model()  # type: ignore[call-arg]
-    tuning: Tuning = Tuning()  # type: ignore[call-arg]
-    evaluation: Evaluation = Evaluation()  # type: ignore[call-arg]
+    features: Features = Features()
+    model: Model = Model()
+    tuning: Tuning = Tuning()
+    evaluation: Evaluation = Evaluation()
     goals: dict[str, str] = Field({}, description='metric → ">= 0.9"; a model that misses one is never promoted')
-    gate: Gate = Gate()  # type: ignore[call-arg]
-    tracking: Tracking = Tracking()  # type: ignore[call-arg]
-    serving: Serving = Serving()  # type: ignore[call-arg]
+    gate: Gate = Gate()
+    tracking: Tracking = Tracking()
+    serving: Serving = Serving()
     engine: str = "local"
     _written: Mapping[str, Any] = PrivateAttr(default_factory=dict)  # as in the file: ${VAR} unfilled
 

@@ -16,7 +16,6 @@ This module imports nothing of keepfit, and nothing heavy: a frame is only named
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +194,7 @@ def plain(value: Any) -> Any:
 def read(noun: type[Any], values: Mapping[str, Any]) -> Any:
     """A noun from what `plain` made of it. Fields a newer version added are left out.
 
+    >>> import json
     >>> schema = Schema((Column("age", "number", "int"),), "regression", "price")
     >>> read(Schema, json.loads(json.dumps(plain(schema)))) == schema
     True
