@@ -175,7 +175,8 @@ class Bundle:
 
     @property
     def schema(self) -> Schema:
-        return read(Schema, self.manifest["schema"])
+        schema: Schema = read(Schema, self.manifest["schema"])
+        return schema
 
 
 def plain(value: Any) -> Any:

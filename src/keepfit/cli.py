@@ -1,0 +1,271 @@
+"""The commands. Each imports what it needs inside itself, so that `--help` answers at once.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or config; 3 the answer is "no".
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keepfit import __version__
+from keepfit.errors import KeepfitError
+
+if TYPE_CHECKING:
+    from keepfit.project import Project
+
+NO = 3
+
+
+class Session:
+    """What the options of every command say: the project's folder, --set, --json, --debug."""
+
+    def __init__(self, folder: Path, sets: Sequence[str], as_json: bool) -> None:
+        self.folder, self.sets, self.as_json = folder, sets, as_json
+
+    @property
+    def project(self) -> Project:
+        from keepfit.project import Project
+
+        return Project(self.folder, self.sets)
+
+    def say(self, text: str) -> None:
+        """Human text: on stdout, or on stderr where stdout is for the JSON document."""
+        click.echo(text, err=self.as_json)
+
+    def answer(self, document: Any, text: str) -> None:
+        """The result of the command, as text and with --json as one document."""
+        from keepfit.types import plain
+
+        self.say(text)
+        if self.as_json:
+            click.echo(json.dumps(plain(document), ensure_ascii=False, indent=2, default=str))
+
+
+def command(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command with the options that every command takes."""
+
+    def make(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def run(directory: Path, sets: tuple[str, ...], as_json: bool, debug: bool, **rest: Any) -> None:
+            click.get_current_context().find_root().meta["keepfit.debug"] = debug
+            code = function(Session(directory, sets, as_json), **rest)
+            if code:
+                raise SystemExit(code)
+
+        for option in reversed((*options, *COMMON)):
+            run = option(run)
+        return main.command(function.__name__.rstrip("_"))(run)
+
+    return make
+
+
+COMMON = (
+    click.option("-C", "directory", type=click.Path(path_type=Path), default=Path(), help="The project's folder."),
+    click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of keepfit.yaml."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; text on stderr."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+REASON = click.option("--reason", required=True, help="Why; it is written down with your name.")
+
+
+class Commands(click.Group):
+    """The outermost edge: every error ends here, as one message and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        debug = "--debug" in (args[0] if args and args[0] else sys.argv)
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            sys.exit(code if isinstance(code, int) else 0)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except Exception as error:  # noqa: BLE001
+            if debug:
+                raise
+            message, code = _explain(error)
+        except KeyboardInterrupt:
+            message, code = "Stopped. Finished stages are kept: 'keepfit run --resume' goes on from there.", 1
+        click.echo(f"Error: {message}", err=True)
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """The one message of an error, and the exit code."""
+    if isinstance(error, KeepfitError):
+        return str(error), error.exit_code
+    if isinstance(error, click.Abort):
+        return "Stopped. Finished stages are kept: 'keepfit run --resume' goes on from there.", 1
+    if isinstance(error, OSError):
+        return _os_error(error), 1
+    what = f"keepfit met a fault of its own: {type(error).__name__}: {error}"
+    return f"{what}\nRun it again with --debug and report what it shows.", 1
+
+
+def _os_error(error: OSError) -> str:
+    import errno
+
+    where = error.filename or "a file"
+    if error.errno == errno.ENOSPC:
+        return f"The disk is full (writing {where}). Nothing finished was lost: free space, then 'keepfit run --resume'."
+    if isinstance(error, PermissionError):
+        return f"No permission for {where}. Check who owns it and its mode (ls -l), or choose another folder."
+    return f"{error.strerror or error}: {where}"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="keepfit")
+def main() -> None:
+    """Train a model, put it to work, keep it fit."""
+
+
+@command(
+    click.argument("directory_new", metavar="DIR", type=click.Path(path_type=Path)),
+    click.option("--data", "source", default="sklearn:iris", show_default=True, help="Where the data is."),
+    click.option("--target", default=None, help="The column to predict."),
+)
+def init(session: Session, directory_new: Path, source: str, target: str | None) -> None:
+    """Write keepfit.yaml from a look at the data, each line commented."""
+    from keepfit.project import init as write
+
+    path = write(session.folder / directory_new, source, target)
+    session.answer({"config": path}, f"Wrote {path}\nNext: keepfit check -C {directory_new}")
+
+
+@command()
+def check(session: Session) -> int:
+    """Check config, data and environment; all problems at once."""
+    from keepfit import show
+
+    schema, verdict = session.project.check()
+    session.answer(
+        {"schema": schema, "verdict": verdict, "outcome": verdict.outcome},
+        f"{show.schema(schema)}\n\n{show.verdict(verdict)}",
+    )
+    return NO if verdict.failures else 0
+
+
+@command()
+def profile(session: Session) -> None:
+    """Write the EDA report (HTML)."""
+    path = session.project.profile()
+    session.answer({"report": path}, f"Profile: {path}")
+
+
+@command(
+    click.option("--stage", type=click.Choice(["ingest", "train", "promote"]), help="Only this stage."),
+    click.option("--resume", is_flag=True, help="Go on from the last finished stage of the last run."),
+)
+def run(session: Session, stage: str | None, resume: bool) -> int:
+    """Data, checks, training, evaluation, registry and gate: the whole pipeline."""
+    from keepfit import show
+    from keepfit.progress import Progress
+
+    with Progress() as progress:
+        result = session.project.run(stage=stage, resume=resume, progress=progress)
+    session.answer(result, show.run(result))
+    return NO if result.get("outcome") == "refused" else 0
+
+
+@command()
+def runs(session: Session) -> None:
+    """Past runs, newest first."""
+    from keepfit import show
+
+    found = session.project.runs()
+    session.answer(found, show.records(found, ("run", "started", "status", "version", "metrics")))
+
+
+@command()
+def models(session: Session) -> None:
+    """Registered versions with their aliases and metrics."""
+    from keepfit import show
+
+    found = session.project.models()
+    session.answer(found, show.records(found, ("version", "aliases", "created", "run", "metrics")))
+
+
+@command()
+def history(session: Session) -> None:
+    """Every decision: who was champion when and why."""
+    from keepfit import show
+
+    found = session.project.history()
+    session.answer(found, show.decisions(found))
+
+
+@command(click.argument("version"), REASON)
+def promote(session: Session, version: str, reason: str) -> None:
+    """Make VERSION the champion; it is loaded and tried first."""
+    from keepfit import show
+
+    decision = session.project.promote(version, reason)
+    session.answer(decision, show.decision(decision))
+
+
+@command(click.option("--to", default=None, help="The version to go back to; default: the previous champion."), REASON)
+def rollback(session: Session, to: str | None, reason: str) -> None:
+    """Go back to the previous champion; it is loaded and tried first."""
+    from keepfit import show
+
+    decision = session.project.rollback(to, reason)
+    session.answer(decision, show.decision(decision))
+
+
+@command(click.argument("run_id", metavar="RUN"))
+def reproduce(session: Session, run_id: str) -> int:
+    """Run a past run again from its recorded data, config and seed, and compare."""
+    from keepfit import show
+
+    verdict = session.project.reproduce(run_id)
+    session.answer(verdict, show.verdict(verdict, everything=True))
+    return 0 if verdict else NO
+
+
+@command(
+    click.argument("source", metavar="INPUT", type=click.Path(path_type=Path)),
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="CSV, Parquet or NDJSON."),
+    click.option("--version", "version", default=None, help="A registered version; default: the champion."),
+)
+def predict(session: Session, source: Path, output: Path, version: str | None) -> None:
+    """Score a file in constant memory, original columns kept."""
+    from keepfit import show
+    from keepfit.progress import Progress
+
+    with Progress() as progress:
+        report = session.project.predict(source, output=output, version=version, progress=progress)
+    session.answer(report, show.prediction(report))
+
+
+@command()
+def doctor(session: Session) -> None:
+    """What is installed, and where things are."""
+    from keepfit import show
+    from keepfit.project import doctor as look
+
+    found = look(session.folder)
+    session.answer(found, show.table(["what", "is"], found.items(), widest=100))
+
+
+@main.command()
+def schema() -> None:
+    """The JSON Schema of keepfit.yaml, for editors."""
+    from keepfit import config
+
+    click.echo(json.dumps(config.schema(), indent=2))
+
+
+@main.command()
+def version() -> None:
+    """The version of keepfit."""
+    click.echo(__version__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Where the stages keep their work: a folder a run, a folder a stage, finished or not there at all.
+
+A stage writes into `NAME.partial`, which is renamed to `NAME` when everything in it is on the disk.
+A killed run so leaves only whole stages behind, and the next one can go on from them.
+
+    .keepfit/runs/20261121-031500-1a2b/run.json      config, when, by which code
+                                       ingest/       train.parquet, test.parquet, dataset.json, verdict.json
+                                       train/        bundle/, evaluation, plots, report.html
+                                       promote/      decision.json
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from keepfit.errors import BusyError, DataError
+from keepfit.types import Dataset, Schema, Split, plain, read
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into that gets its name only when all of it is written."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    for path in [*partial.rglob("*"), partial]:
+        _sync(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Keeps a second run of the same project out. Raises BusyError that names the first."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "run.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise BusyError(
+                f"Another run works in this project (process {holder}, {work}). "
+                "Wait for it, or stop it; only one run at a time can write there."
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Nouns and plain values as JSON; the file is whole or not there."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(plain(value), file, ensure_ascii=False, indent=1, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def save_split(split: Split, folder: Path) -> None:
+    """Both frames as Parquet, the rest as JSON."""
+    split.train.frame.write_parquet(folder / "train.parquet")
+    split.test.frame.write_parquet(folder / "test.parquet")
+    about = {"version": split.train.version, "origin": split.train.origin, "schema": split.train.schema}
+    test = {"version": split.test.version, "origin": split.test.origin}
+    write_json(folder / "dataset.json", {**about, "test": test, "how": split.how})
+
+
+def load_split(folder: Path) -> Split:
+    """What `save_split` wrote."""
+    import polars as pl
+
+    try:
+        about = read_json(folder / "dataset.json")
+        frames = [pl.read_parquet(folder / name) for name in ("train.parquet", "test.parquet")]
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename} is gone: run without --resume to make it again.") from error
+    schema = read(Schema, about["schema"])
+    test = about["test"]
+    return Split(
+        Dataset(frames[0], schema, about["version"], about["origin"]),
+        Dataset(frames[1], schema, test["version"], test["origin"]),
+        about["how"],
+    )
+
+
+def runs(work: Path) -> list[Path]:
+    """The folders of past runs, newest first."""
+    return sorted((p for p in (work / "runs").glob("*") if (p / "run.json").exists()), reverse=True)
