@@ -1,0 +1,62 @@
+"""Engines: map a function over items. `local` uses threads; another engine is a row of ENGINES.
+
+An engine is `engine(function, items, workers, stop)`: the results in the order of the items, so
+that nothing depends on which thread was first. Whoever sets `stop` gets no further item started.
+
+>>> local(lambda x: x * x, [1, 2, 3])
+[1, 4, 9]
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ENGINES = {"local": "keepfit.engine:local"}
+WORKERS = 2  # threads; a fit uses one core, and the libraries let go of Python's lock while they compute
+
+
+def local(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int = WORKERS,
+    stop: threading.Event | None = None,
+) -> list[Result]:
+    """`function` of each item, in threads. The first error is raised once running items have ended.
+
+    Ctrl-C sets `stop`, so that a function that looks at it ends early, and is raised again.
+    Items that `stop` kept from starting are missing at the end of the result.
+    """
+    stop = stop or threading.Event()
+    todo = list(items)
+    if workers < 2 or len(todo) < 2:
+        return _one_by_one(function, todo, stop)
+    with ThreadPoolExecutor(min(workers, len(todo)), thread_name_prefix="keepfit") as pool:
+        futures = [pool.submit(_unless, stop, function, item) for item in todo]
+        try:
+            results = [future.result() for future in futures]
+        except KeyboardInterrupt:
+            stop.set()
+            raise
+        finally:
+            # after an error the pool would first work through everything that waits
+            pool.shutdown(cancel_futures=True)
+    return [value for done, value in results if done]
+
+
+def _one_by_one(function: Callable[[Item], Any], items: list[Item], stop: threading.Event) -> list[Any]:
+    results = []
+    for item in items:
+        if stop.is_set():
+            break
+        results.append(function(item))
+    return results
+
+
+def _unless(stop: threading.Event, function: Callable[[Any], Any], item: Any) -> tuple[bool, Any]:
+    return (False, None) if stop.is_set() else (True, function(item))

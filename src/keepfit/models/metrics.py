@@ -1,0 +1,374 @@
+"""Metrics: each with its direction and what it needs, for one or many weightings of the rows.
+
+A metric is a function of prepared answers and a weight matrix (resamples, rows) and gives one value
+per resample. Weights of one give the metric itself; how often each row was drawn gives a bootstrap
+resample. So one code path serves a single score and a thousand, and a paired comparison is the
+same seed twice.
+
+Definitions are scikit-learn's. With two classes, precision, recall, F1, ROC AUC, PR AUC and Brier
+are those of `classes[1]`; with more they are averaged over the classes ("macro", one against rest),
+and Brier is the sum over the classes. A class that no row has (in a resample) is left out of averages.
+
+>>> from keepfit.models.fitted import Output
+>>> truth = np.array(["no", "yes", "yes", "no"], dtype=object)
+>>> output = Output(np.array(["no", "yes", "no", "no"], dtype=object))
+>>> point(truth, output, ("no", "yes"), ["accuracy", "recall"])
+{'accuracy': 0.75, 'recall': 0.5}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keepfit.errors import ConfigError
+from keepfit.extras import nearest
+from keepfit.models.calibrate import TINY
+from keepfit.models.fitted import Output
+
+Floats = NDArray[np.floating[Any]]
+ROWS = 50_000  # rows of a bootstrap resample; more rows are drawn this many at a time and rescaled
+CELLS = 4_000_000  # weights held at once
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Truth and output of n rows, ready for metrics.
+
+    `truth`: codes into the classes (-1: a class the model does not know) or values. `picked`: codes
+    of the predicted labels, or predicted values.
+    """
+
+    truth: NDArray[Any]
+    picked: NDArray[Any]
+    count: int  # classes; 0 for regression
+    probabilities: Floats | None = None
+    low: Floats | None = None
+    high: Floats | None = None
+
+    @cached_property
+    def hits(self) -> Floats:
+        """(n, classes) float32: 1 where the class is the true one."""
+        return _one_hot(self.truth, self.count)
+
+    @cached_property
+    def chosen(self) -> Floats:
+        """(n, classes) float32: 1 where the class is the predicted one."""
+        return _one_hot(self.picked, self.count)
+
+    @cached_property
+    def ranked(self) -> list[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
+        """Of each class that is scored: its number, rows by falling probability, starts of equal ones."""
+        assert self.probabilities is not None
+        orders = []
+        for k in [1] if self.count == 2 else range(self.count):
+            order = np.argsort(-self.probabilities[:, k], kind="stable")
+            falling = self.probabilities[order, k]
+            orders.append((k, order, np.flatnonzero(np.append(True, falling[1:] != falling[:-1]))))
+        return orders
+
+
+Function = Callable[[Answers, Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`needs`: labels, probabilities, values or interval. `sign`: +1 if higher is better, else -1."""
+
+    function: Function
+    sign: Literal[1, -1]
+    needs: Literal["labels", "probabilities", "values", "interval"]
+    thresholded: bool = False  # does a decision threshold move it
+
+    @property
+    def task(self) -> str:
+        return "classification" if self.needs in ("labels", "probabilities") else "regression"
+
+
+def answers(y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> Answers:
+    """Answers of true labels or values `y` (n,) and an Output of the same rows."""
+    if not classes:
+        return Answers(np.asarray(y, np.float64), np.asarray(output.values, np.float64), 0, None, output.low, output.high)
+    return Answers(codes(y, classes), codes(output.values, classes), len(classes), output.probabilities)
+
+
+def codes(labels: NDArray[Any], classes: tuple[str, ...]) -> NDArray[np.intp]:
+    """Indices of labels in `classes`; -1 for one that is not there."""
+    known = {name: k for k, name in enumerate(classes)}
+    return np.fromiter((known.get(name, -1) for name in labels.tolist()), np.intp, len(labels))
+
+
+def _one_hot(codes: NDArray[np.intp], count: int) -> Floats:
+    return np.asarray(codes[:, None] == np.arange(count), np.float32)
+
+
+def _mean(values: Floats, weights: Floats) -> Floats:
+    """Weighted mean of values (n,) for each weighting."""
+    total = weights.sum(axis=1, dtype=np.float64)
+    return np.asarray(weights @ values.astype(np.float32) / total) if len(weights) > 1 else weights @ values / total
+
+
+def _share(part: Floats, whole: Floats, empty: float) -> Floats:
+    return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), empty), where=whole > 0)
+
+
+def precision_of(hit: Floats, picked: Floats, true: Floats) -> Floats:
+    """Of counts: rows of the class that were picked, rows picked, rows of the class."""
+    return _share(hit, picked, 0.0)
+
+
+def recall_of(hit: Floats, picked: Floats, true: Floats) -> Floats:
+    """See `precision_of`."""
+    return _share(hit, true, 0.0)
+
+
+def f1_of(hit: Floats, picked: Floats, true: Floats) -> Floats:
+    """See `precision_of`."""
+    return _share(2 * hit, picked + true, 0.0)
+
+
+def _of_counts(rate: Callable[[Floats, Floats, Floats], Floats]) -> Function:
+    """The metric of a rate per class: that of the second of two classes, else the mean over classes."""
+
+    def metric(given: Answers, weights: Floats) -> Floats:
+        hit = np.asarray(weights @ (given.hits * given.chosen), np.float64)
+        picked = np.asarray(weights @ given.chosen, np.float64)
+        true = np.asarray(weights @ given.hits, np.float64)
+        each = rate(hit, picked, true)
+        return each[:, 1] if given.count == 2 else _mean_present(each, picked + true)
+
+    return metric
+
+
+def _mean_present(each: Floats, rows: Floats) -> Floats:
+    """Mean over the classes (columns) that have any rows."""
+    return _share(np.where(rows > 0, each, 0.0).sum(axis=1), (rows > 0).sum(axis=1).astype(np.float64), np.nan)
+
+
+def _accuracy(given: Answers, weights: Floats) -> Floats:
+    return _mean((given.truth == given.picked).astype(np.float64), weights)
+
+
+def _balanced_accuracy(given: Answers, weights: Floats) -> Floats:
+    true = np.asarray(weights @ given.hits, np.float64)
+    hit = np.asarray(weights @ (given.hits * given.chosen), np.float64)
+    return _mean_present(recall_of(hit, hit, true), true)
+
+
+def _log_loss(given: Answers, weights: Floats) -> Floats:
+    p = given.probabilities
+    assert p is not None
+    mine = np.where(given.truth >= 0, p[np.arange(len(p)), given.truth], 0.0)
+    return _mean(-np.log(np.clip(mine / p.sum(axis=1), TINY, 1)), weights)
+
+
+def _brier(given: Answers, weights: Floats) -> Floats:
+    p = given.probabilities
+    assert p is not None
+    each = (p - given.hits) ** 2
+    return _mean(each[:, 1] if given.count == 2 else each.sum(axis=1), weights)
+
+
+def _curves(given: Answers, weights: Floats) -> Iterator[tuple[Floats, Floats, NDArray[np.intp]]]:
+    """Of each scored class, by falling probability: weights of the positives, of all rows, and of
+    each row the last row with the same probability."""
+    for k, order, starts in given.ranked:
+        ordered = np.take(weights, order, axis=1)
+        ends = np.append(starts[1:], len(order)) - 1
+        yield ordered * given.hits[order, k], ordered, np.repeat(ends, np.diff(np.append(starts, len(order))))
+
+
+def _roc_auc(given: Answers, weights: Floats) -> Floats:
+    """The share of (positive, negative) pairs in the right order, equal probabilities counting half."""
+    areas = []
+    for positive, rows, last in _curves(given, weights):
+        found = np.cumsum(positive, axis=1, dtype=weights.dtype)  # below 2^24 float32 counts are exact
+        above = np.take(found, last, axis=1)
+        total = found[:, -1].astype(np.float64)
+        negative = rows - positive
+        # a row's pairs: positives above it, and half of those that are equal
+        first = np.searchsorted(last, last) - 1
+        above += np.where(first >= 0, np.take(found, first, axis=1), 0)
+        pairs = np.einsum("ij,ij->i", above, negative, dtype=np.float64) / 2
+        areas.append(_share(pairs, total * negative.sum(axis=1, dtype=np.float64), np.nan))
+    return _mean_known(areas)
+
+
+def _pr_auc(given: Answers, weights: Floats) -> Floats:
+    """Average precision: precision at each row, weighted by the recall that it adds."""
+    areas = []
+    for positive, rows, last in _curves(given, weights):
+        found = np.cumsum(positive, axis=1, dtype=weights.dtype)
+        seen = np.take(np.cumsum(rows, axis=1, dtype=weights.dtype), last, axis=1)
+        precision = np.divide(np.take(found, last, axis=1), seen, out=np.zeros_like(seen), where=seen > 0)
+        total = np.einsum("ij,ij->i", precision, positive, dtype=np.float64)
+        areas.append(_share(total, found[:, -1].astype(np.float64), np.nan))
+    return _mean_known(areas)
+
+
+def _mean_known(each: list[Floats]) -> Floats:
+    known = np.isfinite(np.array(each))
+    return _share(np.where(known, each, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64), np.nan)
+
+
+def _mae(given: Answers, weights: Floats) -> Floats:
+    return _mean(np.abs(given.truth - given.picked), weights)
+
+
+def _rmse(given: Answers, weights: Floats) -> Floats:
+    return np.sqrt(_mean((given.truth - given.picked) ** 2, weights))
+
+
+def _r2(given: Answers, weights: Floats) -> Floats:
+    # centred first: the difference of two large means would lose all digits in float32
+    centred = given.truth - given.truth.mean()
+    spread = _mean(centred**2, weights) - _mean(centred, weights) ** 2
+    lost = _mean((given.truth - given.picked) ** 2, weights)
+    return 1 - _share(lost, np.where(spread > 1e-12 * max(float((centred**2).mean()), TINY), spread, 0.0), np.nan)
+
+
+def _mape(given: Answers, weights: Floats) -> Floats:
+    size = np.maximum(np.abs(given.truth), np.finfo(np.float64).eps)
+    return _mean(np.minimum(np.abs(given.truth - given.picked) / size, 1e30), weights)
+
+
+def _coverage(given: Answers, weights: Floats) -> Floats:
+    assert given.low is not None
+    return _mean(((given.low <= given.truth) & (given.truth <= given.high)).astype(np.float64), weights)
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(_accuracy, 1, "labels", thresholded=True),
+    "balanced_accuracy": Metric(_balanced_accuracy, 1, "labels", thresholded=True),
+    "precision": Metric(_of_counts(precision_of), 1, "labels", thresholded=True),
+    "recall": Metric(_of_counts(recall_of), 1, "labels", thresholded=True),
+    "f1": Metric(_of_counts(f1_of), 1, "labels", thresholded=True),
+    "roc_auc": Metric(_roc_auc, 1, "probabilities"),
+    "pr_auc": Metric(_pr_auc, 1, "probabilities"),
+    "log_loss": Metric(_log_loss, -1, "probabilities"),
+    "brier": Metric(_brier, -1, "probabilities"),
+    "mae": Metric(_mae, -1, "values"),
+    "rmse": Metric(_rmse, -1, "values"),
+    "r2": Metric(_r2, 1, "values"),
+    "mape": Metric(_mape, -1, "values"),
+    "interval_coverage": Metric(_coverage, 1, "interval"),
+}
+ALIASES = {
+    "auc": "roc_auc",
+    "average_precision": "pr_auc",
+    "logloss": "log_loss",
+    "cross_entropy": "log_loss",
+    "brier_score": "brier",
+    "f1_score": "f1",
+    "f1_macro": "f1",
+    "mean_absolute_error": "mae",
+    "root_mean_squared_error": "rmse",
+    "mean_absolute_percentage_error": "mape",
+    "r2_score": "r2",
+    "coverage": "interval_coverage",
+}
+
+
+def named(name: str, task: str, key: str) -> str:
+    """The metric's name in METRICS; `key` is the config key that asked, for the error.
+
+    >>> named("auc", "classification", "tuning.metric")
+    'roc_auc'
+    >>> named("rmsle", "regression", "tuning.metric")
+    Traceback (most recent call last):
+        ...
+    keepfit.errors.ConfigError: tuning.metric: no metric 'rmsle' for regression. Did you mean 'rmse'? \
+Known: interval_coverage, mae, mape, r2, rmse
+    """
+    found = ALIASES.get(name, name)
+    known = sorted(other for other, metric in METRICS.items() if metric.task == task)
+    if found in known:
+        return found
+    near = nearest(name, known)
+    raise ConfigError(f"{key}: no metric '{name}' for {task}. {near}Known: {', '.join(known)}")
+
+
+def available(given: Answers) -> list[str]:
+    """Names of the metrics that these answers allow."""
+    have = {"labels"} if given.count else {"values"}
+    have |= {"probabilities"} if given.probabilities is not None else set()
+    have |= {"interval"} if given.low is not None else set()
+    return [name for name, metric in METRICS.items() if metric.needs in have]
+
+
+def point(
+    y: NDArray[Any], output: Output, classes: tuple[str, ...], names: Iterable[str] | None = None
+) -> dict[str, float]:
+    """Each metric of all rows; NaN where it is not defined (ROC AUC of one class)."""
+    given = answers(y, output, classes)
+    ones = np.ones((1, len(given.truth)), np.float64)
+    return {name: float(METRICS[name].function(given, ones)[0]) for name in names or available(given)}
+
+
+def samples(
+    y: NDArray[Any],
+    output: Output,
+    classes: tuple[str, ...],
+    names: Iterable[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """Each metric on `resamples` bootstrap resamples of the rows, (resamples,).
+
+    The same seed and number of rows draw the same rows, so for two models on the same rows the
+    difference of their samples is that of a paired bootstrap. With more than 50,000 rows each
+    resample has 50,000 and its deviation from the metric is shrunk by the square root of the
+    share (m out of n bootstrap, Bickel, Götze and van Zwet 1997).
+    """
+    given = answers(y, output, classes)
+    wanted = list(names or available(given))
+    rows = len(given.truth)
+    blocks: dict[str, list[Floats]] = {name: [] for name in wanted}
+    for weights in draw(rows, resamples, seed):
+        for name in wanted:
+            blocks[name].append(METRICS[name].function(given, weights))
+    drawn = {name: np.concatenate(parts).astype(np.float64) for name, parts in blocks.items()}
+    if rows <= ROWS:
+        return drawn
+    whole = point(y, output, classes, wanted)
+    return {name: whole[name] + (v - whole[name]) * np.sqrt(ROWS / rows) for name, v in drawn.items()}
+
+
+def draw(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each row is drawn, (some resamples, rows) float32 at a time; the same for the same seed."""
+    random = np.random.default_rng(seed)
+    step = max(1, CELLS // max(rows, 1))
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        weights = np.empty((count, rows), np.float32)
+        for row in weights:
+            row[:] = np.bincount(random.integers(0, rows, min(rows, ROWS)), minlength=rows)
+        yield weights
+
+
+def interval(values: Floats, confidence: float) -> tuple[float, float]:
+    """The percentile interval of bootstrap samples; undefined ones (NaN) are left out."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def better(name: str, value: float, other: float) -> bool:
+    """Is `value` better than `other`?
+
+    >>> better("rmse", 1.0, 2.0), better("accuracy", 0.8, 0.9)
+    (True, False)
+    """
+    return METRICS[name].sign * (value - other) > 0
+
+
+def describe(values: Mapping[str, float]) -> str:
+    """Metrics on one line, for people."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
