@@ -79,14 +79,15 @@ class Commands(click.Group):
     """The outermost edge: every error ends here, as one message and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        debug = "--debug" in (args[0] if args and args[0] else sys.argv)
+        given = args[0] if args else kwargs.get("args")
+        debug = "--debug" in (sys.argv if given is None else given)
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             if debug:
                 raise
             message, code = _explain(error)
@@ -113,7 +114,9 @@ def _os_error(error: OSError) -> str:
 
     where = error.filename or "a file"
     if error.errno == errno.ENOSPC:
-        return f"The disk is full (writing {where}). Nothing finished was lost: free space, then 'keepfit run --resume'."
+        return (
+            f"The disk is full (writing {where}). Nothing finished was lost: free space, then 'keepfit run --resume'."
+        )
     if isinstance(error, PermissionError):
         return f"No permission for {where}. Check who owns it and its mode (ls -l), or choose another folder."
     return f"{error.strerror or error}: {where}"

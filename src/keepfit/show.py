@@ -9,10 +9,10 @@ rows           30
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from keepfit.types import Check, Verdict
+from keepfit.types import Check, Decision, Schema, Verdict, read
 
 MARKS = {"passed": "✓", "failed": "✗", "not checked": "–"}
 
@@ -94,3 +94,76 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     top = "".join(f"<th>{html.escape(h)}</th>" for h in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(text(c))}</td>" for c in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def schema(given: Schema) -> str:
+    """The table of `keepfit check`: what each column was taken for, and why."""
+    head = ("column", "role", "why", "missing", "distinct", "example")
+    rows = [(c.name, c.role, c.why, f"{c.missing:.1%}", c.distinct, c.example) for c in given.columns]
+    told = table(head, [[str(cell) for cell in row] for row in rows], widest=52)
+    return f"{told}\n\ntask: {given.task} ({given.why_task})"
+
+
+def metrics(found: Mapping[str, Mapping[str, Any]], goals: Mapping[str, str]) -> str:
+    """Each metric with its interval beside the baseline and the goal."""
+    rows = []
+    for name, value in sorted(found.items(), key=lambda pair: (pair[0] not in goals, pair[0])):
+        interval = f"{text(value['low'])} – {text(value['high'])}" if value.get("low") is not None else ""
+        rows.append((name, value["value"], interval, value.get("baseline"), goals.get(name, "")))
+    return table(("metric", "value", "95 % interval", "baseline", "goal"), rows)
+
+
+def run(record: Mapping[str, Any]) -> str:
+    """What a run came to, where to read more, and what to do next."""
+    parts = [record["headline"]]
+    if record.get("metrics"):
+        parts.append(metrics(record["metrics"], record.get("goals", {})))
+    if record.get("decision"):
+        given: Verdict = read(Verdict, record["decision"]["verdict"])
+        parts.append(verdict(given, everything=True))
+    files = [(name, record[name]) for name in ("report", "profile", "bundle") if record.get(name)]
+    parts.append("\n".join(f"{name:<9} {path}" for name, path in [*files, ("next", record["next"])]))
+    return "\n\n".join(parts)
+
+
+def records(found: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
+    """Records as a table of some of their keys."""
+    rows = [[_cell(record.get(key)) for key in keys] for record in found]
+    return table(keys, rows, widest=70) if rows else "None yet. Next: keepfit run"
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {text(inner)}" for name, inner in list(value.items())[:3])
+    return value
+
+
+def decisions(found: Sequence[Decision]) -> str:
+    """The history, newest first."""
+    rows = [(d.when[:19], d.kind, d.version, d.previous, d.by, d.reason) for d in reversed(found)]
+    return table(("when", "decision", "version", "before", "by", "reason"), rows, 80) if rows else "No decision yet."
+
+
+def decision(given: Decision) -> str:
+    """One Decision in a sentence, and its evidence."""
+    before = f" (before: version {given.previous})" if given.previous else ""
+    line = f"{given.subject}: version {given.version} {given.kind.replace('_', ' ')}{before}. {given.reason}"
+    return f"{line}\n{verdict(given.verdict, everything=True)}"
+
+
+def prediction(report: Mapping[str, Any]) -> str:
+    """What batch scoring did."""
+    lines = [f"{text(report['rows'])} rows scored by version {report['version']} → {report['output']}"]
+    if report.get("rejected"):
+        lines.append(f"{text(report['rejected'])} rows could not be read: {report['rejected_file']}")
+    return "\n".join(lines)
+
+
+class Record(dict[str, Any]):
+    """A result as a plain dict that shows itself as a table, on a terminal and in a notebook."""
+
+    def __str__(self) -> str:
+        return run(self) if "headline" in self else table(("what", "is"), self.items())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"

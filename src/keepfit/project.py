@@ -1,0 +1,149 @@
+"""`Project`: the Python face of the commands.
+
+    project = keepfit.Project("churn")
+    project.run()                 # the whole pipeline; shows itself as a table in a notebook
+    project.predict(frame)        # pandas, polars or Arrow in, the same kind out
+    project.rollback(reason="complaints from the call centre")
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from keepfit import config as settings
+from keepfit.config import Config
+from keepfit.errors import ConfigError
+from keepfit.progress import Progress, Tell, silent
+from keepfit.show import Record
+from keepfit.types import Decision, Schema, Verdict
+
+
+class Project:
+    """A folder with a keepfit.yaml. `sets` are `key=value` strings as for `--set`."""
+
+    def __init__(self, folder: Path | str = ".", sets: Sequence[str] = ()) -> None:
+        self.folder, self.sets = Path(folder), tuple(sets)
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.folder)!r})"
+
+    @cached_property
+    def config(self) -> Config:
+        """keepfit.yaml as frozen values. Raises ConfigError with every mistake at once."""
+        return settings.load(self.folder, self.sets)
+
+    @property
+    def work(self) -> Path:
+        """The folder of everything that keepfit makes."""
+        return self.folder / settings.WORK
+
+    def check(self) -> tuple[Schema, Verdict]:
+        """What the columns are taken for, and every problem of the data at once. Trains nothing."""
+        config = self.config  # its mistakes first: they cost no heavy import
+        from keepfit.pipeline import stages
+
+        return stages.check(config, self.folder)
+
+    def profile(self) -> Path:
+        """Write the EDA report, and say where it is."""
+        config = self.config  # its mistakes first: they cost no heavy import
+        from keepfit.pipeline import stages
+
+        return stages.look(config, self.folder)
+
+    def run(self, stage: str | None = None, resume: bool = False, progress: Progress | None = None) -> Record:
+        """The whole pipeline, one stage of the last run, or on from where the last run was stopped.
+
+        Returns the record of the run: outcome (promoted, refused, …), version, metrics, decision, report.
+        """
+        config = self.config  # its mistakes first: they cost no heavy import
+        from keepfit.pipeline import inline
+
+        return inline.run(config, self.folder, stage, resume, progress)
+
+    def predict(
+        self, data: Any, output: Path | str | None = None, version: str | None = None, progress: Tell = silent
+    ) -> Any:
+        """Predictions of the champion (or of `version`).
+
+        A frame gives a frame of the same kind with the prediction columns; a path with `output`
+        is scored as a stream, and gives a report. Raises TrackingError when there is no champion.
+        """
+        config = self.config  # its mistakes first: they cost no heavy import
+        from keepfit.pipeline import champion
+
+        if isinstance(data, (str, Path)):
+            if output is None:
+                raise ConfigError("predict of a file needs `output`: the file to write.")
+            return champion.score_file(config, self.folder, Path(data), Path(output), version, progress)
+        return champion.score_frame(config, self.folder, data, version)
+
+    def promote(self, version: str, reason: str) -> Decision:
+        """Make a registered version the champion, after it was loaded and tried."""
+        config = self.config  # its mistakes first: they cost no heavy import
+        from keepfit.pipeline import champion
+
+        return champion.promote(config, self.folder, str(version), reason)
+
+    def rollback(self, to: str | None = None, reason: str = "") -> Decision:
+        """Back to the previous champion, or to version `to`."""
+        config = self.config  # its mistakes first: they cost no heavy import
+        from keepfit.pipeline import champion
+
+        return champion.rollback(config, self.folder, to, reason)
+
+    def models(self) -> list[Record]:
+        """The registered versions with aliases and metrics, newest first."""
+        config = self.config  # its mistakes first: they cost no heavy import
+        from keepfit.pipeline import champion
+
+        return [Record(v) for v in champion.versions(config, self.folder)]
+
+    def runs(self) -> list[Record]:
+        """Past runs, newest first."""
+        from keepfit.pipeline import folders
+
+        return [Record(folders.about(run)) for run in folders.runs(self.work)]
+
+    def history(self) -> list[Decision]:
+        """Every decision, oldest first."""
+        from keepfit.tracking import decisions
+
+        return decisions.history(self.work)
+
+    def reproduce(self, run: str) -> Verdict:
+        """Train a past run again from its recorded data, config and seed, and compare the results."""
+        from keepfit.pipeline import inline
+
+        return inline.reproduce(self.folder, run)
+
+
+def init(folder: Path | str, source: str = "sklearn:iris", target: str | None = None) -> Path:
+    """Write a commented keepfit.yaml for `source` into `folder`. Never overwrites one."""
+    from keepfit.pipeline import stages
+
+    folder = Path(folder)
+    if any((folder / name).exists() for name in settings.NAMES):
+        raise ConfigError(f"{folder} has a keepfit.yaml already; nothing was written. Choose another folder.")
+    return stages.init(folder, source, target)
+
+
+def doctor(folder: Path) -> dict[str, str]:
+    """What is installed, and where things are."""
+    packages = ("polars", "pandas", "scikit-learn", "lightgbm", "onnxruntime", "mlflow-skinny", "mlflow", "optuna")
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in ("keepfit", "numpy", *packages):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    try:
+        found["config"] = str(settings.find(folder))
+    except ConfigError as error:
+        found["config"] = str(error)
+    return found
