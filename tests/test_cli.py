@@ -12,7 +12,18 @@ from click.testing import CliRunner
 
 from keepfit.cli import main
 
-HEAVY = {"numpy", "pandas", "polars", "sklearn", "mlflow", "onnxruntime", "lightgbm", "matplotlib", "optuna", "pydantic"}
+HEAVY = {
+    "numpy",
+    "pandas",
+    "polars",
+    "sklearn",
+    "mlflow",
+    "onnxruntime",
+    "lightgbm",
+    "matplotlib",
+    "optuna",
+    "pydantic",
+}
 
 
 def keepfit(*arguments: str) -> tuple[int, str, str]:
@@ -23,7 +34,9 @@ def keepfit(*arguments: str) -> tuple[int, str, str]:
 def loaded(code: str) -> set[str]:
     """The top-level modules that a fresh process has loaded after `code`."""
     script = f"{code}\nimport sys; print('\\n'.join({{m.partition('.')[0] for m in sys.modules}}))"
-    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    )
 
 
 def test_import_loads_nothing_heavy() -> None:

@@ -1,9 +1,9 @@
 """`Project`: the Python face of the commands.
 
-    project = keepfit.Project("churn")
-    project.run()                 # the whole pipeline; shows itself as a table in a notebook
-    project.predict(frame)        # pandas, polars or Arrow in, the same kind out
-    project.rollback(reason="complaints from the call centre")
+project = keepfit.Project("churn")
+project.run()                 # the whole pipeline; shows itself as a table in a notebook
+project.predict(frame)        # pandas, polars or Arrow in, the same kind out
+project.rollback(reason="complaints from the call centre")
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from keepfit.types import Decision, Schema, Verdict
 
 
 class Project:
-    """A folder with a keepfit.yaml. `sets` are `key=value` strings as for `--set`."""
+    """A folder with a keepfit.yaml. `sets` are `key=value` strings as for `--set`.
+
+    Each method reads the config before it imports what does the work: a mistake there is told at once.
+    """
 
     def __init__(self, folder: Path | str = ".", sets: Sequence[str] = ()) -> None:
         self.folder, self.sets = Path(folder), tuple(sets)
@@ -44,14 +47,14 @@ class Project:
 
     def check(self) -> tuple[Schema, Verdict]:
         """What the columns are taken for, and every problem of the data at once. Trains nothing."""
-        config = self.config  # its mistakes first: they cost no heavy import
+        config = self.config
         from keepfit.pipeline import stages
 
         return stages.check(config, self.folder)
 
     def profile(self) -> Path:
         """Write the EDA report, and say where it is."""
-        config = self.config  # its mistakes first: they cost no heavy import
+        config = self.config
         from keepfit.pipeline import stages
 
         return stages.look(config, self.folder)
@@ -61,7 +64,7 @@ class Project:
 
         Returns the record of the run: outcome (promoted, refused, …), version, metrics, decision, report.
         """
-        config = self.config  # its mistakes first: they cost no heavy import
+        config = self.config
         from keepfit.pipeline import inline
 
         return inline.run(config, self.folder, stage, resume, progress)
@@ -74,7 +77,7 @@ class Project:
         A frame gives a frame of the same kind with the prediction columns; a path with `output`
         is scored as a stream, and gives a report. Raises TrackingError when there is no champion.
         """
-        config = self.config  # its mistakes first: they cost no heavy import
+        config = self.config
         from keepfit.pipeline import champion
 
         if isinstance(data, (str, Path)):
@@ -85,21 +88,21 @@ class Project:
 
     def promote(self, version: str, reason: str) -> Decision:
         """Make a registered version the champion, after it was loaded and tried."""
-        config = self.config  # its mistakes first: they cost no heavy import
+        config = self.config
         from keepfit.pipeline import champion
 
         return champion.promote(config, self.folder, str(version), reason)
 
     def rollback(self, to: str | None = None, reason: str = "") -> Decision:
         """Back to the previous champion, or to version `to`."""
-        config = self.config  # its mistakes first: they cost no heavy import
+        config = self.config
         from keepfit.pipeline import champion
 
         return champion.rollback(config, self.folder, to, reason)
 
     def models(self) -> list[Record]:
         """The registered versions with aliases and metrics, newest first."""
-        config = self.config  # its mistakes first: they cost no heavy import
+        config = self.config
         from keepfit.pipeline import champion
 
         return [Record(v) for v in champion.versions(config, self.folder)]

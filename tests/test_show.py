@@ -1,0 +1,70 @@
+"""What people read: aligned tables, failures first, nothing unescaped in HTML."""
+
+from __future__ import annotations
+
+import pytest
+
+from keepfit import show
+from keepfit.pipeline import report
+from keepfit.types import Check, Decision, Verdict, plain
+
+GATE = Verdict(
+    "gate",
+    (
+        Check("accuracy", "passed", 0.93, ">= 0.9"),
+        Check("champion", "not checked", detail="there is none yet"),
+        Check("size", "failed", 9.0, "<= 5 MB", "drop members"),
+        Check("age", "failed", severity="warning", detail="old"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(float("nan"), "nan"), (12345, "12,345"), (12, "12"), (1e-7, "1.0e-07"), (True, "True"), ("a", "a"), (0.0, "0")],
+)
+def test_values_in_few_characters(value: object, expected: str) -> None:
+    assert show.text(value) == expected
+
+
+def test_a_verdict_shows_failures_first_and_hides_nothing_when_asked() -> None:
+    brief = show.verdict(GATE).splitlines()
+    assert brief[0] == "gate: failed (3 checks, 1 failed, 1 warnings, 1 not checked)"
+    assert brief[1:] == ["  ✗ size: 9 (limit <= 5 MB): drop members", "  ! age: old"]
+    assert len(show.verdict(GATE, everything=True).splitlines()) == 5
+
+
+def test_a_long_cell_is_cut_and_stays_on_its_line() -> None:
+    lines = show.table(["a"], [["x\n" * 90]], widest=20).splitlines()
+    assert len(lines) == 2
+    assert lines[1].endswith("…")
+
+
+def test_no_records_say_what_to_do() -> None:
+    assert "keepfit run" in show.records([], ("run",))
+    assert show.decisions([]) == "No decision yet."
+
+
+def test_html_is_escaped() -> None:
+    assert "<script>" not in show.html_table(["<script>"], [["<script>"]])
+
+
+def test_a_report_escapes_names_and_holds_the_gate(tmp_path: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "report.html"
+    decision = Decision("refused", "<b>", "no", GATE)
+    record = {
+        "name": "<b>churn</b>",
+        "run": "1",
+        "outcome": "refused",
+        "headline": "<i>no</i>",
+        "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 1.0, "baseline": 0.5}},
+        "decision": plain(decision),
+    }
+    report.write(path, record, [], [])
+    text = path.read_text(encoding="utf-8")
+    assert "<b>" not in text
+    assert "<i>" not in text
+    assert "drop members" in text
+    assert "http" not in text.replace("http-equiv", "")
