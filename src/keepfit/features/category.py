@@ -1,0 +1,235 @@
+"""Categories as features: one 0/1 feature a level, codes for trees, or the target's mean.
+
+Options (defaults in `DEFAULTS`):
+
+    encode       "onehot", "codes" or "target"
+    min_count    a level that fewer training rows have is rare
+    max_levels   so many levels are kept, the most frequent; the others are rare
+    smooth       of "target": as many rows of the overall mean are mixed into each level's mean
+
+onehot: one feature a level, one for the rare ones together and one for missing values, if the
+training rows have any. An unseen level counts as rare. codes: the place of the level by falling
+frequency; rare, unseen and missing are NaN, and nothing of the target is used. target: the mean of
+the target over the level's rows (of each class's share, with three classes or more); the rows it
+was fitted on get the means that the other four fifths of the rows give, so that a row never sees
+its own answer (Micci-Barreca, "A preprocessing scheme for high-cardinality categorical
+attributes", 2001; cross-fitting as in scikit-learn's TargetEncoder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keepfit.errors import ModelError
+from keepfit.features.values import Coded
+
+Floats = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+State = dict[str, Any]
+DEFAULTS: dict[str, Any] = {"encode": "onehot", "min_count": 1, "max_levels": None, "smooth": 20.0}
+FOLDS = 5
+SHOWN = 50  # levels of the reference histogram
+
+
+def fit(
+    values: Mapping[str, Coded], target: Floats | None, options: Mapping[str, Any], seed: int
+) -> tuple[State, Matrix]:
+    """State and matrix of category columns; `target` (n, k) as `features.fit` makes it."""
+    learn = LEARN[options["encode"]]
+    if learn is not _target:
+        state = learn(values, options)
+        return state, compiled(state)(values)
+    if target is None:
+        raise ModelError("encode: target needs a target, and there is none. Use onehot or codes.")
+    return _crossed(values, target, options, seed)
+
+
+def ranked(column: Coded, options: Mapping[str, Any]) -> tuple[list[str], bool, bool]:
+    """The kept levels by falling frequency (then by name), and whether there are rare and missing ones."""
+    counts = _counts(column)
+    seen = np.flatnonzero(counts[:-1])
+    order = sorted(seen.tolist(), key=lambda code: (-counts[code], column.levels[code]))
+    kept = [code for code in order if counts[code] >= options["min_count"]][: options["max_levels"]]
+    return [column.levels[code] for code in kept], len(kept) < len(order), bool(counts[-1])
+
+
+def _counts(column: Coded) -> NDArray[np.int64]:
+    """Rows of each level, then of missing values."""
+    size = len(column.levels)
+    return np.bincount(np.where(column.codes < 0, size, column.codes), minlength=size + 1)
+
+
+def _onehot(values: Mapping[str, Coded], options: Mapping[str, Any]) -> State:
+    state: State = {"encode": "onehot", "columns": list(values), "levels": [], "rare": [], "missing": [], "width": 0}
+    for column in values.values():
+        levels, rare, missing = ranked(column, options)
+        end = state["width"] + len(levels)
+        state["levels"].append(levels)
+        state["rare"].append(end if rare else -1)
+        state["missing"].append(end + rare if missing else -1)
+        state["width"] = end + rare + missing
+    return state
+
+
+def _codes(values: Mapping[str, Coded], options: Mapping[str, Any]) -> State:
+    levels = [ranked(column, options)[0] for column in values.values()]
+    categorical = [[i, len(of)] for i, of in enumerate(levels)]
+    return {
+        "encode": "codes",
+        "columns": list(values),
+        "levels": levels,
+        "width": len(levels),
+        "categorical": categorical,
+    }
+
+
+def _target(values: Mapping[str, Coded], options: Mapping[str, Any], target: Floats, rows: Any = slice(None)) -> State:
+    """The smoothed mean of each level over `rows`; the last row of a table is that of missing values."""
+    prior = target[rows].mean(axis=0)
+    state: State = {"encode": "target", "columns": list(values), "levels": [], "tables": [], "prior": prior}
+    smooth = float(options["smooth"])
+    for column in values.values():
+        some = column[rows]
+        levels, _, _ = ranked(some, options)
+        code = positions(some, {level: i for i, level in enumerate(levels)}, len(levels) + 1, len(levels))
+        size = len(levels) + 2
+        total = np.stack([np.bincount(code, of, minlength=size) for of in target[rows].T], axis=1)
+        means = (total + smooth * prior) / (np.bincount(code, minlength=size)[:, None] + max(smooth, 1e-9))
+        means[-1] = prior  # rare and unseen levels
+        state["levels"].append(levels)
+        state["tables"].append(means.astype(np.float32))
+    state["width"] = len(values) * target.shape[1]
+    return state
+
+
+def _crossed(values: Mapping[str, Coded], target: Floats, options: Mapping[str, Any], seed: int) -> tuple[State, Matrix]:
+    state = _target(values, options, target)
+    rows = len(target)
+    fold = np.random.default_rng(seed).permutation(rows) % min(FOLDS, max(rows, 1))
+    matrix = np.empty((rows, state["width"]), np.float32)
+    for number in range(int(fold.max(initial=-1)) + 1):
+        others, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        inner = _target(values, options, target, others) if len(others) else state
+        matrix[held] = compiled(inner)({name: column[held] for name, column in values.items()})
+    return state, matrix
+
+
+LEARN: Mapping[str, Callable[..., State]] = {"onehot": _onehot, "codes": _codes, "target": _target}
+
+
+def positions(column: Coded, index: Mapping[str, int], unseen: int, missing: int) -> NDArray[np.int64]:
+    """What `index` says of each row's level; `unseen` where it knows none, `missing` where there is none."""
+    if len(column.codes) == 1:  # a served row: no tables for one value
+        code = column.codes[0]
+        return np.array((index.get(column.levels[code], unseen) if code >= 0 else missing,))
+    table = [index.get(level, unseen) for level in column.levels]
+    table.append(missing)  # code -1
+    return np.array(table)[column.codes]
+
+
+def compiled(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
+    """The function from columns to the matrix."""
+    return COMPILED[state["encode"]](state)
+
+
+def _compiled_onehot(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
+    start, plan, width = 0, [], state["width"]
+    for name, levels, rare, missing in zip(*(state[k] for k in ("columns", "levels", "rare", "missing")), strict=True):
+        plan.append((name, {level: start + i for i, level in enumerate(levels)}, rare, missing))
+        start += len(levels) + (rare >= 0) + (missing >= 0)
+
+    def encode(values: Mapping[str, Coded]) -> Matrix:
+        found = [positions(values[name], index, rare, missing) for name, index, rare, missing in plan]
+        rows = len(found[0])
+        matrix = np.zeros((rows, width + 1), np.float32)  # one more feature takes what is none: position -1
+        flat, starts = matrix.reshape(-1), np.arange(0, rows * (width + 1), width + 1)
+        for at in found:
+            flat[starts + np.where(at < 0, width, at)] = 1.0
+        return matrix[:, :width]
+
+    def encode_row(values: Mapping[str, Coded]) -> Matrix:
+        matrix = np.zeros((1, width + 1), np.float32)
+        row = matrix[0]
+        for name, index, rare, missing in plan:
+            column = values[name]
+            code = column.codes[0]
+            row[index.get(column.levels[code], rare) if code >= 0 else missing] = 1.0
+        return matrix[:, :width]
+
+    return lambda values: encode_row(values) if len(values[plan[0][0]].codes) == 1 else encode(values)
+
+
+def _compiled_codes(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
+    plan = _plan(state)
+
+    def encode(values: Mapping[str, Coded]) -> Matrix:
+        rows = len(values[plan[0][0]].codes)
+        matrix = np.empty((rows, len(plan)), np.float32)
+        for i, (name, index) in enumerate(plan):
+            found = positions(values[name], index, -1, -1)
+            matrix[:, i] = np.where(found < 0, np.nan, found)
+        return matrix
+
+    def encode_row(values: Mapping[str, Coded]) -> Matrix:
+        found = []
+        for name, index in plan:
+            column = values[name]
+            code = column.codes[0]
+            found.append(index.get(column.levels[code], np.nan) if code >= 0 else np.nan)
+        return np.array((found,), np.float32)
+
+    return lambda values: encode_row(values) if len(values[plan[0][0]].codes) == 1 else encode(values)
+
+
+def _compiled_target(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
+    plan = _plan(state)
+
+    def encode(values: Mapping[str, Coded]) -> Matrix:
+        found = []
+        for (name, index), table in zip(plan, state["tables"], strict=True):
+            found.append(table[positions(values[name], index, len(index) + 1, len(index))])
+        return np.concatenate(found, axis=1)
+
+    return encode
+
+
+def _plan(state: State) -> list[tuple[str, dict[str, int]]]:
+    pairs = zip(state["columns"], state["levels"], strict=True)
+    return [(name, {level: i for i, level in enumerate(levels)}) for name, levels in pairs]
+
+
+COMPILED = {"onehot": _compiled_onehot, "codes": _compiled_codes, "target": _compiled_target}
+
+
+def names(state: State) -> list[str]:
+    """Names of the features: `column=level`, `column=(rare)`, `column=(missing)`, or the column's own."""
+    if state["encode"] == "target":
+        wide = len(state["prior"])
+        return [f"{c}: target {i}" if wide > 1 else f"{c}: target" for c in state["columns"] for i in range(wide)]
+    if state["encode"] == "codes":
+        return list(state["columns"])
+    found = []
+    for name, levels, rare, missing in zip(*(state[k] for k in ("columns", "levels", "rare", "missing")), strict=True):
+        found += [f"{name}={level}" for level in levels]
+        found += [f"{name}=(rare)"] * (rare >= 0) + [f"{name}=(missing)"] * (missing >= 0)
+    return found
+
+
+def watch(values: Coded) -> dict[str, Any]:
+    """Reference histogram: rows of the most frequent levels, of all others, and missing values.
+
+    >>> watch(Coded(np.array([0, 0, 1, -1], np.int32), ["a", "b"]))["levels"]
+    {'a': 2, 'b': 1}
+    """
+    counts = _counts(values)
+    shown, _, _ = ranked(values, {"min_count": 1, "max_levels": SHOWN})
+    index = {level: code for code, level in enumerate(values.levels)}
+    levels = {level: int(counts[index[level]]) for level in shown}
+    rows, missing = len(values), int(counts[-1])
+    other = rows - missing - sum(levels.values())
+    return {"kind": "category", "rows": rows, "missing": missing, "levels": levels, "other": other,
+            "distinct": int(np.count_nonzero(counts[:-1]))}
