@@ -157,7 +157,7 @@ class Serving(Section):
 
 
 class Tracking(Section):
-    """MLflow. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME win over the defaults."""
+    """MLflow. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME win over both keys."""
 
     uri: str | None = Field(None, description="default: SQLite under .keepfit/")
     experiment: str | None = Field(None, description="default: project.name")
@@ -201,6 +201,11 @@ def goal(text: str) -> tuple[str, float]:
     if not found:
         raise ConfigError(f"'{text}' is no goal; write '>= 0.9'")
     return found[1], float(found[2])
+
+
+def environment(name: str) -> str | None:
+    """A variable of the environment; None when it is unset or blank."""
+    return os.environ.get(name, "").strip() or None
 
 
 def find(folder: Path) -> Path:
