@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import date as Day
 from decimal import Decimal
@@ -44,6 +45,15 @@ WORDS = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FAL
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")
 START = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cell that could not be read as its column's role says; `row` counts data rows from 0."""
+
+    row: int
+    column: str
+    problem: str
 
 
 def number(value: Any, tokens: Container[str] = ()) -> float | None:
@@ -149,10 +159,10 @@ def date(value: Any, formats: Sequence[str] = (), tokens: Container[str] = ()) -
         text = level(value) or ""
     else:
         raise ValueError(f"not a date: {_shown(value)}")
-    return _text_date(text, formats, iso=isinstance(value, str))
+    return _text_date(text, formats, written=isinstance(value, str))
 
 
-def _text_date(text: str, formats: Sequence[str], iso: bool) -> float:
+def _text_date(text: str, formats: Sequence[str], written: bool) -> float:
     for form in formats:
         try:
             if form in EPOCHS:
@@ -160,15 +170,25 @@ def _text_date(text: str, formats: Sequence[str], iso: bool) -> float:
                 if found is not None:
                     return found * EPOCHS[form]
             else:
-                return _seconds(datetime.strptime(text, form))
+                return strptime(text, form)
         except ValueError:
             continue
     try:
-        if iso:
-            return _seconds(datetime.fromisoformat(text))
+        if written:
+            return iso(text)
     except ValueError:
         pass
     raise ValueError(f"not a date: {_shown(text)}")
+
+
+def strptime(text: str, form: str) -> float:
+    """Seconds since 1970 UTC of `text` in one strptime format; ValueError if it is not."""
+    return _seconds(datetime.strptime(text, form))
+
+
+def iso(text: str) -> float:
+    """Seconds since 1970 UTC of ISO 8601 `text`; ValueError if it is not."""
+    return _seconds(datetime.fromisoformat(text))
 
 
 def _seconds(value: Day) -> float:
