@@ -1,0 +1,390 @@
+"""MLflow: runs, registered versions and their aliases. The only file that imports it.
+
+The store is named, in this order, by MLFLOW_TRACKING_URI, by `tracking.uri`, or it is SQLite in
+the project: `.keepfit/mlflow.db`, with the artifacts in `.keepfit/artifacts`. MLFLOW_EXPERIMENT_NAME
+and `tracking.experiment` stand in the same order; the registry is the tracking store unless
+MLFLOW_REGISTRY_URI says otherwise.
+
+A run is written in a few batches when its results are there, not value by value while it works.
+What MLflow itself is told by the environment is in the package's `__init__`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow.artifacts
+import sqlalchemy.exc
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from keepfit import config
+from keepfit.errors import ConfigError, TrackingError
+from keepfit.tracking import git, lock, mlmodel, moved
+from keepfit.tracking.flatten import batches, key, numbers, parameters
+from keepfit.tracking.reach import local, reach, redacted, shown
+from keepfit.types import Schema
+
+PAGE = 200
+VALUE = 5000  # characters of a tag
+ENDINGS = ("FINISHED", "FAILED", "KILLED")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs and versions are kept. The URIs may hold credentials: show `where`."""
+
+    tracking: str
+    registry: str
+    experiment: str
+    model: str  # registered model
+    work: Path
+
+    @property
+    def where(self) -> str:
+        """The tracking URI without credentials."""
+        return shown(self.tracking)
+
+    @property
+    def database(self) -> Path | None:
+        """The file of a SQLite store."""
+        return Path(self.tracking.removeprefix("sqlite:///")) if self.tracking.startswith("sqlite:///") else None
+
+
+def connect(tracking: config.Tracking, work: Path, name: str) -> Store:
+    """The store of a project, reachable and ready. `name` is the project's, and the registered model's.
+
+    Raises TrackingError when it cannot be reached or opened, ConfigError for a name that MLflow refuses.
+    """
+    if any(c in name for c in "/:") or not name.strip():
+        raise ConfigError(f"project.name: '{name}' cannot name a registered model: leave out '/' and ':'.")
+    work = work.resolve()
+    uri = config.environment("MLFLOW_TRACKING_URI") or tracking.uri or f"sqlite:///{work / 'mlflow.db'}"
+    registry = config.environment("MLFLOW_REGISTRY_URI") or uri
+    experiment = config.environment("MLFLOW_EXPERIMENT_NAME") or tracking.experiment or name
+    store = Store(uri, registry, experiment, name, work)
+    # several processes that open a new database at once would all create its tables, and die
+    with lock.held(work / "mlflow.lock", "Opening the tracking database", 120), _told(store, "open the tracking store"):
+        for address in dict.fromkeys((uri, registry)):
+            reach(address)
+        _settle(store)
+        client = _client(store)
+        client.search_registered_models(max_results=1)
+        _experiment(store, client)
+    return store
+
+
+def _settle(store: Store) -> None:
+    own = store.work / "mlflow.db"
+    if store.database == own and own.exists() and own.stat().st_size:
+        moved.settle(own, _artifacts(store), store.experiment)
+
+
+def _artifacts(store: Store) -> str:
+    return (store.work / "artifacts").as_uri()
+
+
+def _client(store: Store) -> MlflowClient:
+    return MlflowClient(store.tracking, store.registry)
+
+
+def _experiment(store: Store, client: MlflowClient) -> str:
+    """The experiment's id; it is made where it is not there."""
+    found = client.get_experiment_by_name(store.experiment)
+    if found is None:
+        # a server knows where artifacts belong; a bare database would put them where we stand
+        place = None if store.tracking.startswith("http") else _artifacts(store)
+        try:
+            return str(client.create_experiment(store.experiment, place))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(store.experiment)  # another process was first
+            if found is None:
+                raise error
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"The experiment '{store.experiment}' at {store.where} was deleted. Restore it with "
+            f"'mlflow experiments restore -x {found.experiment_id}', or set another tracking.experiment."
+        )
+    return str(found.experiment_id)
+
+
+@contextmanager
+def _told(store: Store, doing: str) -> Iterator[None]:
+    """Errors of MLflow and of what it stands on, as TrackingError without credentials."""
+    try:
+        yield
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ImportError) as error:
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        what = redacted(told[0], store.tracking, store.registry).rstrip(".")
+        raise TrackingError(
+            f"Could not {doing} at {store.where}: {what}. "
+            "Check MLFLOW_TRACKING_URI or tracking.uri, and that the server is up and its disk is not full."
+        ) from error
+
+
+# runs
+
+
+def start(store: Store, name: str, tags: Mapping[str, Any] | None = None) -> str:
+    """Begin a run and give its id. Runs of this project that died half-way are marked KILLED first."""
+    with _told(store, "begin a run"):
+        client = _client(store)
+        experiment = _experiment(store, client)
+        _bury(store, client, experiment)
+        own = {"keepfit.host": socket.gethostname(), "keepfit.work": str(store.work), "keepfit.pid": os.getpid()}
+        made = client.create_run(experiment, tags=_tags({**_code(store), **own, **(tags or {})}), run_name=name)
+        return str(made.info.run_id)
+
+
+def _code(store: Store) -> dict[str, str]:
+    """Tags that say by which code and by whom, in MLflow's own names where it has them."""
+    found = git.state(store.work.parent)
+    tags = {"mlflow.user": git.author(store.work.parent), "mlflow.source.name": "keepfit"}
+    names = {"commit": "mlflow.source.git.commit", "branch": "mlflow.source.git.branch", "dirty": "git.dirty"}
+    return tags | {names[k]: v for k, v in found.items()}
+
+
+def _bury(store: Store, client: MlflowClient, experiment: str) -> None:
+    """Mark runs of this folder whose process is gone. Those of other machines are not ours to judge."""
+    query = f"attributes.status = 'RUNNING' and tags.`keepfit.host` = '{socket.gethostname()}'"
+    for run in client.search_runs([experiment], query, max_results=1000):
+        mine = run.data.tags.get("keepfit.work") == str(store.work)
+        if mine and not lock.alive(int(run.data.tags.get("keepfit.pid", 0))):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def log_run(
+    store: Store,
+    run: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    artifacts: Iterable[Path] = (),
+) -> None:
+    """Write the results of a run in as few requests as MLflow allows. The run stays open: see `end`.
+
+    `params` may be nested: the resolved config. A metric is a number or a mapping with `value`,
+    `low`, `high` and `baseline`. Files of `artifacts` go to the run's root, folders under their name.
+    """
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    with _told(store, f"log run {run}"):
+        client = _client(store)
+        rows = [Metric(name, value, now, 0) for name, value in numbers(metrics).items()]
+        given = [Param(name, value) for name, value in parameters(params).items()]
+        marks = [RunTag(name, value) for name, value in _tags(tags).items()]
+        for metric, param, tag in batches(rows, given, marks):
+            client.log_batch(run, metric, param, tag)
+        for path in artifacts:
+            if path.is_dir():
+                client.log_artifacts(run, str(path), path.name)
+            else:
+                client.log_artifact(run, str(path))
+
+
+def end(store: Store, run: str, status: str = "FINISHED", error: str = "") -> None:
+    """Close a run as FINISHED, FAILED or KILLED; `error` is kept with it."""
+    if status not in ENDINGS:
+        raise ValueError(f"status is one of {', '.join(ENDINGS)}, not {status!r}")
+    with _told(store, f"close run {run}"):
+        client = _client(store)
+        if error:
+            client.set_tag(run, "keepfit.error", error[:VALUE])
+        client.set_terminated(run, status)
+
+
+def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    return {key(name): str(value)[:VALUE] for name, value in tags.items() if value is not None}
+
+
+def runs(store: Store, limit: int = PAGE) -> list[dict[str, Any]]:
+    """The newest runs of the experiment: run, name, status, started, seconds, metrics, tags."""
+    with _told(store, "list the runs"):
+        client = _client(store)
+        found = client.search_runs(
+            [_experiment(store, client)], max_results=limit, order_by=["attributes.start_time DESC"]
+        )
+    return [_run(run) for run in found]
+
+
+def _run(run: Any) -> dict[str, Any]:
+    ended = run.info.end_time
+    return {
+        "run": run.info.run_id,
+        "name": run.info.run_name,
+        "status": run.info.status,
+        "started": _time(run.info.start_time),
+        "seconds": (ended - run.info.start_time) / 1000 if ended else None,
+        "metrics": dict(run.data.metrics),
+        "tags": {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.log-model")},
+    }
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+# versions
+
+
+def register(
+    store: Store,
+    run: str,
+    bundle: Path,
+    schema: Schema,
+    example: Mapping[str, Iterable[Any]] | None = None,
+    tags: Mapping[str, Any] | None = None,
+    description: str = "",
+) -> str:
+    """Store a bundle with its run as an MLflow model and register it. Gives the new version's number.
+
+    `example` is a few rows as column → values. A version exists only when all its files are there.
+    """
+    with _told(store, f"register the model '{store.model}'"), tempfile.TemporaryDirectory() as folder:
+        client = _client(store)
+        about = {"keepfit": True, "task": schema.task, "target": schema.target}
+        mlmodel.write(Path(folder), schema, example or {}, run, about)
+        client.log_artifacts(run, str(bundle), "model/bundle")
+        client.log_artifacts(run, folder, "model")
+        _registered(store, client)
+        source = f"{client.get_run(run).info.artifact_uri}/model"
+        made = client.create_model_version(
+            store.model, source, run, tags=_tags(tags or {}), description=description or None
+        )
+    return str(made.version)
+
+
+def _registered(store: Store, client: MlflowClient) -> None:
+    try:
+        client.create_registered_model(store.model, tags={"keepfit": "true"})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def versions(store: Store) -> list[dict[str, Any]]:
+    """The registered versions, newest first: version, aliases, run, metrics, created, status, tags."""
+    with _told(store, "list the versions"):
+        client = _client(store)
+        names: dict[str, list[str]] = {}
+        for alias_, version in aliases(store).items():
+            names.setdefault(version, []).append(alias_)
+        found = sorted(_pages(store, client), key=lambda v: -int(v.version))
+        measured = _metrics(store, client, [v.run_id for v in found if v.run_id])
+    return [
+        {
+            "version": str(v.version),
+            "aliases": sorted(names.get(str(v.version), [])),
+            "run": v.run_id,
+            "metrics": measured.get(v.run_id, {}),
+            "created": _time(v.creation_timestamp),
+            "status": v.status,
+            "tags": dict(v.tags),
+        }
+        for v in found
+    ]
+
+
+def _pages(store: Store, client: MlflowClient) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    quoted = store.model.replace("'", "''")
+    while True:
+        page = client.search_model_versions(f"name='{quoted}'", max_results=PAGE, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _metrics(store: Store, client: MlflowClient, wanted: list[str]) -> dict[str, dict[str, float]]:
+    """Metrics of runs, a hundred runs a request: the registry may be far away."""
+    experiment = _experiment(store, client)
+    found: dict[str, dict[str, float]] = {}
+    for first in range(0, len(wanted), 100):
+        quoted = ", ".join(f"'{run}'" for run in wanted[first : first + 100])
+        page = client.search_runs([experiment], f"attributes.run_id IN ({quoted})", max_results=100)
+        found.update({run.info.run_id: dict(run.data.metrics) for run in page})
+    return found
+
+
+def aliases(store: Store) -> dict[str, str]:
+    """Alias → version. Empty where nothing was registered yet."""
+    with _told(store, f"read the aliases of '{store.model}'"):
+        try:
+            found = _client(store).get_registered_model(store.model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+    return {name: str(version) for name, version in dict(found.aliases).items()}
+
+
+def alias(store: Store, name: str) -> str | None:
+    """The version that carries an alias."""
+    return aliases(store).get(name)
+
+
+def move(store: Store, name: str, version: str | None) -> None:
+    """Point an alias at a version, or take it away (None). Doing it again changes nothing."""
+    with _told(store, f"move the alias '{name}' of '{store.model}'"):
+        client = _client(store)
+        if version is None:
+            client.delete_registered_model_alias(store.model, name)
+        else:
+            client.set_registered_model_alias(store.model, name, version)
+
+
+def tag(store: Store, version: str, tags: Mapping[str, Any]) -> None:
+    """Set tags of a version."""
+    with _told(store, f"tag version {version} of '{store.model}'"):
+        client = _client(store)
+        for name, value in _tags(tags).items():
+            client.set_model_version_tag(store.model, version, name, value)
+
+
+def download(store: Store, version: str, folder: Path) -> Path:
+    """The bundle of a version as a local folder: its own place in a local store, else a copy in `folder`.
+
+    A copy is made once. Raises TrackingError that lists the known versions where there is no such one.
+    """
+    known(store, version)
+    with _told(store, f"download version {version} of '{store.model}'"):
+        source = str(_client(store).get_model_version_download_uri(store.model, version)) + "/bundle"
+        here = local(source)
+        return here if here else _fetch(store, source, folder / f"{store.model}-{version}")
+
+
+def known(store: Store, version: str) -> None:
+    """Raises TrackingError that lists the versions there are, unless `version` is one of them."""
+    with _told(store, f"look up version {version} of '{store.model}'"):
+        try:
+            _client(store).get_model_version(store.model, version)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            there = ", ".join(v["version"] for v in versions(store))
+            told = f"Known: {there}" if there else "Nothing is registered yet: keepfit run"
+            raise TrackingError(f"'{store.model}' has no version {version} at {store.where}. {told}.") from error
+
+
+def _fetch(store: Store, source: str, target: Path) -> Path:
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        got = mlflow.artifacts.download_artifacts(source, dst_path=folder, tracking_uri=store.tracking)
+        try:
+            Path(got).rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process was first, and its copy is as good
+                raise
+    return target

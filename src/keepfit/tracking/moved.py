@@ -1,0 +1,43 @@
+"""A project folder that was moved or copied takes its MLflow database along.
+
+MLflow keeps the full path of every run's artifacts. After a move they would not be found, and
+after a copy the copy would write into the original. So the paths in the database of the project's
+own store are set to where the database lies now.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+# table → columns that hold artifact URIs
+PLACES = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "model_versions": ("source", "storage_location"),
+}
+
+
+def settle(database: Path, artifacts: str, experiment: str) -> bool:
+    """Let `database` know that the artifacts of `experiment` are at the URI `artifacts` now.
+
+    Returns whether something was changed. Call it under the store's lock.
+    """
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        found = connection.execute(query, (experiment,)).fetchone()
+        if not found or found[0] == artifacts or not str(found[0]).startswith("file:"):
+            return False
+        for table, columns in PLACES.items():
+            for column in columns:
+                _rename(connection, table, column, str(found[0]), artifacts)
+    return True
+
+
+def _rename(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> None:
+    # the names come from PLACES, never from outside
+    connection.execute(
+        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+        (new, len(old) + 1, old, len(old) + 1, old + "/"),
+    )
