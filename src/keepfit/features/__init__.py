@@ -111,8 +111,8 @@ def _options(role: str, given: Mapping[str, Any]) -> dict[str, Any]:
     defaults: dict[str, Any] = pick(ROLES, role, "role").DEFAULTS
     for name in given:
         if name not in defaults:
-            known = ", ".join(sorted(defaults))
-            raise ConfigError(f"features of role {role}: unknown option '{name}'. {nearest(name, defaults)}Known: {known}")
+            known = f"{nearest(name, defaults)}Known: {', '.join(sorted(defaults))}"
+            raise ConfigError(f"features of role {role}: unknown option '{name}'. {known}")
     return {**defaults, **given}
 
 
@@ -139,9 +139,7 @@ def targets(y: NDArray[Any], schema: Schema) -> NDArray[np.float64]:
     return np.asarray(codes[:, None] == np.arange(len(classes)), np.float64)
 
 
-def _select(
-    state: State, matrix: Matrix, target: Any, select: Mapping[str, Any], schema: Schema, seed: int
-) -> Matrix:
+def _select(state: State, matrix: Matrix, target: Any, select: Mapping[str, Any], schema: Schema, seed: int) -> Matrix:
     chosen = load_target(SELECT, "features.select")
     terms_from = sum(block["state"]["width"] for block in state["blocks"] if block["role"] != "text")
     found = chosen.fit(matrix, target, select, schema.task == "classification", terms_from, seed)

@@ -106,7 +106,9 @@ def _target(values: Mapping[str, Coded], options: Mapping[str, Any], target: Flo
     return state
 
 
-def _crossed(values: Mapping[str, Coded], target: Floats, options: Mapping[str, Any], seed: int) -> tuple[State, Matrix]:
+def _crossed(
+    values: Mapping[str, Coded], target: Floats, options: Mapping[str, Any], seed: int
+) -> tuple[State, Matrix]:
     state = _target(values, options, target)
     rows = len(target)
     fold = np.random.default_rng(seed).permutation(rows) % min(FOLDS, max(rows, 1))
@@ -231,5 +233,11 @@ def watch(values: Coded) -> dict[str, Any]:
     levels = {level: int(counts[index[level]]) for level in shown}
     rows, missing = len(values), int(counts[-1])
     other = rows - missing - sum(levels.values())
-    return {"kind": "category", "rows": rows, "missing": missing, "levels": levels, "other": other,
-            "distinct": int(np.count_nonzero(counts[:-1]))}
+    return {
+        "kind": "category",
+        "rows": rows,
+        "missing": missing,
+        "levels": levels,
+        "other": other,
+        "distinct": int(np.count_nonzero(counts[:-1])),
+    }

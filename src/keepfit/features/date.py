@@ -40,7 +40,7 @@ def fit(
 ) -> tuple[State, NDArray[np.float32]]:
     """State and matrix of date columns; each (n,) float64 seconds since 1970 UTC, NaN = missing."""
     kept, start = [], []
-    for column, seconds in values.items():
+    for seconds in values.values():
         first = np.nanmin(seconds) / DAY if np.isfinite(seconds).any() else 0.0
         start.append(float(np.clip(first, -FARTHEST, FARTHEST)))
         kept.append([p for p, part in zip(PARTS, parts(seconds, list(PARTS), start[-1]), strict=True) if _varies(part)])

@@ -44,16 +44,17 @@ def load(path: Path, sha256: str | None = None) -> dict[str, Hook]:
         raise DataError(f"features.code: {path} cannot be read: {error.strerror}.") from error
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256.removeprefix("sha256:"):
-        raise DataError(f"{path} is not the file that the model was trained with (sha256 {found[:12]}…, not {sha256[:19]}…).")
+        hashes = f"sha256 {found[:12]}…, not {sha256.removeprefix('sha256:')[:12]}…"
+        raise DataError(f"{path} is not the file that the model was trained with ({hashes}).")
     module = types.ModuleType(f"keepfit_hooks_{found[:12]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and typing look the module up while it runs
     try:
         exec(compile(content, str(path), "exec"), module.__dict__)
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except Exception as error:  # the user's code may raise anything
         raise DataError(f"{path}{_line(error, path)} cannot be run: {_told(error)}") from error
-    own = [thing for thing in vars(module).values() if inspect.isfunction(thing) and thing.__module__ == module.__name__]
-    hooks = {function.__name__: function for function in own if not function.__name__.startswith("_") and _takes_one(function)}
+    own = [f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == module.__name__]
+    hooks: dict[str, Hook] = {f.__name__: f for f in own if not f.__name__.startswith("_") and _takes_one(f)}
     if not hooks:
         raise DataError(f"{path} has no function that could add a column: write 'def name(frame): return …'.")
     return hooks
@@ -99,7 +100,8 @@ def apply(frame: pl.DataFrame, functions: Mapping[str, Hook]) -> tuple[pl.DataFr
 
 def _where(name: str, function: Hook) -> str:
     code = getattr(function, "__code__", None)
-    return f"features: function '{name}'" + (f" ({Path(code.co_filename).name} line {code.co_firstlineno})" if code else "")
+    place = f" ({Path(code.co_filename).name} line {code.co_firstlineno})" if code else ""
+    return f"features: function '{name}'{place}"
 
 
 def _call(name: str, function: Hook, frame: pl.DataFrame) -> dict[str, pl.Series]:
@@ -108,13 +110,14 @@ def _call(name: str, function: Hook, frame: pl.DataFrame) -> dict[str, pl.Series
         if isinstance(result, pl.Expr):
             result = frame.select(result.alias(name))[name]
         found = _columns(name, result)
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except Exception as error:  # the user's code may raise anything
         path = Path(getattr(getattr(function, "__code__", None), "co_filename", ""))
         at = _line(error, path)
         raise DataError(f"{_where(name, function)} failed{' in' + at if at else ''}: {_told(error)}") from error
     for column, values in found.items():
         if len(values) != frame.height:
-            raise DataError(f"{_where(name, function)}: column '{column}' has {len(values)} values for {frame.height} rows.")
+            sizes = f"{len(values)} values for {frame.height} rows"
+            raise DataError(f"{_where(name, function)}: column '{column}' has {sizes}.")
     return found
 
 
@@ -130,7 +133,7 @@ def _series(name: str, values: Any) -> pl.Series:
     if isinstance(values, pl.Series):
         return values.alias(name)
     if type(values).__module__.partition(".")[0] == "pandas":
-        return pl.from_pandas(values).alias(name)
+        return pl.Series(name, pl.from_pandas(values))
     if values is None or isinstance(values, (str, bytes, int, float)):
         raise TypeError(f"it gave {type(values).__name__}, not a column; return a Series, an expression or an array")
     return pl.Series(name, values)

@@ -13,6 +13,7 @@ there, or -1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Flat(NamedTuple):
 
     ids: NDArray[np.int32]
     documents: NDArray[np.int64]
-    count: int
+    rows: int
 
 
 class Counts(NamedTuple):
@@ -44,7 +45,7 @@ def flat(tokens: Tokens) -> Flat:
     lengths = tokens.lengths
     ends = lengths.cumsum()
     total = int(ends[-1]) if len(ends) else 0
-    documents = np.repeat(np.arange(len(lengths)), lengths)
+    documents = np.zeros(total, np.int64) if len(lengths) == 1 else np.repeat(np.arange(len(lengths)), lengths)
     if len(lengths) and total == len(tokens.ids) and (tokens.starts == ends - lengths).all():
         return Flat(tokens.ids, documents, len(lengths))
     places = np.arange(total) + np.repeat(tokens.starts - (ends - lengths), lengths)
@@ -54,10 +55,10 @@ def flat(tokens: Tokens) -> Flat:
 def words(flat: Flat, size: int, least: int) -> tuple[Ints, Ints, Ints]:
     """The words that `least` documents have: their ids by falling frequency, in how many
     documents each is, and the ranks."""
-    pairs = np.sort(flat.ids * np.int64(max(flat.count, 1)) + flat.documents)
+    pairs = np.sort(flat.ids * np.int64(max(flat.rows, 1)) + flat.documents)
     new = np.ones(len(pairs), bool)
     np.not_equal(pairs[1:], pairs[:-1], out=new[1:])
-    frequency = np.bincount(pairs[new] // max(flat.count, 1), minlength=size)
+    frequency = np.bincount(pairs[new] // max(flat.rows, 1), minlength=size)
     kept = np.flatnonzero(frequency >= max(least, 1))
     kept = kept[np.argsort(-frequency[kept], kind="stable")]
     rank = np.full(size, -1, np.int32)
@@ -73,7 +74,7 @@ def join(shorter: Ints, word: Ints, documents: Ints, order: int, size: int) -> t
     known = (shorter[:-last] >= 0) & (word[last:] >= 0) & (documents[:-last] == documents[last:])
     if order > 2:
         known &= shorter[1 : len(shorter) - last + 1] >= 0
-    places = np.flatnonzero(known)
+    places = known.nonzero()[0]
     keys = shorter[places].astype(np.int64)
     keys *= size
     keys += word[places + last]
@@ -125,22 +126,26 @@ def look_up(known: Ints, keys: Ints, places: Ints, length: int) -> Ints:
     return ranks
 
 
-def count(ranks: list[Ints], widths: list[int], documents: Ints, rows: int) -> Counts:
+def count(ranks: Sequence[Ints], widths: Sequence[int], documents: Ints, rows: int) -> Counts:
     """Terms of each document; the terms of each of the `ranks` follow those of the one before."""
     width = max(sum(widths), 1)
     offset = 0
     cells = []
     for rank, wide in zip(ranks, widths, strict=True):
-        there = np.flatnonzero(rank >= 0)
-        cells.append(documents[there] * width + (rank[there] + offset))
+        there = (rank >= 0).nonzero()[0]
+        cell = rank[there] + np.int64(offset)
+        cells.append(cell if rows == 1 else cell + documents[there] * width)
         offset += wide
     cell = np.concatenate(cells) if cells else np.empty(0, np.int64)
     cell.sort()
-    new = np.ones(len(cell), bool)
-    np.not_equal(cell[1:], cell[:-1], out=new[1:])
-    starts = np.flatnonzero(new)
-    counts = np.diff(starts, append=len(cell))
-    cell = cell[starts]
+    new = np.ones(len(cell) + 1, bool)
+    np.not_equal(cell[1:], cell[:-1], out=new[1:-1])
+    starts = new.nonzero()[0]
+    if not len(cell):
+        return Counts(np.empty(0, np.int64), cell, np.zeros(rows + 1, np.int64))
+    cell, counts = cell[starts[:-1]], starts[1:] - starts[:-1]
+    if rows == 1:
+        return Counts(counts, cell, np.array((0, len(cell))))
     row = cell // width
     indptr = np.zeros(rows + 1, np.int64)
     indptr[1:] = np.bincount(row, minlength=rows).cumsum()

@@ -5,7 +5,8 @@ Options (defaults in `DEFAULTS`):
     impute   "median", "mean", or None: NaN passes (for trees)
     flag     one 0/1 feature for each column that has missing values in the training rows
     scale    mean 0 and standard deviation 1, clipped at 100 000 deviations so that scores stay finite
-    bins     with n bins, each column is also written as n ramps along its quantiles: the share of
+    bins     None, a number, or "auto": a fifth of the root of the rows, between 3 and 32.
+             With n bins, each column is also written as n ramps along its quantiles: the share of
              each bin that the value has passed, from 0 to 1. A linear model then draws a line that
              may bend at each quantile, and no outlier pulls at it (Gorishniy, Rubachev and Babenko,
              "On Embeddings for Numerical Features in Tabular Deep Learning", 2022, section 3.2).
@@ -54,11 +55,15 @@ def learn(names: Sequence[str], values: Sequence[Floats], options: Mapping[str, 
         state["mean"] = np.array([mean for mean, _ in spread], np.float64)
         state["scale"] = np.array([1.0 / deviation for _, deviation in spread], np.float64)
     if options["bins"]:
-        state |= _ramps([knots(x, int(options["bins"])) for x in finite])
+        state |= _ramps([knots(x, _bins(options["bins"], len(x))) for x in finite])
     bent = set(state["bin_column"].tolist()) if options["bins"] and not options["linear"] else set()
     state["plain"] = np.array([i for i in range(len(names)) if i not in bent], np.int64)
     state["width"] = len(state["plain"]) + len(state.get("bin_column", ())) + len(state["flags"])
     return state
+
+
+def _bins(wanted: int | str, rows: int) -> int:
+    return min(max(int(rows**0.5 / 5), 3), 32) if wanted == "auto" else int(wanted)
 
 
 def _spread(finite: Floats, rows: int, fill: float) -> tuple[float, float]:
@@ -137,7 +142,8 @@ def _scaled(values: Floats, mean: Any, scale: Any) -> Floats:
         scaled = values - mean
         scaled *= scale
     np.minimum(scaled, FAR, out=scaled)
-    return np.maximum(scaled, -FAR, out=scaled)
+    np.maximum(scaled, -FAR, out=scaled)
+    return np.asarray(scaled)
 
 
 def _ramp(values: Floats, low: Any, step: Any, bent: Any, out: NDArray[np.float32]) -> None:

@@ -12,9 +12,7 @@ from keepfit.features.values import Sparse
 
 def truncated_svd(matrix: Sparse, size: int, seed: int) -> NDArray[np.float32]:
     """The first `size` right singular vectors (size, width), by Halko, Martinsson and Tropp's randomised method."""
-    rows = sparse.csr_matrix(
-        (matrix.data, matrix.indices, matrix.indptr), shape=(len(matrix.indptr) - 1, matrix.width)
-    )
+    rows = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=(len(matrix.indptr) - 1, matrix.width))
     count = min(size, *rows.shape)
     if not count:
         return np.zeros((0, matrix.width), np.float32)

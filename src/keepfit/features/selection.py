@@ -29,7 +29,7 @@ def auto(matrix: Matrix, target: Any, keep: Any, classification: bool, terms_fro
     """Constant and duplicate features go; of very many, the most informative stay."""
     if isinstance(matrix, Sparse):
         return None
-    useful = distinct(matrix, seed)
+    useful = distinct(matrix)
     most = count(keep, matrix.shape[1]) if keep is not None else max(MANY, len(matrix) // 10)
     if target is not None and len(useful) > most:
         informative, _ = information(matrix[:, useful], target, classification)
@@ -37,22 +37,26 @@ def auto(matrix: Matrix, target: Any, keep: Any, classification: bool, terms_fro
     return {"keep": useful} if 0 < len(useful) < matrix.shape[1] else None
 
 
-def distinct(matrix: Dense, seed: int) -> NDArray[np.int64]:
+def distinct(matrix: Dense) -> NDArray[np.int64]:
     """Columns that vary and are not the same as an earlier one."""
-    if not len(matrix):
-        return np.arange(matrix.shape[1])
-    first = matrix[0]
-    same = (matrix == first) | (np.isnan(matrix) & np.isnan(first))
-    varies = np.flatnonzero(~same.all(axis=0))
-    # Equal columns have equal sums of weighted rows; the few that agree there are compared in full.
-    weights = np.random.default_rng(seed).random(len(matrix))
-    sums = weights @ np.nan_to_num(matrix[:, varies], nan=0.5).astype(np.float64)
-    kept: dict[float, list[int]] = {}
-    for place, total in zip(varies.tolist(), sums.tolist(), strict=True):
-        rivals = kept.setdefault(float(f"{total:.9g}"), [])
-        if not any(np.array_equal(matrix[:, place], matrix[:, rival], equal_nan=True) for rival in rivals):
-            rivals.append(place)
-    return np.array(sorted(place for places in kept.values() for place in places), np.int64)
+    few = matrix[:: max(len(matrix) // 1000, 1)]  # what varies or differs here does so in all rows
+    same = np.flatnonzero(((few == few[:1]) | np.isnan(few)).all(axis=0))
+    constant = {place for place in same.tolist() if _constant(matrix[:, place])}
+    alike: dict[bytes, list[int]] = {}
+    for place, column in enumerate(np.ascontiguousarray(few.T)):
+        if place not in constant:
+            alike.setdefault(column.tobytes(), []).append(place)
+    kept: list[int] = []
+    for places in alike.values():
+        if len(places) > 1:
+            places = list({matrix[:, place].tobytes(): place for place in reversed(places)}.values())
+        kept += places
+    return np.array(sorted(kept), np.int64)
+
+
+def _constant(column: Dense) -> bool:
+    known = column[~np.isnan(column)]
+    return not len(known) or (len(known) == len(column) and bool((known == known[0]).all()))
 
 
 def count(keep: float, width: int) -> int:
@@ -72,10 +76,10 @@ def mutual_information(
     if target is None:
         return None
     if isinstance(matrix, Sparse):
-        told, chance = term_information(matrix, target, classification)
+        told, unlikely = term_information(matrix, target, classification)
         told[:terms_from] = np.inf  # numbers and categories beside a text stay
-    else:
-        told, chance = information(matrix, target, classification)
+        return _best(told, keep, int((told > unlikely).sum()))
+    told, chance = information(matrix, target, classification)
     return _best(told, keep, int((told > chance).sum()))
 
 
@@ -98,8 +102,8 @@ def information(matrix: Dense, target: Any, classification: bool) -> tuple[NDArr
         width = int(bins.max(initial=0)) + 1
         table = np.bincount(bins * size + classes, minlength=width * size).reshape(width, size)
         told[place] = _nats(table)
-        freedom = max((np.count_nonzero(table.sum(1)) - 1) * (np.count_nonzero(table.sum(0)) - 1), 1)
-        chance[place] = _quantile(freedom) / (2 * max(len(some), 1))
+        used_bins, used_classes = np.count_nonzero(table.sum(1)), np.count_nonzero(table.sum(0))
+        chance[place] = _quantile(max((used_bins - 1) * (used_classes - 1), 1)) / (2 * max(len(some), 1))
     return told, chance
 
 
@@ -124,7 +128,7 @@ def _nats(table: NDArray[Any]) -> float:
     return float((share[there] * np.log(share[there] / expected[there])).sum())
 
 
-def _quantile(freedom: float) -> float:
+def _quantile(freedom: Any) -> float:
     """The 99 % quantile of chi-squared, by Wilson and Hilferty's cube."""
     part = 2 / (9 * freedom)
     return float(freedom * (1 - part + UNLIKELY * part**0.5) ** 3)
@@ -138,7 +142,7 @@ def term_information(matrix: Sparse, target: Any, classification: bool) -> tuple
     having = np.bincount(owner * matrix.width + matrix.indices, minlength=size * matrix.width)
     having = having.reshape(size, matrix.width)
     rows = np.bincount(classes, minlength=size)[:, None]
-    told = np.zeros(matrix.width)
+    told: NDArray[np.float64] = np.zeros(matrix.width)
     for cell, column in ((having, having.sum(0)), (rows - having, total - having.sum(0))):
         with np.errstate(divide="ignore", invalid="ignore"):
             part = cell / total * np.log(cell * total / (rows * column))
@@ -146,7 +150,9 @@ def term_information(matrix: Sparse, target: Any, classification: bool) -> tuple
     return told, _quantile(max(size - 1, 1)) / (2 * total)
 
 
-def importance(matrix: Matrix, target: Any, keep: Any, classification: bool, terms_from: int, seed: int) -> State | None:
+def importance(
+    matrix: Matrix, target: Any, keep: Any, classification: bool, terms_from: int, seed: int
+) -> State | None:
     """The features a forest uses; without `keep`, the fewest that make up 99 % of all importance."""
     if isinstance(matrix, Sparse) or target is None or not matrix.shape[1]:
         return None
@@ -171,8 +177,7 @@ def pca(matrix: Matrix, target: Any, keep: Any, classification: bool, terms_from
     deviation = np.sqrt((values**2).mean(axis=0))
     scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1.0), 0.0)
     variance, components = _components(values * scale)
-    share = EXPLAINED if keep is None else keep
-    size = int(np.searchsorted(variance.cumsum(), share * variance.sum() * (1 - 1e-9))) + 1
+    size = int(np.searchsorted(variance.cumsum(), (keep or EXPLAINED) * variance.sum() * (1 - 1e-9))) + 1
     if isinstance(keep, int):
         size = count(keep, len(variance))
     parts = {"fill": fill, "scale": scale, "components": components[:size]}

@@ -70,7 +70,8 @@ def dense_product(block: Sparse, components: NDArray[np.float32]) -> NDArray[np.
     at = 0
     while at < len(full):
         first = block.indptr[full[at]]
-        end = int(np.searchsorted(block.indptr[full + 1], first + max(CELLS // max(len(components), 1), 1), side="right"))
+        last = first + max(CELLS // max(len(components), 1), 1)
+        end = int(np.searchsorted(block.indptr[full + 1], last, side="right"))
         some = full[at : max(end, at + 1)]
         cells = slice(first, block.indptr[some[-1] + 1])
         terms = weights[block.indices[cells]] * block.data[cells, None]

@@ -69,16 +69,14 @@ def load(folder: Path) -> dict[str, Any]:
         document = json.loads((folder / STATE).read_bytes())
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             found = document.get("format") if isinstance(document, dict) else None
-            raise BundleError(
-                f"{folder / STATE} has format {found}; this keepfit reads format {FORMAT}. Update keepfit, or train again."
-            )
+            known = f"this keepfit reads format {FORMAT}. Update keepfit, or train again."
+            raise BundleError(f"{folder / STATE} has format {found}; {known}")
         with np.load(folder / ARRAYS, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         state = _inward(document["state"], arrays)
     except (OSError, ValueError, KeyError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(
-            f"The learned features in {folder} are damaged or missing ({error}). "
-            "Copy the bundle again, or train again."
+            f"The learned features in {folder} are damaged or missing ({error}). Copy the bundle again, or train again."
         ) from error
     if not isinstance(state, dict):
         raise BundleError(f"{folder / STATE} holds no state. Copy the bundle again, or train again.")

@@ -88,9 +88,7 @@ def tokens(texts: Iterable[str | None]) -> Tokens:
     return Tokens(ids, counted.cumsum() - counted, counted, list(index))
 
 
-def fit(
-    values: Mapping[str, Tokens], target: Any, options: Mapping[str, Any], seed: int
-) -> tuple[State, Matrix]:
+def fit(values: Mapping[str, Tokens], target: Any, options: Mapping[str, Any], seed: int) -> tuple[State, Matrix]:
     """State and matrix of text columns, each a block of its own."""
     parts = [_fit(column, options, seed) for column in values.values()]
     state = {"columns": list(values), "parts": [part for part, _ in parts]}
@@ -123,9 +121,9 @@ def learn(column: Tokens, options: Mapping[str, Any]) -> tuple[State, Counts]:
     state: State = {"words": [column.words[i] for i in kept], "keys": keys, "shortest": int(shortest)}
     state |= {"tf": options["tf"], "norm": bool(options["norm"]), "width": len(every)}
     if options["idf"]:
-        state["idf"] = (np.log((1 + text.count) / (1 + every)) + 1).astype(np.float32)
+        state["idf"] = (np.log((1 + text.rows) / (1 + every)) + 1).astype(np.float32)
     widths = [len(f) for f in frequencies]
-    return state, ngrams.count(ranks[shortest - 1 :], widths[shortest - 1 :], text.documents, text.count)
+    return state, ngrams.count(ranks[shortest - 1 :], widths[shortest - 1 :], text.documents, text.rows)
 
 
 def _least(frequencies: NDArray[np.int64], most: int) -> int | None:
@@ -167,11 +165,11 @@ def _compiled(state: State) -> Callable[[Tokens], Matrix]:
         text = ngrams.flat(column)
         rank = np.fromiter(map(get, column.words, repeat(-1)), np.int32, len(column.words))
         word = rank[text.ids]
-        ranks = [word]
+        ranks: list[ngrams.Ints] = [word]
         for order, known in enumerate(keys, 2):
             found, places = ngrams.join(ranks[-1], word, text.documents, order, size)
             ranks.append(ngrams.look_up(known, found, places, len(word)))
-        return ngrams.count(ranks[skipped:], widths[skipped:], text.documents, text.count)
+        return ngrams.count(ranks[skipped:], widths[skipped:], text.documents, text.rows)
 
     if components is None:
         return lambda column: _weighted(state, terms(column))
@@ -187,9 +185,10 @@ def _weighted(state: State, found: Counts) -> Sparse:
     if "idf" in state:
         data *= state["idf"][terms]
     if state["norm"] and len(data):
-        rows = np.flatnonzero(np.diff(indptr))  # reduceat takes no empty documents
-        length = np.sqrt(np.add.reduceat(data * data, indptr[rows]))
-        data /= np.repeat(length, np.diff(indptr)[rows])
+        lengths = indptr[1:] - indptr[:-1]
+        rows = lengths.nonzero()[0]  # reduceat takes no empty documents
+        norm = np.sqrt(np.add.reduceat(data * data, indptr[rows]))
+        data /= norm if len(rows) == 1 else np.repeat(norm, lengths[rows])
     width = state["components"].shape[1] if "components" in state else state["width"]
     return Sparse(data, terms.astype(np.int32), indptr, width)
 
