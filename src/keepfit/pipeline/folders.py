@@ -111,3 +111,17 @@ def load_split(folder: Path) -> Split:
 def runs(work: Path) -> list[Path]:
     """The folders of past runs, newest first."""
     return sorted((p for p in (work / "runs").glob("*") if (p / "run.json").exists()), reverse=True)
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """A run's record so far."""
+    found: dict[str, Any] = read_json(folder / "run.json")
+    return found
+
+
+def note(folder: Path, **what: Any) -> None:
+    """Add to a run's record; timings are gathered."""
+    path = folder / "run.json"
+    known = read_json(path) if path.exists() else {}
+    timings = {**known.get("timings", {}), **what.pop("timings", {})}
+    write_json(path, {**known, **what, "timings": timings})

@@ -1,0 +1,126 @@
+"""The stages one after the other, in this process: what `keepfit run` does.
+
+A run is a folder; a stage that is whole there is not made again by `--resume`.
+"""
+
+from __future__ import annotations
+
+import resource
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from keepfit import config as settings
+from keepfit.config import Config
+from keepfit.errors import ConfigError, DataError, KeepfitError, RefusedError
+from keepfit.pipeline import folders, stages
+from keepfit.progress import Progress
+from keepfit.show import Record
+from keepfit.tracking import git
+from keepfit.types import Verdict
+
+STAGES = ("ingest", "train", "promote")
+
+
+def run(config: Config, project: Path, stage: str | None, resume: bool, progress: Progress | None) -> Record:
+    """All stages, or `stage` alone on what the last run finished before it; the record of the run.
+
+    Raises BusyError when another run works in the project, RefusedError when the data's checks
+    stop, and whatever a stage raises; the run's folder then says "failed" and keeps what is whole.
+    """
+    work = project / settings.WORK
+    tell = progress or Progress()
+    with folders.alone(work):
+        folder = _last(work, config) if resume or stage not in (None, "ingest") else _new(work, config, project)
+        last = stage or STAGES[-1]
+        try:
+            record = _stages(config, project, folder, STAGES[: STAGES.index(last) + 1], tell, again=stage)
+        except KeepfitError as error:
+            folders.note(folder, status="refused" if isinstance(error, RefusedError) else "failed", error=str(error))
+            raise
+        except KeyboardInterrupt:
+            folders.note(folder, status="stopped")
+            raise
+        folders.note(folder, **{**record, "status": record["outcome"]})
+    return Record(record)
+
+
+def _stages(
+    config: Config, project: Path, folder: Path, wanted: tuple[str, ...], tell: Progress, again: str | None
+) -> dict[str, Any]:
+    """Run the stages that are not whole yet, and `again` in any case."""
+    for name in wanted:
+        if (folder / name).is_dir() and name != again:
+            continue
+        if again and name != again:
+            raise DataError(f"--stage {again} needs the stage '{name}' of the last run, which is not finished.")
+        tell.begin(name)
+        before = _cpu()
+        with folders.whole(folder / name) as out:
+            RUN[name](config, project, folder, out, tell)
+        folders.note(folder, timings={name: round(_cpu() - before, 3)})
+        tell.end(stages.summary(folder, name))
+    return stages.record(config, folder, wanted[-1])
+
+
+def _ingest(config: Config, project: Path, folder: Path, out: Path, tell: Progress) -> None:
+    stages.ingest(config, project, out)
+
+
+def _train(config: Config, project: Path, folder: Path, out: Path, tell: Progress) -> None:
+    stages.train(config, project, folders.load_split(folder / "ingest"), out, tell)
+
+
+def _promote(config: Config, project: Path, folder: Path, out: Path, tell: Progress) -> None:
+    stages.promote(config, project, folders.load_split(folder / "ingest"), folder, out)
+
+
+RUN: Mapping[str, Callable[[Config, Path, Path, Path, Progress], None]] = {
+    "ingest": _ingest,
+    "train": _train,
+    "promote": _promote,
+}
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and its children so far."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _new(work: Path, config: Config, project: Path) -> Path:
+    now = datetime.now(UTC)
+    folder = work / "runs" / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    folder.mkdir(parents=True)
+    about = {"run": folder.name, "started": now.isoformat(timespec="seconds"), "status": "running"}
+    folders.note(folder, **about, config=settings.recorded(config), code=git.state(project))
+    return folder
+
+
+def _last(work: Path, config: Config) -> Path:
+    """The last run's folder, if its config is today's: its stages are today's stages."""
+    for folder in folders.runs(work)[:1]:
+        if folders.about(folder)["config"] == settings.recorded(config):
+            return folder
+        raise ConfigError(f"keepfit.yaml has changed since run {folder.name}: run it whole, without --resume or --stage.")
+    raise ConfigError("There is no run to go on with. Next: keepfit run")
+
+
+def reproduce(project: Path, name: str) -> Verdict:
+    """Train run `name` again from its recorded frames, config and seed, and compare what comes out.
+
+    Raises ConfigError for an unknown run, naming the known ones.
+    """
+    work = project / settings.WORK
+    known = {folder.name: folder for folder in folders.runs(work) if (folder / "train").is_dir()}
+    if name not in known:
+        raise ConfigError(f"No finished run '{name}'. Known: {', '.join(known) or 'none yet'}")
+    config = settings.parse(folders.about(known[name])["config"])
+    again = work / "reproduced" / name
+    started = time.monotonic()
+    with folders.alone(work), folders.whole(again) as out:
+        stages.train(config, project, folders.load_split(known[name] / "ingest"), out, Progress())
+    return stages.compare(known[name] / "train", again, time.monotonic() - started)
