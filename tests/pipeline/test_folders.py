@@ -26,9 +26,8 @@ def test_a_folder_gets_its_name_when_all_is_written(tmp_path: Path) -> None:
 def test_a_stage_that_fails_leaves_no_folder_and_keeps_the_old_one(tmp_path: Path) -> None:
     with folders.whole(tmp_path / "train") as folder:
         (folder / "a").write_text("old")
-    with pytest.raises(RuntimeError), folders.whole(tmp_path / "train") as folder:
-        (folder / "a").write_text("new")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), folders.whole(tmp_path / "train") as folder:
+        (folder / "a").write_text("new") and (folder / "not there").read_text()
     assert (tmp_path / "train" / "a").read_text() == "old"
     with folders.whole(tmp_path / "train") as folder:  # what was left over is not taken along
         assert not list(folder.iterdir())
