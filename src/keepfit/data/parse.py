@@ -75,7 +75,7 @@ def number(value: Any, tokens: Container[str] = ()) -> float | None:
     elif isinstance(value, (Real, Decimal)):
         found = _float(value)
     else:
-        raise ValueError(f"not a number: {_shown(value)}")
+        raise ValueError(f"not a number: {shown(value)}")
     if math.isfinite(found):
         return found
     if math.isnan(found):
@@ -98,7 +98,7 @@ def _text_number(text: str) -> float:
         except ValueError:
             if text in WORDS:
                 return WORDS[text]
-    raise ValueError(f"not a number: {_shown(text)}")
+    raise ValueError(f"not a number: {shown(text)}")
 
 
 def level(value: Any, tokens: Container[str] = ()) -> str | None:
@@ -128,7 +128,7 @@ def _typed_level(value: Any) -> str | None:
     if isinstance(value, Day):
         return str(value)
     if not isinstance(value, (Real, Decimal)):
-        raise ValueError(f"not a category: {_shown(value)}")
+        raise ValueError(f"not a category: {shown(value)}")
     if isinstance(value, Integral):
         return str(int(value))
     found = _float(value)
@@ -158,7 +158,7 @@ def date(value: Any, formats: Sequence[str] = (), tokens: Container[str] = ()) -
     elif isinstance(value, (Real, Decimal)) and not isinstance(value, bool):
         text = level(value) or ""
     else:
-        raise ValueError(f"not a date: {_shown(value)}")
+        raise ValueError(f"not a date: {shown(value)}")
     return _text_date(text, formats, written=isinstance(value, str))
 
 
@@ -178,7 +178,7 @@ def _text_date(text: str, formats: Sequence[str], written: bool) -> float:
             return iso(text)
     except ValueError:
         pass
-    raise ValueError(f"not a date: {_shown(text)}")
+    raise ValueError(f"not a date: {shown(text)}")
 
 
 def strptime(text: str, form: str) -> float:
@@ -206,10 +206,11 @@ def text(value: Any, tokens: Container[str] = ()) -> str | None:
     try:
         return level(value)
     except ValueError:
-        raise ValueError(f"not a text: {_shown(value)}") from None
+        raise ValueError(f"not a text: {shown(value)}") from None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as errors show it: quoted, and short."""
     shown = repr(value)
     return shown if len(shown) <= 40 else f"{shown[:39]}…"
 
