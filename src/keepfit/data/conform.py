@@ -1,0 +1,220 @@
+"""A frame in the canonical types of its Schema, and the cells that could not be read.
+
+    role                 column of the result
+    number               Float64, finite
+    date                 Float64, seconds since 1970 UTC
+    category, id, group  String, the level's canonical text
+    text                 String, untouched
+    time                 Float64, as date or number
+    target               String, one of the classes; Float64 for regression
+
+Missing values are null in all of them. Only values that are not yet of their type are looked at:
+common shapes a column at a time, every other distinct value once by `keepfit.data.parse`, so that
+training, batch and serving read the same value alike. Conforming twice changes nothing, except
+for dates that are written as a number (`epoch`), which a second pass would take for seconds.
+
+>>> from keepfit.types import Column, Schema
+>>> schema = Schema((Column("age", "number"), Column("plan", "category", tokens=("?",))), "regression")
+>>> frame, problems = conform(pl.DataFrame({"age": [" 41", "old"], "plan": [" pro", "?"]}), schema)
+>>> frame.rows(), problems
+([(41.0, 'pro'), (None, None)], [Problem(row=1, column='age', problem="not a number: 'old'")])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from keepfit.data import dates, parse
+from keepfit.data.parse import Problem
+from keepfit.data.target import reconcile
+from keepfit.errors import DataError
+from keepfit.extras import nearest
+from keepfit.types import Column, Schema
+
+# The series in its canonical type, and for each row that could not be read the reason.
+Read = tuple[pl.Series, dict[int, str]]
+WRITTEN = (pl.String, pl.Categorical, pl.Enum)
+
+
+def conform(frame: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[Problem]]:
+    """`frame` with the columns of `schema` in their canonical types, and what could not be read.
+
+    Cells that could not be read are null and one Problem each, in the order of the rows. Columns
+    that the schema does not know or ignores are left out. Raises DataError naming all input
+    columns that are absent; ids, groups and the target may be absent.
+    """
+    _complete(frame, schema)
+    columns: list[pl.Series] = []
+    problems: list[Problem] = []
+    for column in schema.columns:
+        if column.role == "ignore" or column.name not in frame.columns:
+            continue
+        read, bad = _read(frame[column.name], column, schema)
+        columns.append(read.alias(column.name))
+        problems += [Problem(row, column.name, reason) for row, reason in bad.items()]
+    return pl.DataFrame(columns), sorted(problems, key=lambda problem: problem.row)
+
+
+def labelled(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The rows of a conformed frame whose target is known."""
+    return frame if schema.target is None else frame.filter(pl.col(schema.target).is_not_null())
+
+
+def _complete(frame: pl.DataFrame, schema: Schema) -> None:
+    absent = [column.name for column in schema.inputs if column.name not in frame.columns]
+    if not absent:
+        return
+    near = [f"'{name}' ({hint.strip()})" if (hint := nearest(name, frame.columns)) else f"'{name}'" for name in absent]
+    what = "1 column" if len(absent) == 1 else f"{len(absent)} columns"
+    shown = ", ".join(frame.columns[:30]) + (", …" if len(frame.columns) > 30 else "")
+    raise DataError(f"The data lack {what} that the model is made for: {', '.join(near)}. They have: {shown}")
+
+
+def _read(series: pl.Series, column: Column, schema: Schema) -> Read:
+    if series.null_count() == len(series):
+        kind = pl.Float64 if _reader(column, schema) in (_numbers, _dates) else pl.String
+        return pl.Series(series.name, [None] * len(series), dtype=kind), {}
+    if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
+        series = series.cast(pl.String)
+    read, bad = _reader(column, schema)(series, column)
+    if column.role == "target" and schema.task == "classification":
+        return _classes(read, bad, schema)
+    return read, bad
+
+
+def _reader(column: Column, schema: Schema) -> Callable[[pl.Series, Column], Read]:
+    if column.role == "target":
+        return _levels if schema.task == "classification" else _numbers
+    if column.role == "time":
+        return _dates if column.dtype == "date" else _numbers
+    return READERS.get(column.role, _levels)
+
+
+def _classes(read: pl.Series, bad: dict[int, str], schema: Schema) -> Read:
+    labels = read.drop_nulls().unique().to_list()
+    known = reconcile(labels, schema.classes)
+    for label in set(labels) - set(known):
+        bad.update(dict.fromkeys(_rows(read == label), f"unknown label {parse.shown(label)}"))
+    return _mapped(read, known, pl.String), bad
+
+
+def _numbers(series: pl.Series, column: Column) -> Read:
+    if series.dtype == pl.String:
+        return _written_numbers(series, column)
+    if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+        return _one_by_one(series, lambda value: parse.number(value, column.tokens), pl.Float64)
+    values = series.cast(pl.Float64).fill_nan(None)
+    infinite = values.is_infinite()
+    if not infinite.any():
+        return values, {}
+    return values.set(infinite.fill_null(False), None), dict.fromkeys(_rows(infinite), "infinite")
+
+
+def _written_numbers(series: pl.Series, column: Column) -> Read:
+    text = pl.col("text")
+    table = (
+        pl.LazyFrame({"text": series.str.strip_chars()})
+        .with_columns(value=text.cast(pl.Float64, strict=False), gone=text.is_in(["", *column.tokens]))
+        .with_columns(value=pl.when(~pl.col("gone") & pl.col("value").is_finite()).then("value"))
+        .collect()
+    )
+    odd = table["value"].is_null() & table["text"].is_not_null() & ~table["gone"]
+    return _rest(series, table["value"], odd, lambda value: parse.number(value, column.tokens))
+
+
+def _dates(series: pl.Series, column: Column) -> Read:
+    if series.dtype in (pl.Date, pl.Datetime):
+        return (series.cast(pl.Datetime("us")).dt.epoch("us") / 1e6).cast(pl.Float64), {}
+    if series.dtype == pl.Float64 and not column.formats:
+        return _numbers(series, column)
+    if series.dtype.is_integer():
+        if len(column.formats) == 1 and column.formats[0] in parse.EPOCHS:
+            return _numbers(series * parse.EPOCHS[column.formats[0]], column)
+        return _one_by_one(series, lambda value: parse.date(value, column.formats, column.tokens), pl.Float64)
+    if series.dtype != pl.String:
+        return _one_by_one(series, lambda value: parse.date(value, column.formats, column.tokens), pl.Float64)
+    text = series.str.strip_chars()
+    gone = text.is_in(["", *column.tokens])
+    read = dates.seconds(text, column.formats)
+    if gone.any():
+        read = read.set(gone.fill_null(False), None)
+    odd = read.is_null() & text.is_not_null() & ~gone
+    return _rest(series, read, odd, lambda value: parse.date(value, column.formats, column.tokens))
+
+
+def _levels(series: pl.Series, column: Column) -> Read:
+    if series.dtype.is_integer() or series.dtype == pl.Boolean:
+        return series.cast(pl.String), {}
+    return _one_by_one(series, lambda value: parse.level(value, column.tokens), pl.String)
+
+
+def _texts(series: pl.Series, column: Column) -> Read:
+    if series.dtype != pl.String:
+        return _levels(series, column)
+    gone = series.str.strip_chars().is_in(["", *column.tokens])
+    return (series.set(gone.fill_null(False), None) if gone.any() else series), {}
+
+
+READERS: Mapping[str, Callable[[pl.Series, Column], Read]] = {
+    "number": _numbers,
+    "date": _dates,
+    "category": _levels,
+    "text": _texts,
+}
+
+
+def _rest(series: pl.Series, read: pl.Series, odd: pl.Series, meaning: Callable[[Any], float | None]) -> Read:
+    """`read` completed by the scalar function for the rows where `odd` is true."""
+    if not odd.any():
+        return read, {}
+    rows = _rows(odd)
+    found, bad = _one_by_one(series.gather(rows), meaning, pl.Float64)
+    return read.scatter(rows, found), {rows[at]: reason for at, reason in bad.items()}
+
+
+def _one_by_one(series: pl.Series, meaning: Callable[[Any], Any], dtype: Any) -> Read:
+    """Each distinct value once through `meaning`."""
+    if series.dtype.is_nested() or series.dtype == pl.Object:
+        return _unhashable(series, meaning, dtype)
+    meanings: dict[Any, Any] = {}
+    reasons: dict[Any, str] = {}
+    for value in series.drop_nulls().unique().to_list():
+        try:
+            meanings[value] = meaning(value)
+        except ValueError as error:
+            reasons[value] = str(error)
+    bad: dict[int, str] = {}
+    if reasons:
+        wrong = pl.Series(list(reasons), dtype=series.dtype)
+        rows = _rows(series.is_in(wrong.implode()))
+        bad = {row: reasons[value] for row, value in zip(rows, series.gather(rows), strict=True)}
+    if not bad and series.dtype == dtype and all(value == found for value, found in meanings.items()):
+        return series, {}
+    return _mapped(series, meanings, dtype), bad
+
+
+def _unhashable(series: pl.Series, meaning: Callable[[Any], Any], dtype: Any) -> Read:
+    found: list[Any] = []
+    bad: dict[int, str] = {}
+    for row, value in enumerate(series.to_list()):
+        try:
+            found.append(meaning(value))
+        except ValueError as error:
+            found.append(None)
+            bad[row] = str(error)
+    return pl.Series(series.name, found, dtype=dtype), bad
+
+
+def _mapped(series: pl.Series, meanings: Mapping[Any, Any], dtype: Any) -> pl.Series:
+    if not meanings:
+        return pl.Series(series.name, [None] * len(series), dtype=dtype)
+    old = pl.Series(list(meanings), dtype=series.dtype)
+    new = pl.Series(list(meanings.values()), dtype=dtype)
+    return series.replace_strict(old, new, default=None, return_dtype=dtype)
+
+
+def _rows(mask: pl.Series) -> list[int]:
+    return mask.fill_null(False).arg_true().to_list()
