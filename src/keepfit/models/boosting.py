@@ -1,0 +1,64 @@
+"""Fitting LightGBM: early stopping on held-out rows, and an end when asked or when time is up.
+
+One thread, and the flags that make the same data give the same trees, are defaults of the catalogue.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightgbm
+import numpy as np
+from lightgbm.basic import LightGBMError
+
+__all__ = ["LightGBMError", "fit", "rounds"]
+
+PATIENCE = 50  # rounds without progress
+# LightGBM 4.7 renamed the argument and warns about the old name
+PAIR = "eval_X" in inspect.signature(lightgbm.LGBMModel.fit).parameters
+
+
+class Stopped(Exception):
+    """The stop event was set while trees were grown."""
+
+
+def fit(
+    estimator: Any,
+    matrix: Any,
+    target: Any,
+    valid: tuple[Any, Any] | None,
+    categorical: Sequence[int],
+    stop: threading.Event,
+    deadline: float,
+) -> Any:
+    """Fit on (n, d) features; with `valid` rows to the round that is best on them.
+
+    `deadline` is on the monotonic clock; the trees grown until then are kept. Raises Stopped when
+    `stop` is set.
+    """
+    callbacks: list[Callable[[Any], None]] = [_end(stop, deadline)]
+    given: dict[str, Any] = {"categorical_feature": list(categorical)}
+    if valid is not None and len(valid[1]):
+        callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
+        given |= {"eval_X": valid[0], "eval_y": valid[1]} if PAIR else {"eval_set": [valid]}
+    return estimator.fit(matrix, target, callbacks=callbacks, **given)
+
+
+def _end(stop: threading.Event, deadline: float) -> Callable[[Any], None]:
+    def end(environment: Any) -> None:
+        if stop.is_set():
+            raise Stopped
+        if time.monotonic() > deadline:
+            raise lightgbm.callback.EarlyStopException(environment.iteration, environment.evaluation_result_list or [])
+
+    return end
+
+
+def rounds(estimator: Any) -> int:
+    """Boosting rounds of a fitted estimator, up to the best."""
+    best = estimator.best_iteration_
+    return int(best) if best and best > 0 else int(np.int64(estimator.n_estimators_))

@@ -1,0 +1,341 @@
+"""One candidate, cross-validated: everything that is learned is learned on a fold's training rows.
+
+A `Job` is what all candidates share, a `Candidate` is what is tried, a `Result` is its scores on
+the rows it was not fitted on and the fold's estimators. Each fold runs in a thread of its own with
+one thread inside; nothing depends on which is first.
+
+The one thing that folds may share is a feature state that holds nothing of the target (codes of
+categories, parts of dates, components of text): the boosters of a bag then read the same matrix,
+and serving them is one call. As soon as features are selected or encoded by the target, each fold
+has its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.dummy import DummyClassifier
+from threadpoolctl import ThreadpoolController
+
+from keepfit import engine, features
+from keepfit.errors import ModelError
+from keepfit.features.values import Columns, Sparse
+from keepfit.models import boosting, catalogue, linear, metrics, threshold
+from keepfit.models.fitted import Floats, Member, link
+from keepfit.models.metrics import Answers
+from keepfit.models.tasks import Task
+from keepfit.types import Schema
+
+Ints = NDArray[np.integer[Any]]
+Fold = tuple[Ints, Ints]
+WIDE = 300  # columns from which `select: auto` selects
+FITTING = (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError, boosting.LightGBMError)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An estimator of the catalogue with parameters; `link` names what the regression target went through."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    balanced: bool = False
+    link: str = "identity"
+
+    @property
+    def title(self) -> str:
+        return self.label or self.name
+
+
+@dataclass
+class Job:
+    """What all candidates share. `y` is the encoded target, (n,)."""
+
+    columns: Columns
+    schema: Schema
+    task: Task
+    y: NDArray[Any]
+    truth: NDArray[Any]
+    folds: Sequence[Fold]
+    metric: str
+    seed: int
+    select: Mapping[str, Any] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    deadline: float = float("inf")
+    tell: Callable[[float, float, str, str | None], None] = lambda done, total, message, best: None
+    cache: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Number of classes; 0 in a regression."""
+        return len(self.schema.classes)
+
+    @property
+    def sign(self) -> int:
+        """+1 if a higher metric is better, else -1."""
+        return metrics.METRICS[self.metric].sign
+
+    @cached_property
+    def held_out(self) -> NDArray[np.bool_]:
+        """The rows that some fold holds out."""
+        rows = np.zeros(len(self.y), bool)
+        for _, valid in self.folds:
+            rows[valid] = True
+        return rows
+
+    @cached_property
+    def threads(self) -> ThreadpoolController:
+        return ThreadpoolController()
+
+    def score(self, scores: Floats, rows: Any = slice(None)) -> float:
+        """The metric of scores on rows; a metric that a threshold moves is taken at its best one."""
+        truth = self.y[rows]
+        if self.metric in threshold.TUNED and self.count == 2:
+            return threshold.best(scores[:, 1], truth == 1, threshold.METRICS[self.metric])[1]
+        given = Answers(truth, scores.argmax(axis=1) if self.count else scores, self.count, scores if self.count else None)
+        return float(metrics.METRICS[self.metric].function(given, np.ones((1, len(truth))))[0])
+
+    def loss(self, scores: Floats, rows: Any = slice(None)) -> float:
+        """Lower is better; infinite where the metric is not defined."""
+        value = -self.sign * self.score(scores, rows)
+        return value if np.isfinite(value) else float("inf")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fold of one candidate: its estimator, feature state and scores of the held-out rows."""
+
+    estimator: Any
+    state: Mapping[str, Any]
+    scores: Floats  # or margins, before they are calibrated
+    complete: bool  # the training rows had all classes
+    cut: bool = False  # time was up before it was done
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cross-validated candidate. `scores` are (n, …), NaN in rows that no fold held out."""
+
+    candidate: Candidate
+    parts: tuple[Part, ...]
+    scores: Floats
+    value: float
+    fold_values: tuple[float, ...]
+    seconds: float
+    calibration: tuple[float, float] | None = None  # of margins: slope and offset
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the metric over the folds."""
+        return float(np.nanstd(self.fold_values)) if len(self.fold_values) > 1 else 0.0
+
+    @property
+    def cut(self) -> bool:
+        return any(part.cut for part in self.parts)
+
+
+def matrix(made: NDArray[np.float32] | Sparse) -> Any:
+    """What estimators take: dense, or scipy's compressed rows."""
+    if not isinstance(made, Sparse):
+        return made
+    return sparse.csr_matrix((made.data, made.indices, made.indptr), shape=(len(made.indptr) - 1, made.width))
+
+
+def selection(schema: Schema, select: str, keep: float | None, rows: int) -> Mapping[str, Any] | None:
+    """`features.select` as features.fit takes it; "auto" selects by importance where there are many columns."""
+    wide = len([c for c in schema.features if c.role != "text"])
+    if select == "auto":
+        return {"method": "importance", "keep": keep or min(WIDE, max(20, rows // 10))} if wide > WIDE else None
+    return None if select == "none" else {"method": select, "keep": keep}
+
+
+def one_state(job: Job, style: catalogue.Style) -> bool:
+    """Is nothing of the target in features of this style, so that all folds may share the state?"""
+    return job.select is None and style.get("category", {}).get("encode") != "target"
+
+
+def prepared(job: Job, style: catalogue.Style, number: int, bag: bool) -> tuple[Mapping[str, Any], Any, Any]:
+    """State, and matrices of the training and the held-out rows, of fold `number`."""
+    train, valid = job.folds[number]
+    if bag and one_state(job, style):
+        state, made = everything(job, style)
+        return state, made[train], made[valid]
+    key = (id(style), number)
+    if key not in job.cache:
+        state, made = features.fit_apply(
+            job.columns[train], job.schema, job.truth[train], style, job.select, job.seed
+        )
+        held = features.apply(state, job.columns[valid])
+        job.cache[key] = (state, matrix(made), matrix(held))
+    found: tuple[Mapping[str, Any], Any, Any] = job.cache[key]
+    return found
+
+
+def everything(job: Job, style: catalogue.Style) -> tuple[Mapping[str, Any], Any]:
+    """State and matrix of all training rows."""
+    key = (id(style), "all")
+    if key not in job.cache:
+        state, made = features.fit_apply(job.columns, job.schema, job.truth, style, job.select, job.seed)
+        job.cache[key] = (state, matrix(made))
+    found: tuple[Mapping[str, Any], Any] = job.cache[key]
+    return found
+
+
+def fit(
+    job: Job, candidate: Candidate, made: Any, rows: Ints, state: Mapping[str, Any], valid: tuple[Any, Ints] | None = None,
+    rounds: int | None = None, number: int = 0,
+) -> Any:  # fmt: skip
+    """A fitted estimator of the matrix `made` of `rows`. Raises ModelError with the estimator's own words."""
+    target = job.y[rows]
+    row = catalogue.row(candidate.name, job.schema.task)
+    if job.count and len(np.unique(target)) < 2:
+        return DummyClassifier(strategy="prior").fit(made, target)
+    parameters = dict(candidate.parameters)
+    if row.categorical and state["categorical"]:
+        parameters[row.categorical] = [place for place, _ in state["categorical"]]
+    if rounds:
+        parameters["n_estimators"] = rounds
+    estimator = catalogue.build(candidate.name, job.schema.task, parameters, job.seed + number, candidate.balanced)
+    try:
+        with job.threads.limit(limits=1):  # OpenMP's limit holds for a thread, so each sets its own
+            return _fit(job, row, candidate, estimator, made, target, state, valid)
+    except FITTING as error:
+        raise ModelError(f"{candidate.title} could not be fitted: {error}") from error
+
+
+def _fit(
+    job: Job, row: catalogue.Row, candidate: Candidate, estimator: Any, made: Any, target: NDArray[Any],
+    state: Mapping[str, Any], valid: tuple[Any, Ints] | None,
+) -> Any:  # fmt: skip
+    if candidate.link != "identity":
+        target = unlink(candidate.link, target)
+    if row.boosting:
+        pair = _known_rows(job, candidate, target, valid) if valid else None
+        codes = [place for place, _ in state["categorical"]]
+        return boosting.fit(estimator, made, target, pair, codes, job.stop, job.deadline)
+    if row.standard and not job.count:
+        mean, spread = float(target.mean()), float(target.std()) or 1.0
+        return _on_own_scale(estimator.fit(made, (target - mean) / spread), mean, spread)
+    return estimator.fit(made, target)
+
+
+def _known_rows(job: Job, candidate: Candidate, target: NDArray[Any], valid: tuple[Any, Ints]) -> tuple[Any, Any]:
+    """The held-out rows whose class is among the training rows: others cannot be scored."""
+    held, rows = valid
+    y = job.y[rows]
+    if not job.count:
+        return held, unlink(candidate.link, y)
+    known = np.isin(y, target)
+    return (held, y) if known.all() else (held[known], y[known])
+
+
+def unlink(name: str, target: NDArray[Any]) -> NDArray[Any]:
+    """The inverse of `fitted.link`."""
+    if name == "exp":
+        return np.log(target)
+    return np.log1p(target) if name == "expm1" else target
+
+
+def _on_own_scale(estimator: Any, mean: float, spread: float) -> Any:
+    """A regressor of the standardised target, as one of the target: its last layer is linear."""
+    if hasattr(estimator, "coef_"):
+        estimator.coef_ = estimator.coef_ * spread
+        estimator.intercept_ = estimator.intercept_ * spread + mean
+    else:
+        estimator.coefs_[-1] = estimator.coefs_[-1] * spread
+        estimator.intercepts_[-1] = estimator.intercepts_[-1] * spread + mean
+    return estimator
+
+
+def part(job: Job, candidate: Candidate, number: int) -> Part:
+    """Fold `number` of a candidate."""
+    row = catalogue.row(candidate.name, job.schema.task)
+    train, valid = job.folds[number]
+    state, made, held = prepared(job, row.style, number, row.boosting)
+    estimator = fit(job, candidate, made, train, state, (held, valid), number=number)
+    cut = row.boosting and time.monotonic() > job.deadline
+    complete = not job.count or len(getattr(estimator, "classes_", job.schema.classes)) == job.count
+    if row.margins and job.count:
+        return Part(estimator, state, _margins(job, estimator, held, complete), complete, cut)
+    return Part(estimator, state, link(candidate.link, job.task.scores(estimator, held, job.count)), complete, cut)
+
+
+def _margins(job: Job, estimator: Any, held: Any, complete: bool) -> Floats:
+    """Margins (n,) or (n, classes); where the training rows lacked a class, those of the probabilities."""
+    if complete:
+        return np.asarray(estimator.decision_function(held), np.float64)
+    known = np.log(np.clip(job.task.scores(estimator, held, job.count), 1e-6, 1))
+    return np.asarray(known[:, 1] - known[:, 0] if job.count == 2 else known)
+
+
+def cross_validate(job: Job, candidate: Candidate, folds: Sequence[int] | None = None) -> Result:
+    """The candidate on each fold (or some). Raises KeyboardInterrupt when `job.stop` was set."""
+    numbers = range(len(job.folds)) if folds is None else folds
+    began = time.monotonic()
+    row = catalogue.row(candidate.name, job.schema.task)
+    if row.boosting and one_state(job, row.style):
+        everything(job, row.style)  # before the threads, so that it is made once
+    try:
+        parts = engine.local(lambda number: part(job, candidate, number), numbers, stop=job.stop)
+    except boosting.Stopped as stopped:
+        raise KeyboardInterrupt from stopped
+    if job.stop.is_set():
+        raise KeyboardInterrupt
+    return result(job, candidate, dict(zip(numbers, parts, strict=True)), time.monotonic() - began)
+
+
+def result(job: Job, candidate: Candidate, parts: Mapping[int, Part], seconds: float) -> Result:
+    """Out-of-fold scores and their metric; margins are made probabilities first."""
+    shape = (len(job.y), job.count) if job.count else (len(job.y),)
+    scores = np.full(shape, np.nan)
+    calibration = _calibration(job, candidate, parts)
+    for number, one in parts.items():
+        rows = job.folds[number][1]
+        scores[rows] = linear.probabilities(calibration[0] * one.scores + calibration[1]) if calibration else one.scores
+    there = np.concatenate([job.folds[number][1] for number in parts])
+    values = tuple(job.score(scores[rows], rows) for rows in (job.folds[number][1] for number in parts))
+    value = job.score(scores[there], there)
+    return Result(candidate, tuple(parts.values()), scores, value, values, seconds, calibration)
+
+
+def _calibration(job: Job, candidate: Candidate, parts: Mapping[int, Part]) -> tuple[float, float] | None:
+    if not catalogue.row(candidate.name, job.schema.task).margins or not job.count:
+        return None
+    margins = np.concatenate([one.scores for one in parts.values()])
+    return linear.scale(margins, np.concatenate([job.y[job.folds[number][1]] for number in parts]))
+
+
+def members(job: Job, found: Result, weight: float, refit: bool = True) -> list[Member]:
+    """What serves a candidate: its bag over the folds, or one estimator fitted to all rows.
+
+    Without `refit` (training was interrupted) the folds' estimators are taken as they are.
+    """
+    row = catalogue.row(found.candidate.name, job.schema.task)
+    complete = all(one.complete for one in found.parts)
+    if not refit or (row.boosting and one_state(job, row.style) and complete and _partition(job, found)):
+        share = weight / len(found.parts)
+        return [_member(job, found, one.estimator, one.state, share) for one in found.parts]
+    state, made = everything(job, row.style)
+    rounds = round(float(np.mean([boosting.rounds(one.estimator) for one in found.parts]))) if row.boosting else None
+    estimator = fit(job, found.candidate, made, np.arange(len(job.y)), state, rounds=rounds)
+    return [_member(job, found, estimator, state, weight)]
+
+
+def _partition(job: Job, found: Result) -> bool:
+    """Did the folds hold out each row, so that the bag has seen them all alike?"""
+    return bool(job.held_out.all()) and len(found.parts) == len(job.folds)
+
+
+def _member(job: Job, found: Result, estimator: Any, state: Mapping[str, Any], weight: float) -> Member:
+    if found.calibration:
+        estimator = linear.calibrated(estimator, *found.calibration)
+    candidate = found.candidate
+    return Member(candidate.name, weight, state, estimator, dict(candidate.parameters), candidate.link)

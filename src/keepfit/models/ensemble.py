@@ -1,0 +1,59 @@
+"""Greedy ensemble selection on out-of-fold predictions (Caruana et al., ICML 2004).
+
+Starting from the best member, the one that helps the blend most is added again and again, so that
+weights are counts. Then members that help too little for what they cost in serving are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from keepfit.models.fitted import Floats, combine
+
+ROUNDS = 40
+SMALL = 0.05  # members with less weight are dropped
+GAIN = 5e-4  # share of the score that a member must bring to be worth serving
+
+
+def select(scores: Sequence[Floats], loss: Callable[[Floats], float], rounds: int = ROUNDS) -> list[float]:
+    """Weights of the members, adding up to one; 0 for those left out.
+
+    Args:
+        scores: out-of-fold scores of each member, all of the same rows.
+        loss: of blended scores; lower is better.
+    """
+    counts = np.zeros(len(scores))
+    total = np.zeros_like(scores[0], dtype=np.float64)
+    lowest = np.inf
+    best = counts.copy()
+    for size in range(1, rounds + 1):
+        losses = [loss((total + s) / size) for s in scores]
+        picked = int(np.argmin(losses))
+        counts[picked] += 1
+        total = total + scores[picked]
+        if losses[picked] < lowest - 1e-12:
+            lowest, best = losses[picked], counts.copy()
+    return _pruned(best / best.sum(), scores, loss)
+
+
+def _pruned(weights: Floats, scores: Sequence[Floats], loss: Callable[[Floats], float]) -> list[float]:
+    """Weights without the members that bring too little, from the smallest weight on."""
+    start = blended(weights, scores, loss)
+    while (weights > 0).sum() > 1:
+        smallest = int(np.argmin(np.where(weights > 0, weights, np.inf)))
+        without = weights.copy()
+        without[smallest] = 0.0
+        without /= without.sum()
+        lost = blended(without, scores, loss) - start
+        if weights[smallest] >= SMALL and lost > GAIN * abs(start):
+            break
+        weights = without
+    return [float(w) for w in weights]
+
+
+def blended(weights: Floats, scores: Sequence[Floats], loss: Callable[[Floats], float]) -> float:
+    """The loss of the weighted blend."""
+    there = [k for k, weight in enumerate(weights) if weight > 0]
+    return loss(combine([float(weights[k]) for k in there], [scores[k] for k in there]))
