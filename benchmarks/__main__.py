@@ -1,0 +1,56 @@
+"""`python -m benchmarks` measures every promise, `python -m benchmarks NAME …` some.
+
+Exit codes: 0 when all that was measured keeps its promise, 1 when one is missed or a command fails, 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from benchmarks import results
+from benchmarks.datasets import NoDataError
+from benchmarks.environments import WORK, PeerError
+from benchmarks.measure import CommandError
+from benchmarks.results import Options, Result
+
+NAMES = ("startup", "overhead", "imdb", "scoring", "memory", "quality")  # the quickest first
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m benchmarks", description="keepfit and its peers, side by side")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which; default: all of {', '.join(NAMES)}")
+    parser.add_argument(
+        "--peer", choices=("fresh", "cached", "only"), default="fresh", help="run the peer again or not"
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="how many splits (quality)")
+    parser.add_argument("--runs", type=int, default=5, help="how many runs make a median (startup, scoring)")
+    parser.add_argument("--only", nargs="*", default=[], help="only these data sets or sizes")
+    told = parser.parse_args(arguments)
+    unknown = [name for name in told.names if name not in NAMES]
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(unknown)}; known: {', '.join(NAMES)}")
+    options = Options(told.peer, told.seeds, told.runs, tuple(told.only))
+    found = [show(name, options) for name in told.names or NAMES]
+    missed = any(claim.outcome == "missed" for result in found for claim in result.claims)
+    return int(missed or any(result.failed for result in found))
+
+
+def show(name: str, options: Options) -> Result:
+    """Run one benchmark, print its tables and keep them as JSON."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    try:
+        result: Result = module.run(options)
+    except (NoDataError, PeerError) as error:
+        result = Result(name, module.PROMISE, skipped=str(error))
+    except CommandError as error:
+        result = Result(name, module.PROMISE, failed=str(error))
+    path = results.save(result, WORK / "results")
+    print(f"{results.text(result)}\n\nkept in {path.parent.parent.name}/results/{path.name}\n", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""What keepfit costs besides fitting and scoring: imports, checks, hashing, tracking, packaging, parity, gate.
+
+A run with a budget of a minute writes into run.json the CPU seconds of each stage and, of these, those
+of fitting and of scoring (`timings`: ingest, train, promote; fit, score). The kernel's figure for
+the whole command, less fit and score, is the overhead. Then the smallest job, iris, as a whole, beside the same
+loop written by hand with MLflow and scikit-learn (which checks, gates and reports nothing).
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from benchmarks import datasets, environments, measure, projects
+from benchmarks.environments import ROOT, WORK
+from benchmarks.measure import Usage
+from benchmarks.results import Claim, Options, Result
+
+PROMISE = "under 15 % of the CPU time of a 1-minute job outside fitting and scoring; iris in under 15 CPU-seconds"
+SHARE, IRIS, BUDGET = 0.15, 15.0, 60
+FITTING = ("fit", "score")  # keys of run.json's timings; the others are stages
+PROGRAM = Path(__file__).with_name("peers") / "mlflow_iris.py"
+
+
+def run(options: Options) -> Result:
+    """The minute's job on the data sets asked for (california and adult), then iris."""
+    folder = WORK / "overhead"
+    rows, claims, notes = _iris(folder, options.runs)
+    for name in options.only or ("california", "adult"):
+        usage, timings = _minute(folder, name)
+        share = outside(usage.cpu, timings)
+        rows.append(_row(f"keepfit run, {name}, budget {BUDGET} s", usage, share))
+        claims.append(Claim(f"{name}: share of CPU outside fitting and scoring", share, "<=", SHARE))
+        notes.append(f"{name} timings, CPU-s: {', '.join(f'{k} {v:.2f}' for k, v in timings.items())}")
+    return Result("overhead", PROMISE, tuple(rows), tuple(claims), notes=tuple(notes))
+
+
+def outside(total: float, timings: dict[str, float]) -> float | None:
+    """The share of `total` CPU seconds that is neither fitting nor scoring; None where run.json does not say.
+
+    >>> outside(50.0, {"train": 48.0, "fit": 40.0, "score": 5.0})
+    0.1
+    """
+    if "fit" not in timings:
+        return None
+    return round(1 - sum(timings.get(name, 0.0) for name in FITTING) / total, 4)
+
+
+def _minute(folder: Path, name: str) -> tuple[Usage, dict[str, float]]:
+    parts = datasets.parts(name, 0)
+    data = {"source": str(parts.folder / "train.csv"), "test": str(parts.folder / "test.csv"), "target": parts.target}
+    sections = {"data": data, "model": {"type": "auto"}, "tuning": {"time_budget": BUDGET}}
+    project = projects.write(folder / name, name, sections)
+    usage = projects.run(project)
+    return usage, projects.record(project).get("timings", {})
+
+
+def _iris(folder: Path, times: int) -> tuple[list[dict[str, Any]], list[Claim], list[str]]:
+    """Medians of the first run in a new project, the peer's beside it."""
+    ours = measure.median([_first_run(folder / "iris") for _ in range(times)])
+    theirs = measure.median([_by_hand(folder / "by-hand") for _ in range(times)])
+    rows = [_row("keepfit run, iris", ours, None), _row("MLflow + scikit-learn by hand, iris", theirs, None)]
+    return rows, [Claim("iris: CPU-s of the whole run", ours.cpu, "<=", IRIS)], []
+
+
+def _first_run(project: Path) -> Usage:
+    shutil.rmtree(project, ignore_errors=True)
+    shutil.copytree(ROOT / "examples" / "iris", project, ignore=shutil.ignore_patterns(".keepfit"))
+    return projects.run(project)
+
+
+def _by_hand(folder: Path) -> Usage:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return measure.measure([environments.python("mlflow"), PROGRAM, folder], cwd=folder)
+
+
+def _row(job: str, usage: Usage, share: float | None) -> dict[str, Any]:
+    cost = {"CPU s": usage.cpu, "wall s": usage.wall, "peak MB": usage.peak / 1e6}
+    return {"job": job, **cost, "overhead %": None if share is None else 100 * share}
