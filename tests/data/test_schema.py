@@ -20,10 +20,6 @@ from keepfit.data.schema import infer
 from keepfit.errors import ConfigError, DataError
 from keepfit.types import Column, Schema, plain, read
 
-HEADER = (
-    "age workclass fnlwgt education education-num marital-status occupation relationship race sex "
-    "capital-gain capital-loss hours-per-week native-country income"
-).split()  # noqa: SIM905
 TOKENS = ("", "?", "NA")
 
 
@@ -51,8 +47,8 @@ def test_telco(shared_data: Path) -> None:
     assert (schema.task, schema.classes) == ("classification", ("No", "Yes"))
 
 
-def test_adult(shared_data: Path) -> None:
-    schema = schema_of(shared_data / "adult_income/adult.data", "income", has_header=False, new_columns=HEADER)
+def test_adult(adult: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    schema = infer(adult[0], data(target="income"))
     found = by_role(schema)
     assert found["number"] == {"age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week"}
     assert len(found["category"]) == 8
@@ -106,7 +102,7 @@ def test_numbers_stored_as_text() -> None:
     assert role(values) == ("number", "int")
     assert role([v + ".5" for v in values]) == ("number", "float")
     mixed = roles.column(pl.Series("x", [*values, "many"]), TOKENS)
-    assert (mixed.role, mixed.why) == ("number", "whole numbers from 100 to 159; 1 cells are not, such as 'many'")
+    assert (mixed.role, mixed.why) == ("number", "whole numbers from 100 to 159; 1 cell is not, such as 'many'")
     assert role(["1", "2", "3+"] * 30) == ("category", "str")
 
 

@@ -75,7 +75,7 @@ def _complete(frame: pl.DataFrame, schema: Schema) -> None:
 
 def _read(series: pl.Series, column: Column, schema: Schema) -> Read:
     if series.null_count() == len(series):
-        kind = pl.Float64 if _reader(column, schema) in (_numbers, _dates) else pl.String
+        kind = pl.Float64 if _reader(column, schema) in (numbers, _dates) else pl.String
         return pl.Series(series.name, [None] * len(series), dtype=kind), {}
     if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
         series = series.cast(pl.String)
@@ -87,10 +87,10 @@ def _read(series: pl.Series, column: Column, schema: Schema) -> Read:
 
 def _reader(column: Column, schema: Schema) -> Callable[[pl.Series, Column], Read]:
     if column.role == "target":
-        return _levels if schema.task == "classification" else _numbers
+        return levels if schema.task == "classification" else numbers
     if column.role == "time":
-        return _dates if column.dtype == "date" else _numbers
-    return READERS.get(column.role, _levels)
+        return _dates if column.dtype == "date" else numbers
+    return READERS.get(column.role, levels)
 
 
 def _classes(read: pl.Series, bad: dict[int, str], schema: Schema) -> Read:
@@ -101,7 +101,8 @@ def _classes(read: pl.Series, bad: dict[int, str], schema: Schema) -> Read:
     return _mapped(read, known, pl.String), bad
 
 
-def _numbers(series: pl.Series, column: Column) -> Read:
+def numbers(series: pl.Series, column: Column) -> Read:
+    """A series of any type as finite Float64."""
     if series.dtype == pl.String:
         return _written_numbers(series, column)
     if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
@@ -129,10 +130,10 @@ def _dates(series: pl.Series, column: Column) -> Read:
     if series.dtype in (pl.Date, pl.Datetime):
         return (series.cast(pl.Datetime("us")).dt.epoch("us") / 1e6).cast(pl.Float64), {}
     if series.dtype == pl.Float64 and not column.formats:
-        return _numbers(series, column)
+        return numbers(series, column)
     if series.dtype.is_integer():
         if len(column.formats) == 1 and column.formats[0] in parse.EPOCHS:
-            return _numbers(series * parse.EPOCHS[column.formats[0]], column)
+            return numbers(series * parse.EPOCHS[column.formats[0]], column)
         return _one_by_one(series, lambda value: parse.date(value, column.formats, column.tokens), pl.Float64)
     if series.dtype != pl.String:
         return _one_by_one(series, lambda value: parse.date(value, column.formats, column.tokens), pl.Float64)
@@ -145,24 +146,26 @@ def _dates(series: pl.Series, column: Column) -> Read:
     return _rest(series, read, odd, lambda value: parse.date(value, column.formats, column.tokens))
 
 
-def _levels(series: pl.Series, column: Column) -> Read:
+def levels(series: pl.Series, column: Column) -> Read:
+    """A series of any type as the canonical texts of levels."""
     if series.dtype.is_integer() or series.dtype == pl.Boolean:
         return series.cast(pl.String), {}
     return _one_by_one(series, lambda value: parse.level(value, column.tokens), pl.String)
 
 
-def _texts(series: pl.Series, column: Column) -> Read:
+def texts(series: pl.Series, column: Column) -> Read:
+    """A series of any type as texts; those that are texts already stay as they are."""
     if series.dtype != pl.String:
-        return _levels(series, column)
+        return levels(series, column)
     gone = series.str.strip_chars().is_in(["", *column.tokens])
     return (series.set(gone.fill_null(False), None) if gone.any() else series), {}
 
 
 READERS: Mapping[str, Callable[[pl.Series, Column], Read]] = {
-    "number": _numbers,
+    "number": numbers,
     "date": _dates,
-    "category": _levels,
-    "text": _texts,
+    "category": levels,
+    "text": texts,
 }
 
 

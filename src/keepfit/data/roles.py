@@ -150,7 +150,7 @@ def _is_category(f: Facts) -> str | None:
 def _remarks(f: Facts) -> str:
     said = ""
     if f.odd:
-        said += f"; {f.odd:,} cells are not{f', such as {parse.shown(f.oddity)}' if f.oddity else ''}"
+        said += f"; {f.odd:,} {'cell is' if f.odd == 1 else 'cells are'} not, such as {parse.shown(f.oddity)}"
     if f.missing and f.written and f.kind != "empty":
         shown = ["blank" if not token else f"'{token}'" for token in f.written[:3]]
         said += f"; missing is written {' or '.join(shown)}"
