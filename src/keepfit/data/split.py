@@ -1,0 +1,119 @@
+"""Which rows are for training, for testing, and for each fold of cross-validation.
+
+Every row has a number made of its feature values and the seed (`data.hashes`); within each stratum
+(class, or bin of the target) the rows with the smallest numbers are the test rows. So the split is
+stratified, the same on every machine, equal rows are never on both sides, and a row stays on its
+side when the data grow. With `data.group` the entity's number counts, so that an entity stays
+whole; with `data.time` the last rows are the test rows, and folds look forward only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from keepfit.config import Data
+from keepfit.data import hashes
+from keepfit.errors import DataError
+from keepfit.types import Schema
+
+Rows = NDArray[np.intp]
+BINS = 10  # of a numeric target: strata of about equal size
+
+
+def split(typed: pl.DataFrame, schema: Schema, data: Data) -> tuple[NDArray[np.bool_], str]:
+    """True for each test row of a conformed frame (n,), and how they were chosen, in a few words.
+
+    Raises DataError when one of the sides would be empty.
+    """
+    if data.time:
+        late, how = _latest(typed, data.time, data.test_size), f"the last {data.test_size:.0%} by '{data.time}'"
+    else:
+        late = _share(_numbers(typed, schema, data), _strata(typed, schema, data), data.test_size)
+        how = f"{data.test_size:.0%} " + (f"of the groups '{data.group}'" if data.group else _stratified(schema))
+    if late.all() or not late.any():
+        raise DataError(
+            f"{typed.height} rows cannot be split: {how} leaves {int(late.sum())} rows for testing. "
+            "Bring more rows, another data.test_size, or a test set of its own in data.test."
+        )
+    return late, how
+
+
+def _stratified(schema: Schema) -> str:
+    return "of each class" if schema.task == "classification" else "of each tenth of the target"
+
+
+def _numbers(typed: pl.DataFrame, schema: Schema, data: Data, seed: int | None = None) -> NDArray[np.uint64]:
+    names = [data.group] if data.group else [c.name for c in schema.inputs if c.name in typed.columns]
+    return hashes.rows(typed, sorted(names), data.random_state if seed is None else seed)
+
+
+def _strata(typed: pl.DataFrame, schema: Schema, data: Data) -> NDArray[np.intp]:
+    """(n,) the stratum of each row; groups are kept whole, so they have one stratum."""
+    if data.group or schema.target is None:
+        return np.zeros(typed.height, np.intp)
+    target = typed[schema.target]
+    if schema.task == "classification":
+        return target.rank("dense").cast(pl.Int64).to_numpy().astype(np.intp)
+    order = target.rank("ordinal").to_numpy() - 1
+    return np.asarray(order * BINS // max(typed.height, 1), np.intp)
+
+
+def _share(numbers: NDArray[np.uint64], strata: NDArray[np.intp], share: float) -> NDArray[np.bool_]:
+    """True for the smallest numbers of each stratum, about `share` of its rows; equal numbers stay together."""
+    chosen = np.zeros(len(numbers), bool)
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        distinct, counts = np.unique(numbers[rows], return_counts=True)
+        if len(distinct) < 2:
+            continue  # one row, or one entity: it can only be learned from
+        before = np.concatenate(([0], np.cumsum(counts)))
+        cut = int(np.abs(before - share * len(rows))[1:-1].argmin()) + 1
+        chosen[rows] = numbers[rows] < distinct[cut]
+    return chosen | np.isin(numbers, numbers[chosen])
+
+
+def _latest(typed: pl.DataFrame, time: str, share: float) -> NDArray[np.bool_]:
+    times = typed[time].fill_null(typed[time].min()).to_numpy()
+    cut = np.sort(times)[int(len(times) * (1 - share))]
+    late: NDArray[np.bool_] = times >= cut
+    return late if not late.all() else times > cut
+
+
+def folds(typed: pl.DataFrame, schema: Schema, cv: int, seed: int, data: Data) -> list[tuple[Rows, Rows]]:
+    """(training rows, held-out rows) of each fold, indices into the conformed training frame.
+
+    Stratified or grouped as `split`; in time order each fold is trained on all that came before
+    what it is judged by. There are fewer than `cv` folds when a class has fewer rows than that.
+    """
+    if data.time:
+        return _forward(typed[data.time].fill_null(typed[data.time].min()).to_numpy(), cv)
+    place = _places(_numbers(typed, schema, data, seed + 1), _strata(typed, schema, data), cv)
+    everything = np.arange(typed.height)
+    cuts = [(everything[place != k], everything[place == k]) for k in range(cv)]
+    return [(learn, judge) for learn, judge in cuts if len(learn) and len(judge)]
+
+
+def _places(numbers: NDArray[np.uint64], strata: NDArray[np.intp], cv: int) -> NDArray[np.intp]:
+    """The fold of each row: equal numbers share one, and each stratum is dealt out evenly."""
+    _, entity = np.unique(numbers, return_inverse=True)
+    home = np.zeros(entity.max() + 1, np.intp)
+    first = np.zeros(len(home), np.intp)
+    first[entity[::-1]] = strata[::-1]  # an entity is dealt out with the stratum of its first row
+    start = 0
+    for stratum in np.unique(first):
+        entities = np.flatnonzero(first == stratum)  # in the order of their numbers: random, but fixed
+        home[entities] = (np.arange(len(entities)) + start) % cv
+        start += len(entities)
+    return home[entity]
+
+
+def _forward(times: NDArray[np.float64], cv: int) -> list[tuple[Rows, Rows]]:
+    cuts = np.unique(np.quantile(times, np.arange(1, cv + 1) / (cv + 1), method="higher"))
+    ends = [*cuts[1:], np.inf]
+    found = [
+        (np.flatnonzero(times < start), np.flatnonzero((times >= start) & (times < end)))
+        for start, end in zip(cuts, ends, strict=True)
+    ]
+    return [(learn, judge) for learn, judge in found if len(learn) and len(judge)]

@@ -1,0 +1,102 @@
+"""The split: stratified, the same everywhere, stable when data grow, whole groups, no look ahead."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from keepfit.config import Data
+from keepfit.data import hashes, split
+from keepfit.errors import DataError
+from keepfit.types import Column, Schema
+
+SCHEMA = Schema((Column("x", "number"), Column("y", "target")), "classification", "y", ("a", "b"))
+DATA = Data(source="a.csv", target="y")
+
+
+def frame(rows: int, seed: int = 0) -> pl.DataFrame:
+    draw = np.random.default_rng(seed)
+    return pl.DataFrame({"x": draw.normal(size=rows), "y": np.where(draw.random(rows) < 0.2, "a", "b")})
+
+
+def test_each_class_gives_its_share() -> None:
+    typed = frame(1000)
+    test, how = split.split(typed, SCHEMA, DATA)
+    for label in "ab":
+        of = (typed["y"] == label).to_numpy()
+        assert test[of].mean() == pytest.approx(0.2, abs=0.005)
+    assert how == "20% of each class"
+
+
+def test_a_row_stays_on_its_side_when_the_data_grow_or_are_shuffled() -> None:
+    typed = frame(2000)
+    test, _ = split.split(typed, SCHEMA, DATA)
+    more = pl.concat([frame(500, seed=1), typed.sample(fraction=1.0, shuffle=True, seed=3)])
+    test_of_more, _ = split.split(more, SCHEMA, DATA)
+    before = dict(zip(typed["x"], test, strict=True))
+    after = dict(zip(more["x"], test_of_more, strict=True))
+    moved = sum(before[x] != after[x] for x in before)
+    assert moved <= 0.02 * len(before)  # the cut itself moves a little: the shares of a class do
+
+
+def test_equal_rows_are_on_one_side_even_with_other_labels() -> None:
+    typed = pl.concat([frame(300), frame(300).with_columns(y=pl.lit("b")), frame(300)])
+    test, _ = split.split(typed, SCHEMA, DATA)
+    assert not set(hashes.rows(typed, ["x"])[test]) & set(hashes.rows(typed, ["x"])[~test])
+
+
+def test_another_seed_is_another_split() -> None:
+    typed = frame(300)
+    first, second = (split.split(typed, SCHEMA, DATA.model_copy(update={"random_state": s}))[0] for s in (1, 2))
+    assert (first != second).any()
+
+
+def test_a_group_is_never_on_both_sides_nor_in_two_folds() -> None:
+    typed = frame(600).with_columns(who=pl.Series(np.arange(600) % 60).cast(pl.String))
+    data = DATA.model_copy(update={"group": "who"})
+    test, _ = split.split(typed, SCHEMA, data)
+    assert not set(typed["who"].filter(test)) & set(typed["who"].filter(~test))
+    for learn, judge in split.folds(typed, SCHEMA, 5, 0, data):
+        assert not set(typed["who"][learn]) & set(typed["who"][judge])
+
+
+def test_in_time_order_nothing_is_judged_by_what_came_before_it() -> None:
+    typed = frame(500).with_columns(at=pl.Series(np.random.default_rng(1).integers(0, 50, 500)).cast(pl.Float64))
+    data = DATA.model_copy(update={"time": "at"})
+    test, how = split.split(typed, SCHEMA, data)
+    assert "by 'at'" in how
+    assert typed["at"].filter(~test).max() < typed["at"].filter(test).min()
+    found = split.folds(typed, SCHEMA, 5, 0, data)
+    assert len(found) == 5
+    for learn, judge in found:
+        assert typed["at"][learn].max() < typed["at"][judge].min()
+
+
+def test_folds_hold_every_row_out_once_and_are_stratified() -> None:
+    typed = frame(503)
+    found = split.folds(typed, SCHEMA, 5, 0, DATA)
+    assert sorted(np.concatenate([judge for _, judge in found])) == list(range(503))
+    rare = (typed["y"] == "a").to_numpy()
+    counts = [rare[judge].sum() for _, judge in found]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_regression_takes_its_share_of_every_tenth() -> None:
+    schema = Schema(SCHEMA.columns, "regression", "y")
+    typed = pl.DataFrame({"x": np.random.default_rng(0).normal(size=1000), "y": np.arange(1000.0)})
+    test, _ = split.split(typed, schema, DATA)
+    assert [test[i * 100 : (i + 1) * 100].sum() for i in range(10)] == [20] * 10
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_too_few_rows_say_what_to_do(rows: int) -> None:
+    typed = pl.DataFrame({"x": [0.0] * rows, "y": ["a"] * rows})
+    with pytest.raises(DataError, match=r"cannot be split.*data\.test"):
+        split.split(typed, SCHEMA, DATA)
+
+
+def test_a_class_of_one_row_is_learned_from() -> None:
+    typed = pl.concat([frame(100), pl.DataFrame({"x": [9.0], "y": ["c"]})])
+    test, _ = split.split(typed, SCHEMA, DATA)
+    assert not test[-1]
