@@ -122,7 +122,7 @@ def _nowhere(store: mlflow.Store, named: dict[str, str], to: str | None) -> str:
 def _move(store: mlflow.Store, decision: Decision, try_bundle: Try) -> Decision:
     """Try the version, then move the aliases: first `previous`, last what is seen by everybody."""
     version = str(decision.version)
-    try_bundle(mlflow.download(store, version, store.work / "versions"))
+    try_bundle(mlflow.download(store, version, store.work / "models" / version))
     named = mlflow.aliases(store)
     if named.get(CHAMPION) != decision.previous:
         raise BusyError(
@@ -181,7 +181,7 @@ def _note(work: Path, move: dict[str, object]) -> None:
 
 def _mirror(store: mlflow.Store, decision: Decision) -> None:
     """The decision as a tag of its version, so that whoever shares the registry can read it."""
-    stamp = "".join(c for c in decision.when if c.isdigit())
+    stamp = "".join(c for c in decision.when[:26] if c.isdigit())
     mlflow.tag(store, str(decision.version), {f"{TAG}{stamp}": _compact(decision)})
 
 
