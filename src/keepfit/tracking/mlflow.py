@@ -354,7 +354,8 @@ def tag(store: Store, version: str, tags: Mapping[str, Any]) -> None:
 def download(store: Store, version: str, folder: Path) -> Path:
     """The bundle of a version as a local folder: its own place in a local store, else a copy at `folder`.
 
-    A copy is made once, and is there whole or not at all. Raises TrackingError that lists the known versions where there is no such one.
+    A copy is made once, and is there whole or not at all. Raises TrackingError that lists the known
+    versions where there is no such one.
     """
     known(store, version)
     with _told(store, f"download version {version} of '{store.model}'"):
