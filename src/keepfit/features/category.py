@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepfit.errors import ModelError
+from keepfit.errors import ConfigError, ModelError
+from keepfit.extras import nearest
 from keepfit.features.values import Coded
 
 Floats = NDArray[np.float64]
@@ -39,7 +40,11 @@ def fit(
     values: Mapping[str, Coded], target: Floats | None, options: Mapping[str, Any], seed: int
 ) -> tuple[State, Matrix]:
     """State and matrix of category columns; `target` (n, k) as `features.fit` makes it."""
-    learn = LEARN[options["encode"]]
+    encode = options["encode"]
+    if encode not in LEARN:
+        known = f"{nearest(encode, LEARN)}Known: {', '.join(sorted(LEARN))}"
+        raise ConfigError(f"features of role category, encode: unknown name '{encode}'. {known}")
+    learn = LEARN[encode]
     if learn is not _target:
         state = learn(values, options)
         return state, compiled(state)(values)

@@ -1,7 +1,7 @@
 """Columns from a polars frame that `data` has conformed to its schema: for training and batch.
 
-A conformed frame has float64 numbers, dates, and texts as `data.parse` writes them; nothing is
-parsed here. Equal values give what `features.rows` makes of them.
+A conformed frame (`data.conform`) has Float64 numbers and dates and String categories and texts, as
+`data.parse` reads them; nothing is parsed here. Equal values give what `features.rows` makes of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from keepfit.errors import DataError
 from keepfit.features.text import tokens
-from keepfit.features.values import Coded, Columns, Tokens
+from keepfit.features.values import Coded, Columns
 from keepfit.types import Schema
 
 
@@ -30,38 +30,23 @@ def from_frame(frame: pl.DataFrame, schema: Schema) -> Columns:
 
 
 def numbers(column: pl.Series) -> NDArray[np.float64]:
-    """(n,) float64, null = NaN; shares the memory of a float64 column without nulls."""
-    typed = column if column.dtype == pl.Float64 else column.cast(pl.Float64)
-    return (typed.fill_null(float("nan")) if typed.null_count() else typed).to_numpy()
-
-
-def dates(column: pl.Series) -> NDArray[np.float64]:
-    """(n,) float64 seconds since 1970 UTC, null = NaN."""
-    if not column.dtype.is_temporal():
-        return numbers(column)
-    micro = column.cast(pl.Datetime("us")).dt.epoch("us")
-    return numbers(micro) / 1e6
+    """(n,) float64, null = NaN; shares the memory of a column without nulls."""
+    return (column.fill_null(float("nan")) if column.null_count() else column).to_numpy()
 
 
 def coded(column: pl.Series) -> Coded:
     """Codes into the levels that occur, in alphabetical order; null = -1."""
-    texts = column if column.dtype == pl.String else column.cast(pl.String)
-    levels = texts.drop_nulls().unique().sort()
+    levels = column.drop_nulls().unique().sort()
     if not len(levels):
         return Coded(np.full(len(column), -1, np.int32), [])
-    codes = texts.cast(pl.Enum(levels)).to_physical().cast(pl.Int32)
+    codes = column.cast(pl.Enum(levels)).to_physical().cast(pl.Int32)
     return Coded(codes.fill_null(-1).to_numpy(), levels.to_list())
-
-
-def texts(column: pl.Series) -> Tokens:
-    """Documents as word ids; null is an empty document."""
-    return tokens(column if column.dtype == pl.String else column.cast(pl.String))
 
 
 # role → the values of one column
 ARRAYS: Mapping[str, Callable[[pl.Series], Any]] = {
     "number": numbers,
-    "date": dates,
+    "date": numbers,  # conformed to seconds since 1970 UTC
     "category": coded,
-    "text": texts,
+    "text": tokens,
 }

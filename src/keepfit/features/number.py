@@ -43,7 +43,7 @@ def fit(
 
 def learn(names: Sequence[str], values: Sequence[Floats], options: Mapping[str, Any]) -> State:
     """The tables of the columns `names`; infinities count as missing here."""
-    finite = [column[np.isfinite(column)] for column in values]
+    finite = [_within(column[np.isfinite(column)]) for column in values]
     gaps = np.array([np.isnan(column).any() for column in values], bool)
     state: State = {"columns": list(names), "flags": np.flatnonzero(gaps & bool(options["flag"]))}
     if options["impute"] is not None:
@@ -71,19 +71,17 @@ def _spread(finite: Floats, rows: int, fill: float) -> tuple[float, float]:
     gaps = rows - len(finite)
     if not rows:
         return 0.0, 1.0
-    # Scaled by the largest value first: the square of 1e200 is infinite.
-    unit = max(float(np.abs(finite).max(initial=0.0)), abs(fill)) or 1.0
-    part, filled = finite / unit, fill / unit
-    mean = (float(part.sum()) + gaps * filled) / rows
-    variance = (float(((part - mean) ** 2).sum()) + gaps * (filled - mean) ** 2) / rows
-    deviation = variance**0.5 * unit
-    return mean * unit, deviation if deviation > 1e-12 * unit else 1.0
+    mean = (float(finite.sum()) + gaps * fill) / rows
+    variance = (float(((finite - mean) ** 2).sum()) + gaps * (fill - mean) ** 2) / rows
+    # What is left of a constant column after rounding is no spread.
+    deviation = variance**0.5
+    return mean, deviation if deviation > 1e-12 * abs(mean) + 1e-300 else 1.0
 
 
 def knots(finite: Floats, bins: int) -> Floats:
     """Ascending quantiles of a column, where no value has more weight than one bin.
 
-    >>> knots(np.array([0.0] * 90 + [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 2)
+    >>> knots(np.array([0.0] * 90 + [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 3)
     array([ 0.,  5., 10.])
     """
     distinct, counts = np.unique(finite, return_counts=True)
@@ -91,19 +89,28 @@ def knots(finite: Floats, bins: int) -> Floats:
         return np.empty(0)
     if len(distinct) <= bins:
         return np.asarray(distinct, np.float64)
-    weight = counts.astype(np.float64)
-    for _ in range(4):  # a heavy value is cut to one bin of what is left, which cuts others again
-        weight = np.minimum(weight, weight.sum() / bins)
+    weight = np.minimum(counts, _share(counts, bins))
     share = weight.cumsum() / weight.sum()
     at = np.searchsorted(share, np.arange(1, bins) / bins)
     return np.asarray(distinct[np.unique(np.r_[0, at, len(distinct) - 1])], np.float64)
+
+
+def _share(counts: NDArray[np.int64], bins: int) -> float:
+    """The size of a bin when each value that would fill more than one has one to itself."""
+    rest = float(counts.sum())
+    heaviest = np.sort(counts)[::-1][:bins].tolist()
+    for taken, heavy in enumerate(heaviest):
+        if heavy <= rest / (bins - taken):
+            return rest / (bins - taken)
+        rest -= heavy
+    return rest
 
 
 def _ramps(found: Sequence[Floats]) -> State:
     low = np.concatenate([k[:-1] for k in found] or [np.empty(0)])
     high = np.concatenate([k[1:] for k in found] or [np.empty(0)])
     column = np.repeat(np.arange(len(found)), [max(len(k) - 1, 0) for k in found])
-    return {"bin_low": low, "bin_scale": 1.0 / np.maximum(high - low, 1e-300), "bin_column": column}
+    return {"bin_low": low, "bin_scale": 1.0 / np.maximum(high - low, 1e-150), "bin_column": column}
 
 
 def compiled(state: State) -> Callable[[Mapping[str, Floats]], NDArray[np.float32]]:
@@ -124,10 +131,10 @@ def compiled_stack(state: State) -> Callable[[Floats], NDArray[np.float32]]:
 
     def transform(stack: Floats) -> NDArray[np.float32]:
         gaps = np.isnan(stack)
-        values = stack if fill is None else np.where(gaps, fill, stack)
+        values = _within(stack if fill is None else np.where(gaps, fill, stack))
         out = np.empty((width, stack.shape[1]), np.float32)
         shown = values if mean is None else _scaled(values, mean, scale)
-        _cast(shown if every else shown[plain], out[: len(plain)])
+        out[: len(plain)] = shown if every else shown[plain]
         if bins:
             _ramp(values, low, step, bent, out[len(plain) : width - len(flags)])
         if len(flags):
@@ -137,29 +144,25 @@ def compiled_stack(state: State) -> Callable[[Floats], NDArray[np.float32]]:
     return transform
 
 
+def _within(values: Floats) -> Floats:
+    """What float32 can hold; NaN passes."""
+    clipped = np.minimum(values, LARGEST)
+    return np.asarray(np.maximum(clipped, -LARGEST, out=clipped))
+
+
 def _scaled(values: Floats, mean: Any, scale: Any) -> Floats:
-    with np.errstate(over="ignore"):
-        scaled = values - mean
-        scaled *= scale
+    scaled = values - mean
+    scaled *= scale
     np.minimum(scaled, FAR, out=scaled)
-    np.maximum(scaled, -FAR, out=scaled)
-    return np.asarray(scaled)
+    return np.asarray(np.maximum(scaled, -FAR, out=scaled))
 
 
 def _ramp(values: Floats, low: Any, step: Any, bent: Any, out: NDArray[np.float32]) -> None:
-    with np.errstate(over="ignore"):
-        ramp = values[bent]
-        ramp -= low[:, None]
-        ramp *= step[:, None]
+    ramp = values[bent]
+    ramp -= low[:, None]
+    ramp *= step[:, None]
     np.minimum(ramp, 1.0, out=ramp)
-    np.maximum(ramp, 0.0, out=ramp)
-    out[:] = ramp
-
-
-def _cast(values: Floats, out: NDArray[np.float32]) -> None:
-    clipped = np.minimum(values, LARGEST)
-    np.maximum(clipped, -LARGEST, out=clipped)
-    out[:] = clipped
+    out[:] = np.maximum(ramp, 0.0, out=ramp)
 
 
 def names(state: State) -> list[str]:

@@ -15,11 +15,11 @@ sense is told as a Problem and counts as missing, so that one answer can name al
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from keepfit.data.parse import PARSE
+from keepfit.data.parse import PARSE, Problem
 from keepfit.features.text import tokens
 from keepfit.features.values import Coded, Columns
 from keepfit.types import Schema
@@ -27,14 +27,6 @@ from keepfit.types import Schema
 FIRST = np.zeros(1, np.int32)  # the codes of one row, made once
 NOTHING = np.full(1, -1, np.int32)
 FIRST.flags.writeable = NOTHING.flags.writeable = False
-
-
-class Problem(NamedTuple):
-    """What is wrong with a value; `row` counts from 0, `column` is "" for the row itself."""
-
-    row: int
-    column: str
-    problem: str
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]], schema: Schema) -> tuple[Columns, list[Problem]]:
@@ -59,7 +51,7 @@ def reader(schema: Schema) -> Callable[[Sequence[Mapping[str, Any]]], tuple[Colu
                     problems.append(_problem(len(found) - 1, name, row, error))
             values[name] = array(found)
         if problems:
-            problems = sorted(set(problems))
+            problems = sorted(dict.fromkeys(problems), key=lambda p: (p.row, p.column))
         return Columns(values, len(rows)), problems
 
     return read
