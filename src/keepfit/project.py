@@ -48,16 +48,17 @@ class Project:
     def check(self) -> tuple[Schema, Verdict]:
         """What the columns are taken for, and every problem of the data at once. Trains nothing."""
         config = self.config
-        from keepfit.pipeline import stages
+        from keepfit.pipeline import ready
 
-        return stages.check(config, self.folder)
+        parts, verdict = ready.examine(config, self.folder)
+        return parts.train.schema, verdict
 
     def profile(self) -> Path:
         """Write the EDA report, and say where it is."""
         config = self.config
-        from keepfit.pipeline import stages
+        from keepfit.pipeline import ready
 
-        return stages.look(config, self.folder)
+        return ready.look(config, self.folder, self.work / "reports" / "profile.html")
 
     def run(self, stage: str | None = None, resume: bool = False, progress: Progress | None = None) -> Record:
         """The whole pipeline, one stage of the last run, or on from where the last run was stopped.
@@ -128,12 +129,12 @@ class Project:
 
 def init(folder: Path | str, source: str = "sklearn:iris", target: str | None = None) -> Path:
     """Write a commented keepfit.yaml for `source` into `folder`. Never overwrites one."""
-    from keepfit.pipeline import stages
+    from keepfit.pipeline import ready
 
     folder = Path(folder)
     if any((folder / name).exists() for name in settings.NAMES):
         raise ConfigError(f"{folder} has a keepfit.yaml already; nothing was written. Choose another folder.")
-    return stages.init(folder, source, target)
+    return ready.init(folder, source, target)
 
 
 def doctor(folder: Path) -> dict[str, str]:

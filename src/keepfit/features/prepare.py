@@ -7,13 +7,13 @@ champion, and a served row when its model has hooks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import polars as pl
 
 from keepfit.data.conform import Problem, conform
 from keepfit.features import hooks
-from keepfit.types import Schema
+from keepfit.types import Column, Schema
 
 
 def prepare(
@@ -33,18 +33,18 @@ def derive(
     typed: pl.DataFrame, schema: Schema, functions: Mapping[str, hooks.Hook]
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """The columns that the hooks make of a conformed frame, and which function made each."""
-    dates = [c.name for c in schema.columns if c.role in ("date", "time") and c.name in typed.columns]
-    seen = typed.with_columns(_datetime(typed[name]) for name in dates)
-    told, made = hooks.apply(seen, functions)
+    told, made = hooks.apply(seen(typed, schema), functions)
     return told.select(list(made)), made
 
 
-def _datetime(seconds: pl.Series) -> pl.Series:
-    if seconds.dtype != pl.Float64:
-        return seconds
-    return (seconds * 1e6).cast(pl.Int64).cast(pl.Datetime("us"))
+def seen(typed: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """A conformed frame as hooks see it: the inputs, dates as datetimes (UTC)."""
+    given = [c for c in schema.columns if c.hook is None and c.name in typed.columns and c.role != "target"]
+    return typed.select(
+        (pl.col(c.name) * 1e6).cast(pl.Int64).cast(pl.Datetime("us")).alias(c.name) if _is_date(c) else pl.col(c.name)
+        for c in given
+    )
 
 
-def used(functions: Sequence[str], schema: Schema) -> set[str]:
-    """The functions that the schema's columns were made by."""
-    return {c.hook for c in schema.columns if c.hook in functions}
+def _is_date(column: Column) -> bool:
+    return column.role == "date" or (column.role == "time" and column.dtype == "date")

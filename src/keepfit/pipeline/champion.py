@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.deployment import batch, runtime
-from keepfit.errors import BundleError, TrackingError
+from keepfit.errors import BundleError, ConfigError, TrackingError
+from keepfit.features.frame import from_frame
+from keepfit.features.prepare import prepare
 from keepfit.models import bundle as bundles
+from keepfit.models.fitted import Output
 from keepfit.progress import Tell
-from keepfit.types import Bundle, Decision
+from keepfit.types import Bundle, Dataset, Decision
 
 
 def store(config: Config, project: Path) -> Any:
@@ -22,29 +25,45 @@ def store(config: Config, project: Path) -> Any:
     return mlflow.connect(config.tracking, project / settings.WORK, config.project.name)
 
 
-def champion(config: Config, project: Path) -> str:
-    """The version that is champion. Raises TrackingError where there is none."""
+def current(config: Config, project: Path) -> str | None:
+    """The version that is champion, if there is one."""
     from keepfit.tracking import mlflow
 
-    version = mlflow.alias(store(config, project), "champion")
-    if version is None:
-        raise TrackingError(
-            f"'{config.project.name}' has no champion yet. Next: keepfit run, or 'keepfit promote VERSION --reason …'."
-        )
-    return version
+    return mlflow.alias(store(config, project), "champion")
 
 
 def folder(config: Config, project: Path, version: str) -> Path:
     """The bundle folder of a version, fetched once."""
     from keepfit.tracking import mlflow
 
-    return mlflow.download(store(config, project), version, project / settings.WORK / "models" / version)
+    return mlflow.download(store(config, project), version, project / settings.WORK / "models")
 
 
-def load(config: Config, project: Path, path: Path) -> runtime.Runtime:
+def _chosen(config: Config, project: Path, version: str | None, threads: int = 1) -> tuple[str, runtime.Runtime]:
+    chosen = version or current(config, project)
+    if chosen is None:
+        raise TrackingError(
+            f"'{config.project.name}' has no champion yet. Next: keepfit run, or 'keepfit promote VERSION --reason …'."
+        )
+    return chosen, load(config, project, folder(config, project, chosen), threads)
+
+
+def answers(config: Config, project: Path, data: Dataset) -> tuple[Output | None, str]:
+    """The champion's answers for the rows of a Dataset; or None, and why there are none to compare with."""
+    version = current(config, project)
+    if version is None:
+        return None, "there is no champion yet"
+    made = load(config, project, folder(config, project, version))
+    if (made.schema.task, made.schema.classes) != (data.schema.task, data.schema.classes):
+        return None, f"champion version {version} predicts something else ({made.schema.task}, {made.schema.classes})"
+    frame, _ = prepare(data.frame, made.schema, made.hooks)
+    return made.predict(from_frame(frame, made.schema)), ""
+
+
+def load(config: Config, project: Path, path: Path, threads: int = 1) -> runtime.Runtime:
     """The runtime of a bundle folder; its hooks come from the project, never from the bundle."""
     made = bundles.read(path)
-    return runtime.load(path, hooks=code(config, project, made), trusted=config.model.trusted)
+    return runtime.load(path, hooks=code(config, project, made), trusted=config.model.trusted, threads=threads)
 
 
 def code(config: Config, project: Path, made: Bundle) -> Path | None:
@@ -64,11 +83,65 @@ def code(config: Config, project: Path, made: Bundle) -> Path | None:
     return kept
 
 
-def keep(project: Path, file: Path, sha256: str) -> None:
-    """Keep a copy of the hooks' file under its hash, so that older versions stay usable."""
-    target = project / settings.WORK / "code" / f"{sha256}.py"
-    target.parent.mkdir(parents=True, exist_ok=True)
+def keep(project: Path, file: Path | None) -> Path | None:
+    """Keep a copy of the hooks' file under its hash, so that older versions stay usable; gives `file` back."""
+    if file is None:
+        return None
+    content = file.read_bytes()
+    target = project / settings.WORK / "code" / f"{hashlib.sha256(content).hexdigest()}.py"
     if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
-        shutil.copyfile(file, partial)
+        partial.write_bytes(content)
         partial.replace(target)
+    return file
+
+
+def score_file(
+    config: Config, project: Path, source: Path, output: Path, version: str | None, progress: Tell
+) -> dict[str, Any]:
+    """Score a file as a stream with a version, or with the champion; the report of it."""
+    chosen, made = _chosen(config, project, version, threads=0)
+    report = batch.predict(made, source, output, data=config.data, progress=progress)
+    return {**report, "version": chosen, "model": config.project.name}
+
+
+def score_frame(config: Config, project: Path, frame: Any, version: str | None) -> Any:
+    """A frame of the kind of `frame`, with the prediction columns beside its own."""
+    return batch.frame(_chosen(config, project, version)[1], frame)
+
+
+def promote(config: Config, project: Path, version: str, reason: str) -> Decision:
+    """Make a version the champion after it was loaded and tried. Reason and author are recorded."""
+    from keepfit.tracking import registry
+
+    _reasoned(reason)
+    return registry.promote(store(config, project), version, reason, lambda path: attempt(config, project, path))
+
+
+def rollback(config: Config, project: Path, to: str | None, reason: str) -> Decision:
+    """Back to version `to` or the previous champion, after it was loaded and tried."""
+    from keepfit.tracking import registry
+
+    _reasoned(reason)
+    return registry.rollback(store(config, project), lambda path: attempt(config, project, path), to, reason)
+
+
+def versions(config: Config, project: Path) -> list[dict[str, Any]]:
+    """The registered versions, newest first."""
+    from keepfit.tracking import mlflow
+
+    return mlflow.versions(store(config, project))
+
+
+def _reasoned(reason: str) -> None:
+    if not reason.strip():
+        raise ConfigError("Give a reason: it is written down with the decision, for whoever asks later.")
+
+
+def attempt(config: Config, project: Path, path: Path) -> None:
+    """Verify, load and ask a bundle once. Raises BundleError when it does not answer."""
+    made = load(config, project, path)
+    output, _ = made.rows([dict.fromkeys((c.name for c in made.schema.inputs), None)])
+    if len(output) != 1:
+        raise BundleError(f"The model in {path} gave {len(output)} answers to one row; it is not put to work.")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from keepfit.errors import BusyError, DataError
-from keepfit.types import Dataset, Schema, Split, plain, read
+from keepfit.types import Dataset, Schema, Split, Verdict, plain, read
 
 
 @contextmanager
@@ -36,6 +36,15 @@ def whole(folder: Path) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     _sync(folder.parent)
+
+
+def drop(folder: Path) -> None:
+    """Take a finished folder away, at once: a half-removed one is never taken for a whole one."""
+    if folder.is_dir():
+        gone = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
@@ -85,9 +94,11 @@ def save_split(split: Split, folder: Path) -> None:
     """Both frames as Parquet, the rest as JSON."""
     split.train.frame.write_parquet(folder / "train.parquet")
     split.test.frame.write_parquet(folder / "test.parquet")
-    about = {"version": split.train.version, "origin": split.train.origin, "schema": split.train.schema}
-    test = {"version": split.test.version, "origin": split.test.origin}
-    write_json(folder / "dataset.json", {**about, "test": test, "how": split.how})
+    train, test = (
+        {"version": part.version, "origin": part.origin, "rows": part.frame.height}
+        for part in (split.train, split.test)
+    )
+    write_json(folder / "dataset.json", {**train, "schema": split.train.schema, "test": test, "how": split.how})
 
 
 def load_split(folder: Path) -> Split:
@@ -106,6 +117,12 @@ def load_split(folder: Path) -> Split:
         Dataset(frames[1], schema, test["version"], test["origin"]),
         about["how"],
     )
+
+
+def read_verdict(path: Path) -> Verdict:
+    """A Verdict that was written as JSON."""
+    verdict: Verdict = read(Verdict, read_json(path))
+    return verdict
 
 
 def runs(work: Path) -> list[Path]:

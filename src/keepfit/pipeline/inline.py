@@ -16,7 +16,8 @@ from typing import Any
 from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.errors import ConfigError, DataError, KeepfitError, RefusedError
-from keepfit.pipeline import folders, stages
+from keepfit.models import bundle as bundles
+from keepfit.pipeline import folders, records, stages
 from keepfit.progress import Progress
 from keepfit.show import Record
 from keepfit.tracking import git
@@ -59,11 +60,13 @@ def _stages(
             raise DataError(f"--stage {again} needs the stage '{name}' of the last run, which is not finished.")
         tell.begin(name)
         before = _cpu()
+        for later in STAGES[STAGES.index(name) :]:
+            folders.drop(folder / later)
         with folders.whole(folder / name) as out:
             RUN[name](config, project, folder, out, tell)
         folders.note(folder, timings={name: round(_cpu() - before, 3)})
-        tell.end(stages.summary(folder, name))
-    return stages.record(config, folder, wanted[-1])
+        tell.end(records.summary(config, folder, name))
+    return records.record(config, folder, wanted[-1])
 
 
 def _ingest(config: Config, project: Path, folder: Path, out: Path, tell: Progress) -> None:
@@ -75,7 +78,9 @@ def _train(config: Config, project: Path, folder: Path, out: Path, tell: Progres
 
 
 def _promote(config: Config, project: Path, folder: Path, out: Path, tell: Progress) -> None:
-    stages.promote(config, project, folders.load_split(folder / "ingest"), folder, out)
+    made, measured = bundles.read(folder / "train" / "bundle"), folders.read_json(folder / "train" / "measured.json")
+    decision = stages.promote(config, project, folders.load_split(folder / "ingest"), made, measured)
+    folders.write_json(out / "decision.json", decision)
 
 
 RUN: Mapping[str, Callable[[Config, Path, Path, Path, Progress], None]] = {
@@ -105,7 +110,9 @@ def _last(work: Path, config: Config) -> Path:
     for folder in folders.runs(work)[:1]:
         if folders.about(folder)["config"] == settings.recorded(config):
             return folder
-        raise ConfigError(f"keepfit.yaml has changed since run {folder.name}: run it whole, without --resume or --stage.")
+        raise ConfigError(
+            f"keepfit.yaml has changed since run {folder.name}: run it whole, without --resume or --stage."
+        )
     raise ConfigError("There is no run to go on with. Next: keepfit run")
 
 
@@ -123,4 +130,4 @@ def reproduce(project: Path, name: str) -> Verdict:
     started = time.monotonic()
     with folders.alone(work), folders.whole(again) as out:
         stages.train(config, project, folders.load_split(known[name] / "ingest"), out, Progress())
-    return stages.compare(known[name] / "train", again, time.monotonic() - started)
+    return records.compare(known[name] / "train", again, time.monotonic() - started)

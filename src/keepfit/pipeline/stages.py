@@ -1,6 +1,6 @@
 """The stages of the loop. Read this first: everything else is called from here.
 
-    ingest   data → hooks → schema → split → checks and leakage guard → profile    Split
+    ingest   data → schema → hooks → checks → split → leakage guard → profile      Split
     train    features, tuning, ensemble → evaluation → bundle, proved              Bundle
     promote  tracking → registry → gate → the alias moves, or does not             Decision
 
@@ -10,37 +10,120 @@ in its folder (folders.py), so it can run inline, in a process of its own, or ag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from keepfit.config import Config, Data, Features
-from keepfit.data import leakage, profile, read, schema, split, template, validate, version
-from keepfit.data.conform import conform
+from keepfit import config as settings
+from keepfit import features
+from keepfit.config import Config
+from keepfit.data import profile, split
 from keepfit.errors import RefusedError
-from keepfit.features import hooks
-from keepfit.pipeline import folders
-from keepfit.types import Dataset, Schema, Split, Verdict
+from keepfit.models import bundle as bundles
+from keepfit.models import evaluate, export, plots
+from keepfit.models import train as training
+from keepfit.pipeline import champion, folders, measure, ready
+from keepfit.progress import Tell
+from keepfit.tracking import gate, git, mlflow, registry
+from keepfit.types import Bundle, Decision, Split, Verdict
 
 
 def ingest(config: Config, project: Path, folder: Path) -> Split:
-    """Read, understand, split and check the data; raises RefusedError when a check stops.
+    """Read, understand, check and split the data. Raises RefusedError when a check stops.
 
-    Writes the two frames as they were read (with the hooks' columns), the Verdict and the profile.
+    Writes both frames as they were read, the Verdict, and the profile.
     """
-    parts, verdict = examine(config, project)
-    folders.write_json(folder / "verdict.json", verdict)
+    parts, verdict = ready.examine(config, project)
     folders.save_split(parts, folder)
-    profile.profile(parts.train, folder / "profile.html", (verdict,))
+    folders.write_json(folder / "verdict.json", verdict)
+    profile.profile(ready.typed(config, project, parts.train), folder / "profile.html", (verdict,))
     if verdict.failures:
-        raise RefusedError("The checks of the data found violations; nothing was trained.", verdict)
+        found = "\n".join(f"  {check.name}: {check.detail or check.value}" for check in verdict.failures)
+        raise RefusedError(f"The checks of the data say no, so nothing was trained:\n{found}", verdict)
     return parts
 
 
-def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
-    """The split data, and everything that is wrong with them."""
-    frame, origin = read.read(config.data, project)
-    frame, made = hooked(frame, config.features, project)
-    meaning = schema.infer(frame, config.data, config.task, made)
+def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) -> Bundle:
+    """Train, evaluate on the test rows, package, and prove that the package answers like the model."""
+    schema, seed = data.train.schema, config.data.random_state
+    known, asked = ready.rows(config, project, data.train), ready.rows(config, project, data.test)
+    cuts = split.folds(known.frame, schema, config.tuning.cv, seed, config.data)
+    fitted = training.train(known.columns, known.y, schema, config, cuts, seed, tell)
+    tell(0, 0, "evaluating on the test rows")
+    output = training.predict(fitted, asked.columns)
+    judged = evaluate.evaluate(asked.y, output, schema, known.y, asked.frame, config.evaluation, seed)
+    code = champion.keep(project, ready.hooks_file(config, project))
+    drawn = plots.draw(asked.y, output, schema, folder / "plots")
+    tell(0, 0, "packaging and proving")
+    made = bundles.write(
+        folder / "bundle",
+        fitted,
+        schema,
+        {"name": config.project.name, "data": _data(data), "code": git.state(project), "seed": seed},
+        metrics=judged,
+        reference=features.watch(known.columns, schema),
+        config=settings.recorded(config),
+        hooks=code,
+        files={f"plots/{file.name}": file for file in drawn},
+        prove=lambda path: export.parity(fitted, champion.load(config, project, path).predict, asked.columns),
+    )
+    folders.write_json(
+        folder / "measured.json", measure.measure(champion.load(config, project, made.path), asked.frame)
+    )
+    return made
+
+
+def _data(data: Split) -> dict[str, Any]:
+    return {
+        "version": data.train.version,
+        "test_version": data.test.version,
+        "split": data.how,
+        "origin": data.train.origin,
+    }
+
+
+def promote(config: Config, project: Path, data: Split, made: Bundle, measured: dict[str, float]) -> Decision:
+    """Log the run, register the version, judge it, and move the champion alias or leave it."""
+    store = champion.store(config, project)
+    metrics = folders.read_json(made.path / "metrics.json")["metrics"]
+    run = mlflow.start(store, made.path.parents[1].name, {"keepfit.data": data.train.version})
+    try:
+        mlflow.log_run(store, run, settings.recorded(config), {**metrics, **measured}, {}, [made.path / "plots"])
+        version = mlflow.register(store, run, made.path, made.schema, ready.example(data.train))
+        verdict = judge(config, project, data, made, measured)
+        decision = _decide(config, project, version, verdict, run)
+    except BaseException as error:
+        mlflow.end(store, run, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
+        raise
+    mlflow.end(store, run)
+    return decision
+
+
+def _decide(config: Config, project: Path, version: str, verdict: Verdict, run: str) -> Decision:
+    store = champion.store(config, project)
+    if verdict:
+        reason = "passed the gate"
+        attempt = lambda path: champion.attempt(config, project, path)
+        return registry.promote(store, version, reason, attempt, verdict, run=run)
+    reason = "; ".join(f"{c.name}: {c.detail or c.value}" for c in verdict.failures)
+    return registry.refuse(store, version, f"refused by the gate: {reason}", verdict, run=run)
+
+
+def judge(config: Config, project: Path, data: Split, made: Bundle, measured: dict[str, float]) -> Verdict:
+    """The gate's Verdict: the new bundle, the trivial baseline and the champion on the same test rows."""
+    schema = data.test.schema
+    challenger = champion.load(config, project, made.path)
+    asked = ready.rows(config, project, data.test)
+    against, why = champion.answers(config, project, data.test)
+    trial = gate.Trial(
+        y=asked.y,
+        classes=schema.classes,
+        challenger=challenger.predict(asked.columns),
+        baseline=evaluate.baseline(ready.rows(config, project, data.train).y, asked.y, schema),
+        champion=against,
+        without=why,
+        intervals=folders.read_json(made.path / "metrics.json")["metrics"],
+        measured=measured,
+        slices={name: evaluate.groups(asked.frame, name, schema) for name in config.gate.slices},
+        parity=folders.read_verdict(made.path / "parity.json"),
+    )
+    return gate.judge(trial, config.goals, config.gate, config.evaluation.bootstrap, config.data.random_state)
