@@ -91,9 +91,8 @@ def _max(series: pl.Series, column: Column, limit: float) -> Finding:
 
 def _nulls(series: pl.Series, column: Column, limit: float) -> Finding:
     gone = missing(series, column)
-    return Finding(
-        gone.sum() / max(1, len(gone)), gone, f"missing, {gone.mean() or 0:.2%} where {limit:.2%} are allowed"
-    )
+    share = int(gone.sum()) / max(1, len(gone))
+    return Finding(share, gone, f"missing, {share:.2%} where {limit:.2%} are allowed")
 
 
 def missing(series: pl.Series, column: Column) -> pl.Series:
