@@ -17,9 +17,7 @@ output, problems = model.rows([{{"COLUMN": "VALUE"}}])
 ```"""
 
 
-def card(
-    manifest: Mapping[str, Any], metrics: Mapping[str, Any], config: Mapping[str, Any], parity: Verdict
-) -> str:
+def card(manifest: Mapping[str, Any], metrics: Mapping[str, Any], config: Mapping[str, Any], parity: Verdict) -> str:
     """What the model is, from which data, how good, for whom it is worse, its limits, how to load it."""
     parts = [_head(manifest, config), _data(manifest, config), _metrics(metrics, config.get("goals") or {})]
     parts += [_slices(metrics.get("slices") or ()), _members(manifest), _inputs(manifest["schema"])]
@@ -126,7 +124,9 @@ def _limits(manifest: Mapping[str, Any], parity: Verdict) -> str:
 
 def _use(manifest: Mapping[str, Any]) -> str:
     hooks = f', hooks="{manifest["hooks"]["file"]}"' if manifest["hooks"] else ""
-    return "## How to use it\n\n" + CODE.format(hooks=hooks) + "\n\nOr `keepfit predict INPUT -o OUTPUT` in its project."
+    return (
+        "## How to use it\n\n" + CODE.format(hooks=hooks) + "\n\nOr `keepfit predict INPUT -o OUTPUT` in its project."
+    )
 
 
 def _number(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
@@ -39,7 +40,15 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Any:
                 f"If you know them, name them in keepfit.yaml: model: {{trusted: [{', '.join(unknown)}]}}"
             )
         return skops.io.load(path, trusted=sorted(found))
-    except (UntrustedTypesFoundException, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (
+        UntrustedTypesFoundException,
+        BadZipFile,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OSError,
+    ) as error:
         raise BundleError(
             f"{path.name} cannot be loaded: {error}. It was written by other versions of its libraries "
             "(see environment.txt beside it), or it is damaged."

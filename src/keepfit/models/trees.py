@@ -62,6 +62,11 @@ class Forest:
     base: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     scale: float = 1.0
 
+    @property
+    def shared(self) -> bool:
+        """Whether a leaf holds several outputs. Such forests are written with others of their kind only."""
+        return any(tree.leaves.ndim > 1 for tree in self.trees)
+
 
 def read(estimator: Any) -> Forest:
     """The trees of a fitted estimator. Raises ModelError for what has no exact ONNX form."""
@@ -272,7 +277,7 @@ def graph(forests: Sequence[Forest]) -> onnx.ModelProto:
     """One ONNX model of several forests on one matrix.
 
     Input `features` (rows, width) float32; output `scores` (rows, sum of outputs) float64: the
-    forests' raw scores side by side, in their order.
+    forests' raw scores side by side, in their order. Either all or none are `shared`.
     """
     trees: list[Tree] = []
     total = 0
@@ -285,7 +290,7 @@ def graph(forests: Sequence[Forest]) -> onnx.ModelProto:
     if any(tree.zero is not None for tree in trees):
         more, constants = _views()
         nodes, trees = nodes + more, [_second_view(tree, width) for tree in trees]
-    shared = any(tree.leaves.ndim > 1 for tree in trees)
+    shared = any(each.shared for each in forests)
     nodes += (_regressor if shared else _ensembles)(trees, total, "views" if constants else "x")
     body = helper.make_graph(
         nodes,
@@ -396,8 +401,6 @@ def _regressor(trees: Sequence[Tree], outputs: int, source: str) -> list[onnx.No
 
 def _numbered(tree: Tree, number: int) -> dict[str, NDArray[Any]]:
     """The node and target columns of one tree: inner nodes first, then leaves; its root is node 0."""
-    if tree.sets:
-        raise ModelError("trees with several outputs a leaf and sets of categories have no ONNX form.")
     inner, outer = len(tree.feature), len(tree.leaves)
     nothing, count = np.zeros(outer, np.int64), inner + outer
     shares = tree.leaves.reshape(outer, -1)

@@ -1,0 +1,143 @@
+"""A bundle as a function: columns or rows in, answers out.
+
+`load` verifies the folder, reads the features' tables and opens each model file once. `RUNTIMES`
+says by the kind of a file how it is opened. numpy is all that a linear model needs; ONNX brings
+onnxruntime; only `python` brings scikit-learn. Nothing that stands in a bundle is run as code: a
+bundle made with the user's features.py names the file's hash, and the caller brings the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keepfit import features
+from keepfit.errors import BundleError
+from keepfit.extras import load as load_target
+from keepfit.data.parse import Problem
+from keepfit.features import rows as requests
+from keepfit.features.values import Columns
+from keepfit.models import bundle as bundles
+from keepfit.models.fitted import Floats, Output, answer, combine, link
+from keepfit.models.scores import SCORES, spread
+from keepfit.types import Bundle, Schema
+
+Matrix = Any  # float32 (rows, width) or Sparse
+Raw = Callable[[Matrix], Floats]  # a model file: matrix → (rows, outputs)
+
+# kind of a model file → how it is opened: function(path, entry, schema, trusted, threads) → Raw
+RUNTIMES: dict[str, str] = {
+    "linear": "keepfit.deployment.runtime_linear:load",
+    "layers": "keepfit.deployment.runtime_linear:layers",
+    "onnx": "keepfit.deployment.runtime_onnx:load",
+    "python": "keepfit.deployment.runtime_python:load",
+}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A loaded bundle. `rows` takes mappings (column → value) and also tells what is wrong with them."""
+
+    schema: Schema
+    bundle: Bundle
+    predict: Callable[[Columns], Output]
+    rows: Callable[[Sequence[Mapping[str, Any]]], tuple[Output, list[Problem]]]
+    hooks: Mapping[str, Callable[[Any], Any]]
+
+
+def load(folder: Path, hooks: Path | None = None, trusted: Sequence[str] = (), threads: int = 1) -> Runtime:
+    """The runtime of a bundle's folder.
+
+    Args:
+        hooks: the project's features.py, if the bundle was made with one.
+        trusted: types of `runtime: python` that may be rebuilt besides keepfit's own list.
+        threads: of onnxruntime; 1 is best for single rows, more for batches.
+
+    Raises BundleError if the folder is damaged, foreign or too new, or does not fit `hooks`.
+    """
+    bundle = bundles.read(Path(folder))
+    schema = bundle.schema
+    functions = _hooks(bundle, hooks)
+    predict = _predictor(bundle, schema, trusted, threads)
+    return Runtime(schema, bundle, predict, _rows(schema, functions, predict), functions)
+
+
+def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int) -> Callable[[Columns], Output]:
+    manifest = bundle.manifest
+    states = [features.compiled(features.load(bundle.path / name)) for name in manifest["features"]]
+    models = [
+        (int(entry["features"]), load_target(RUNTIMES[entry["kind"]], "model.type")(
+            bundle.path / entry["file"], schema, trusted, threads))
+        for entry in manifest["models"]
+    ]  # fmt: skip
+    members = [_member(entry, len(schema.classes)) for entry in manifest["members"]]
+    weights = [float(entry["weight"]) for entry in manifest["members"]]
+    calibration, threshold = manifest["calibration"], manifest["threshold"]
+    interval, classes = manifest["interval"], schema.classes
+
+    def predict(columns: Columns) -> Output:
+        matrices = [state(columns) for state in states]
+        raw = [model(matrices[place]) for place, model in models]
+        with np.errstate(over="ignore"):  # exp of an extreme score is infinite, and stays so
+            scores = [member(raw) for member in members]
+        blended = scores[0] if len(scores) == 1 else combine(weights, scores)
+        return answer(blended, classes, calibration, threshold, interval)
+
+    return predict
+
+
+def _member(entry: Mapping[str, Any], count: int) -> Callable[[list[Floats]], Floats]:
+    """The function from all models' raw outputs to the scores of one member."""
+    model, (start, end) = int(entry["model"]), entry["columns"]
+    score, places, name = SCORES[entry["score"]], entry["classes"], entry["link"]
+    if count:
+        return lambda raw: spread(np.asarray(score(raw[model][:, start:end]), np.float64), places, count)
+    return lambda raw: link(name, np.asarray(score(raw[model][:, start:end]), np.float64))
+
+
+# --- hooks --------------------------------------------------------------------------------------
+
+
+def _hooks(bundle: Bundle, path: Path | None) -> Mapping[str, Callable[[Any], Any]]:
+    """The user's functions, from the file that the caller brings. Never from the bundle."""
+    wanted = bundle.manifest.get("hooks")
+    if not wanted:
+        return {}
+    if path is None:
+        raise BundleError(
+            f"The model in {bundle.path} needs the functions of {wanted['file']} to make its features, and a bundle "
+            f'carries no code. Load it with that file of your project: hooks=".../{wanted["file"]}".'
+        )
+    try:
+        found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise BundleError(f"The file of functions {path} cannot be read: {error.strerror}.") from error
+    if found != wanted["sha256"]:
+        raise BundleError(
+            f"{path} is not the file that the model in {bundle.path} was trained with: its sha256 is {found[:12]}…, "
+            f"the model's {wanted['sha256'][:12]}…. Take the version of commit "
+            f"{bundle.manifest['code'].get('commit') or '(unknown)'}, or train again."
+        )
+    functions: Mapping[str, Callable[[Any], Any]] = load_target("keepfit.features.hooks:load", "features.code")(path)
+    return functions
+
+
+def _rows(
+    schema: Schema, functions: Mapping[str, Any], predict: Callable[[Columns], Output]
+) -> Callable[[Sequence[Mapping[str, Any]]], tuple[Output, list[Problem]]]:
+    read = (
+        load_target("keepfit.deployment.hooked:reader", "features.code")(schema, functions)
+        if functions
+        else (requests.reader(schema))
+    )
+
+    def rows(asked: Sequence[Mapping[str, Any]]) -> tuple[Output, list[Problem]]:
+        columns, problems = read(asked)
+        return predict(columns), problems
+
+    return rows

@@ -1,0 +1,67 @@
+"""Model files of kind `onnx`: one session, input `features`, output `scores`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
+
+from keepfit.errors import BundleError
+from keepfit.features.values import Sparse
+from keepfit.models.fitted import Floats
+from keepfit.types import Schema
+
+BLOCK = 10_000  # rows a call: larger ones leave the processor's cache
+CELLS = 50_000_000  # a sparse matrix is made dense in pieces of about so many cells
+Matrix = Any  # float32 (rows, width) or Sparse
+
+
+def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
+    """The function from a matrix to scores (rows, outputs)."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
+        raise BundleError(f"{path} cannot be opened by onnxruntime {onnxruntime.__version__}: {error}") from error
+    run, wanted = session.run, ["scores"]
+
+    def block(matrix: Any) -> Floats:
+        return np.asarray(run(wanted, {"features": matrix})[0], np.float64)
+
+    def scores(matrix: Any) -> Floats:
+        if len(matrix) <= BLOCK:
+            return block(matrix)
+        return np.concatenate([block(matrix[at : at + BLOCK]) for at in range(0, len(matrix), BLOCK)])
+
+    return lambda matrix: pieces(matrix, scores)
+
+
+def dense(matrix: Matrix) -> Any:
+    """A float32 (rows, width) array of either form of a matrix."""
+    if not isinstance(matrix, Sparse):
+        return matrix
+    rows = len(matrix.indptr) - 1
+    full = np.zeros((rows, matrix.width), np.float32)
+    full[np.repeat(np.arange(rows), np.diff(matrix.indptr)), matrix.indices] = matrix.data
+    return full
+
+
+def pieces(matrix: Matrix, function: Callable[[Any], Floats]) -> Floats:
+    """`function` of the dense matrix, in pieces of rows if it would be large."""
+    if not isinstance(matrix, Sparse):
+        return function(matrix)
+    step, rows = max(CELLS // max(matrix.width, 1), 1), len(matrix.indptr) - 1
+    return np.concatenate([function(dense(_some(matrix, at, at + step))) for at in range(0, max(rows, 1), step)])
+
+
+def _some(matrix: Sparse, start: int, end: int) -> Sparse:
+    bounds = matrix.indptr[start : end + 1]
+    cells = slice(bounds[0], bounds[-1])
+    return Sparse(matrix.data[cells], matrix.indices[cells], bounds - bounds[0], matrix.width)
