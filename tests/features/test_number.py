@@ -88,7 +88,7 @@ def test_a_row_alone_has_the_values_it_has_among_others(values):
 
 
 def test_a_column_without_any_value():
-    state, found = fit({"a": np.full(3, np.nan)}, impute="median", scale=True, flag=True, bins=4)
+    _, found = fit({"a": np.full(3, np.nan)}, impute="median", scale=True, flag=True, bins=4)
     np.testing.assert_array_equal(found, [[0, 1]] * 3)
 
 

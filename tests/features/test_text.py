@@ -70,7 +70,7 @@ def test_tf_idf_is_that_of_scikit_learn():
 
 
 def test_binary_counts_a_term_once():
-    state, found = fit(["a a b", "a b"], tf="binary", idf=False, norm=False)
+    _, found = fit(["a a b", "a b"], tf="binary", idf=False, norm=False)
     assert matrix(found).toarray().tolist() == [[1, 1], [1, 1]]
 
 
@@ -135,7 +135,7 @@ def test_no_known_word_at_all():
 
 
 def test_svd_gives_dense_components_and_the_same_for_a_row_alone():
-    documents = [f"{a} {b} film" for a in "good bad fine poor".split() for b in "cast plot end".split()] * 3
+    documents = [f"{a} {b} film" for a in ["good", "bad", "fine", "poor"] for b in ["cast", "plot", "end"]] * 3
     state, found = fit(documents, svd=4)
     assert found.shape == (len(documents), 4)
     assert text.names(state) == [f"note: component {i}" for i in range(4)]

@@ -161,11 +161,15 @@ def _rowwise(frame: pl.DataFrame, name: str, function: Hook) -> Check:
             return Check(f"{name} is rowwise", "failed", detail=f"on row {row} alone: {error}")
         if alone.keys() != whole.keys():
             return Check(f"{name} is rowwise", "failed", detail=f"row {row} alone gives the columns {list(alone)}")
-        worst = max(worst, *((_difference(of[row], alone[c][0]), f"'{c}' of row {row}: {of[row]!r} among the rows, "
-                              f"{alone[c][0]!r} alone") for c, of in whole.items()))  # fmt: skip
+        found = [_compared(column, row, values[row], alone[column][0]) for column, values in whole.items()]
+        worst = max(worst, *found, key=lambda pair: pair[0])
     passed = worst[0] <= CLOSE
     detail = "" if passed else f"{_where(name, function)} looks at other rows: {worst[1]}. A served row comes alone."
     return Check(f"{name} is rowwise", "passed" if passed else "failed", worst[0], f"<= {CLOSE}", detail)
+
+
+def _compared(column: str, row: int, whole: Any, alone: Any) -> tuple[float, str]:
+    return _difference(whole, alone), f"'{column}' of row {row}: {whole!r} among the rows, {alone!r} alone"
 
 
 def _difference(whole: Any, alone: Any) -> float:

@@ -97,12 +97,12 @@ def to_polars(frame: Any) -> pl.DataFrame:
     if isinstance(frame, pl.DataFrame):
         return frame
     if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
+        return pl.DataFrame(frame.collect())
     if isinstance(frame, Mapping):
         return pl.DataFrame(frame)
     module = type(frame).__module__.partition(".")[0]
     if module == "pandas":
-        return pl.from_pandas(frame)
+        return pl.DataFrame(pl.from_pandas(frame))
     if module == "pyarrow":
         found = pl.from_arrow(frame)
         return found if isinstance(found, pl.DataFrame) else found.to_frame()
@@ -111,8 +111,8 @@ def to_polars(frame: Any) -> pl.DataFrame:
 
 def _inferred(frame: pl.DataFrame, y: NDArray[Any] | None) -> Schema:
     if y is None:
-        return infer(frame, Data(source="the frame"))  # type: ignore[call-arg]
-    data = Data(source="the frame", target=TARGET)  # type: ignore[call-arg]
+        return infer(frame, Data(source="the frame"))
+    data = Data(source="the frame", target=TARGET)
     return infer(frame.with_columns(pl.Series(TARGET, y.tolist())), data)
 
 

@@ -71,7 +71,7 @@ def load(folder: Path) -> dict[str, Any]:
             found = document.get("format") if isinstance(document, dict) else None
             known = f"this keepfit reads format {FORMAT}. Update keepfit, or train again."
             raise BundleError(f"{folder / STATE} has format {found}; {known}")
-        with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+        with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         state = _inward(document["state"], arrays)
     except (OSError, ValueError, KeyError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
