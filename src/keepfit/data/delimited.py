@@ -103,27 +103,30 @@ def chunks(known: Form, bad: Bad) -> Iterator[pl.DataFrame]:
 
 
 def _parsed(known: Form, bad: Bad) -> Iterator[pl.DataFrame]:
-    """Blocks by pyarrow's parser; in one thread, because only then it numbers the rows it refuses."""
+    """Blocks by pyarrow's parser; what it refused is handed out after each block."""
+    refused: list[BadRow] = []
+    for frame in itertools.chain(_blocks(known, refused), [None]):
+        while refused:
+            bad(refused.pop(0))
+        if frame is not None and frame.height:
+            yield frame
+
+
+def _blocks(known: Form, refused: list[BadRow]) -> Iterator[pl.DataFrame]:
+    """Blocks in one thread, because only then pyarrow numbers the rows it refuses."""
     line = _locator(known)
     rows = 0
-
-    refused: list[BadRow] = []  # handed out after each block: what `bad` raises must not cross pyarrow
 
     def refuse(row: arrow.InvalidRow) -> str:
         refused.append(BadRow(line(row.number - known.skip), row.text, _fields(row.actual_columns)))
         return "skip"
 
     try:
-        for batch in itertools.chain(_reader(known, refuse), [None]):
-            while refused:
-                bad(refused.pop(0))
-            if batch is None:
-                return
+        for batch in _reader(known, refuse):
             frame = pl.DataFrame(pa.Table.from_batches([batch]))
             frame.columns = list(known.names)
             rows += frame.height
-            if frame.height:
-                yield frame
+            yield frame
     except pa.ArrowInvalid as error:
         raise _unparsed(known.text.path, rows, error) from error
     except OSError as error:

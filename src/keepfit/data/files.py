@@ -69,7 +69,7 @@ def load_all(paths: Sequence[Path], data: config.Data, shown: Sequence[str]) -> 
     for path in paths:
         frame, facts = one(path, data)
         if parts:
-            _same_columns(paths[0], parts[0].columns, path, frame.columns)
+            same_columns(paths[0], parts[0].columns, path, frame.columns)
         parts.append(frame)
         found.update(facts)
     described = zip(paths, shown, strict=True)
@@ -183,7 +183,8 @@ def _neighbours(folder: Path, name: str) -> str:
     return f"{meant}In {folder} there are: {', '.join(names[:SHOWN])}{more}."
 
 
-def _same_columns(first: Path, wanted: Sequence[str], path: Path, columns: Sequence[str]) -> None:
+def same_columns(first: Path, wanted: Sequence[str], path: Path, columns: Sequence[str]) -> None:
+    """Raises DataError that names the columns in which two files of one source differ."""
     lacks = [f"'{name}'" for name in wanted if name not in columns]
     more = [f"'{name}'" for name in columns if name not in wanted]
     if lacks or more:

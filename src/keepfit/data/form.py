@@ -17,7 +17,8 @@ from keepfit import config
 from keepfit.data import decode
 from keepfit.errors import ConfigError, DataError
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+# Where two fit equally well the earlier one is it: commas stand in decimals and in sentences, tabs in neither.
+SEPARATORS = {"\t": "tab", "|": "bar", ";": "semicolon", ",": "comma"}
 SAMPLE = 1 << 17  # characters looked at; the csv module takes no longer field
 NAMED = 8  # names shown in an error
 BLANK_LINES = re.compile(r"(?:[ \t]*(?:\r\n|\n|\r))*")
@@ -114,12 +115,14 @@ def _rows(sample: str, separator: str, whole: bool, blanks: bool) -> list[list[s
     return rows if whole or len(rows) == 1 else rows[:-1]  # the last one may be cut off
 
 
-def _fit(parse: _Parse, header: int) -> tuple[float, int]:
-    """How well a separator fits: the share of rows with the expected number of fields, then that number."""
+def _fit(parse: _Parse, header: int) -> tuple[float, float, int]:
+    """How well a separator fits: the rows with the expected number of fields, the rows alike, their fields."""
     expected = header or len(parse.rows[0])
-    if expected == 1 and parse.separator != ",":
-        return 0.0, 1  # a file of one column shows no separator; a comma is as good as any
-    return parse.fields[expected] / len(parse.rows) if expected > 1 else 0.0, expected
+    fields, alike = parse.fields.most_common(1)[0]
+    share = parse.fields[expected] / len(parse.rows) if expected > 1 else 0.0
+    same = alike / len(parse.rows) if fields > 1 else 0.0
+    # One column shows no separator; with the comma, rows that have more than it are still noticed.
+    return share, same, fields if share or same else int(parse.separator == ",")
 
 
 def _names(path: Path, parse: _Parse, header: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -37,21 +37,25 @@ def to_polars(frame: Any, where: str = "the frame") -> pl.DataFrame:
     >>> to_polars({"age": [31, float("nan")], "plan": ["basic", 7]}).to_dict(as_series=False)
     {'age': [31, None], 'plan': ['basic', '7']}
     """
+    return stack([tidy(_read(frame, where), where)])
+
+
+def _read(frame: Any, where: str) -> pl.DataFrame:
     if isinstance(frame, pl.LazyFrame):
-        frame = frame.collect()
+        return frame.collect()
     if isinstance(frame, pl.DataFrame):
-        return tidy(frame, where)
+        return frame
     if isinstance(frame, Mapping):
-        return tidy(_from_dict(frame, where), where)
+        return _from_dict(frame, where)
     if isinstance(frame, list) and all(isinstance(row, Mapping) for row in frame):
-        return tidy(from_rows(frame), where)
+        return from_rows(frame)
     if isinstance(frame, np.ndarray) and frame.dtype.names:
-        return tidy(pl.DataFrame({name: _from_array(frame[name]) for name in frame.dtype.names}), where)
+        return pl.DataFrame({name: _from_array(frame[name]) for name in frame.dtype.names})
     if _is_pandas(frame):
-        return tidy(_from_pandas(frame, where), where)
+        return _from_pandas(frame, where)
     if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
         unique(frame.schema.names if hasattr(frame, "schema") else (), where)
-        return tidy(pl.DataFrame(frame), where)
+        return pl.DataFrame(frame)
     raise DataError(
         f"{where} is a {type(frame).__module__}.{type(frame).__qualname__}, which is no frame. "
         "Known: pandas, polars and Arrow frames, a dict of columns, a list of dicts, a structured array."
@@ -98,9 +102,11 @@ def _plain(column: pl.Series) -> pl.Series:
         return column.fill_nan(None)
     if dtype == pl.Object:
         return series(column.name, column.to_list())
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        return column.dt.convert_time_zone("UTC")  # the same instant, whatever the zone of the sender
     if isinstance(dtype, pl.Decimal):
         return column.cast(pl.Float64)
-    if isinstance(dtype, (pl.Categorical, pl.Enum)) or dtype in (pl.Null, pl.Int128, pl.Time):
+    if isinstance(dtype, (pl.Categorical, pl.Enum)) or dtype in (pl.Int128, pl.Time):
         return column.cast(pl.String)
     return column
 
@@ -108,12 +114,18 @@ def _plain(column: pl.Series) -> pl.Series:
 def stack(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Frames with the same columns under each other; where types differ, the wider one, else strings.
 
+    A column without any value becomes one of strings.
+
     >>> stack([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [2.5]})])["a"].to_list()
     [1.0, 2.5]
     >>> stack([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": ["x"]})])["a"].to_list()
     ['1', 'x']
     """
-    types = {name: _common({frame.schema[name] for frame in frames}) for name in frames[0].columns}
+    schemas = [frame.schema for frame in frames]
+    types: dict[str, Any] = dict(schemas[0])
+    if any(dict(schema) != types for schema in schemas):
+        types = {name: _common({schema[name] for schema in schemas}) for name in types}
+    types = {name: pl.String if dtype == pl.Null else dtype for name, dtype in types.items()}
     return pl.concat([frame.select(pl.col(name).cast(dtype) for name, dtype in types.items()) for frame in frames])
 
 
@@ -140,11 +152,13 @@ def series(name: str, values: Sequence[Any]) -> pl.Series:
         cells, kinds = [None if cell is None else float(cell) for cell in cells], {float}
     if kinds & {list, dict, bytes}:  # whatever is inside: `tidy` refuses it and names the column
         return pl.Series(name, [None if cell is None else [str(cell)] for cell in cells])
-    if len(kinds) <= 1 and all(kind in (bool, int, float, str) or issubclass(kind, TEMPORAL) for kind in kinds):
+    zones = {cell.tzinfo is None for cell in cells if isinstance(cell, datetime.datetime)}
+    known = all(kind in (bool, int, float, str) or issubclass(kind, TEMPORAL) for kind in kinds)
+    if known and len(kinds) < 2 and len(zones) < 2:
         try:
-            return pl.Series(name, cells, dtype=None if kinds else pl.String)
+            return pl.Series(name, cells, dtype=None if kinds else pl.Null)
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
-            pass  # dates with and without a zone, integers beyond 64 bits: strings, like other mixtures
+            pass  # dates in several zones, integers beyond 128 bits: strings, like other mixtures
     return pl.Series(name, [None if cell is None else str(cell) for cell in cells], dtype=pl.String)
 
 

@@ -59,7 +59,10 @@ def read_lines(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, s
 
 
 def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.DataFrame]:
-    """An object a line, in frames of at most `rows` rows; `bad` gets each line that is none."""
+    """An object a line, in frames of at most `rows` rows; `bad` gets each line that is none.
+
+    A key that no object of a frame has is no column of it.
+    """
     yield from _chunks(decode.look(path, data.encoding), rows, bad)
 
 
@@ -89,22 +92,23 @@ def _slow(lines: list[str], start: int, bad: Bad) -> pl.DataFrame:
     """By Python's parser: every line is judged on its own."""
     rows = []
     for number, line in enumerate(lines, start):
+        line = line.rstrip("\r\n")
         if not line.strip():
             continue
         try:
             row: Any = json.loads(line)
         except json.JSONDecodeError as error:
-            bad(BadRow(number, line.rstrip("\r\n"), f"{error.msg} (column {error.colno})"))
+            bad(BadRow(number, line, f"{error.msg} (column {error.colno})"))
             continue
         if isinstance(row, dict):
             rows.append(row)
         else:
-            bad(BadRow(number, line.rstrip("\r\n"), f"{_kind(row)}, not an object"))
+            bad(BadRow(number, line, f"{_kind(row)}, not an object"))
     return frames.from_rows(rows)
 
 
 def _widened(part: pl.DataFrame, names: dict[str, None]) -> pl.DataFrame:
-    return part.with_columns(pl.lit(None).alias(name) for name in names if name not in part.columns).select(names)
+    return part.with_columns(pl.lit(None).alias(name) for name in names if name not in part.columns).select(list(names))
 
 
 def _kind(value: object) -> str:

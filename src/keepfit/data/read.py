@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from keepfit import config
-from keepfit.data import files
+from keepfit.data import files, frames
 from keepfit.data.delimited import Bad, BadRow
 from keepfit.data.frames import like, to_polars
 from keepfit.data.redact import redacted
@@ -44,6 +44,7 @@ BATCHES = {
     "keepfit.data.parquet:read": "keepfit.data.parquet:batches",
     "keepfit.data.objects:read_lines": "keepfit.data.objects:batches",
 }
+SPARSE = ("keepfit.data.objects:read_lines",)  # a column may be absent from a piece
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9.-]+)(\+[a-zA-Z0-9]+)?:")  # a single letter is a drive
 
 
@@ -95,11 +96,17 @@ def batches(data: config.Data, source: Path, rows: int, bad: Bad | None = None) 
     and text, while the others go on; without `bad` it is a DataError. All that `read` refuses about a
     whole file (missing, empty, not in the encoding) is refused here before the first frame.
     """
-    for path in files.listed(source):
+    names: list[str] = []
+    paths = files.listed(source)
+    for path in paths:
         refused: list[BadRow] = []
         for frame in _batches(path, data, rows, bad or refused.append):
             _stop(path, refused)
-            yield frame
+            names = names or frame.columns
+            if files.FORMATS[files.suffix(path)] not in SPARSE:
+                files.same_columns(paths[0], names, path, frame.columns)
+                frame = frame.select(names)
+            yield frames.stack([frame])
         _stop(path, refused)
 
 

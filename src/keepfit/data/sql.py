@@ -38,7 +38,7 @@ def read(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame, di
     try:
         with engine.connect() as connection:
             if url.get_backend_name() == "postgresql":
-                connection = connection.execution_options(postgresql_readonly=True, stream_results=True)
+                connection = connection.execution_options(postgresql_readonly=True)
             result = connection.execution_options(no_parameters=True).exec_driver_sql(query)
             frame = _frame(result, shown)
     except sqlalchemy.exc.SQLAlchemyError as error:
@@ -58,10 +58,9 @@ def _connect(source: str, folder: Path) -> tuple[URL, dict[str, Any]]:
     if url.get_backend_name() != "sqlite":
         load("psycopg", f"data.source '{redacted(source)}'")
         return url.set(drivername="postgresql+psycopg"), {}
-    path = folder / (url.database or "")
-    if not url.database or not path.is_file():
-        files.listed(path)  # raises, with the names that are near
+    if not url.database or (folder / url.database).is_dir():
         raise ConfigError(f"data.source '{source}' names no file; write it as sqlite:///path/to/file.db.")
+    path = files.listed(folder / url.database)[0]
     known = {"path": url.database, "bytes": path.stat().st_size, "sha256": decode.sha256(path)}
     return URL.create("sqlite", database=f"file:{path.resolve()}", query={"mode": "ro", "uri": "true"}), {
         "files": [known]

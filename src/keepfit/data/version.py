@@ -42,12 +42,13 @@ def _plain(column: pl.Series) -> tuple[pl.Series, str]:
     if dtype == pl.Boolean:
         return column.cast(pl.Int64), "bool"
     if dtype == pl.UInt64 and (column.max() or 0) > np.iinfo(np.int64).max:  # type: ignore[operator]
-        return column, "int"
+        return column, "uint"
     if dtype.is_integer() and dtype not in (pl.Int128, pl.UInt128):
         return column.cast(pl.Int64), "int"
     if dtype in (pl.Float32, pl.Float64):
-        values = column.cast(pl.Float64) + 0.0  # -0.0 becomes 0.0
-        return values.to_frame().select(pl.when(pl.first().is_nan()).then(np.nan).otherwise(pl.first()))[:, 0], "float"
+        value = pl.first().cast(pl.Float64)
+        one_bit_pattern = pl.when(value == 0).then(0.0).when(value.is_nan()).then(np.nan).otherwise(value)
+        return column.to_frame().select(one_bit_pattern).to_series(), "float"
     if dtype.is_temporal():
         return column.to_physical().cast(pl.Int64), str(dtype)
     return column.cast(pl.String), "str"
@@ -61,7 +62,7 @@ def _update(total: hashlib._Hash, part: pl.Series) -> None:
     if part.dtype != pl.String:
         total.update(np.ascontiguousarray(part.fill_null(0).to_numpy()).data)
         return
-    strings = part.fill_null("")
+    strings = part.fill_null("").alias("")  # Arrow has no names with a NUL
     total.update(strings.str.len_bytes().cast(pl.UInt32).to_numpy().data)
     text = strings.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
     total.update(text or b"")
