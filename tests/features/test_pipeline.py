@@ -27,7 +27,7 @@ LINEAR = {"number": {"impute": "median", "scale": True, "flag": True, "bins": 4}
 
 
 @pytest.mark.parametrize(
-    "convert", [lambda f: f, lambda f: f.to_pandas(), lambda f: f.to_arrow(), lambda f: f.to_dict()]
+    "convert", [lambda f: f, lambda f: f.to_pandas(), lambda f: f.to_arrow(), lambda f: f.to_dict(as_series=False)]
 )
 def test_any_frame_gives_the_same_matrix(convert):
     expected = Featurizer(options=LINEAR).fit_transform(FRAME, Y)
@@ -74,5 +74,5 @@ def test_before_fit():
 
 
 def test_what_is_no_frame():
-    with pytest.raises(DataError, match="Not a frame with named columns: ndarray"):
+    with pytest.raises(DataError, match=r"numpy.ndarray, which is no frame"):
         Featurizer().fit(np.ones((3, 2)))

@@ -104,9 +104,7 @@ def test_fitting_on_some_rows_knows_nothing_of_the_others():
     tokens = text.tokens(["seen here", "seen here", "secret words", "secret words"])
     options = {**text.DEFAULTS, "ngrams": [1, 2]}
     state, found = text.fit({"note": tokens[np.array([0, 1])]}, None, options, 0)
-    assert text.names(state) == ["note: here", "note: seen", "note: seen here"] or set(text.names(state)) == {
-        "note: here", "note: seen", "note: seen here",
-    }  # fmt: skip
+    assert set(text.names(state)) == {"note: here", "note: seen", "note: seen here"}
     assert len(found.indptr) == 3
     assert not len(text.compiled(state)({"note": tokens[np.array([2, 3])]}).data)
 
@@ -173,9 +171,7 @@ def test_two_columns_are_two_blocks():
     ],
 )
 def test_words(given, words):
-    assert [w for w in text.words_of(given) if not "\ud800" <= w <= "\udfff"] == (
-        words if given != "ΟΔΟΣ" else ["οδος"]
-    )
+    assert text.words_of(given) == words
 
 
 def test_tokens_of_nothing():

@@ -27,6 +27,7 @@ from sklearn.utils.validation import check_is_fitted
 from keepfit import features
 from keepfit.config import Data
 from keepfit.data.conform import conform
+from keepfit.data.frames import to_polars
 from keepfit.data.schema import infer
 from keepfit.errors import DataError
 from keepfit.features.frame import from_frame
@@ -45,7 +46,7 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         select: {"method": …, "keep": …} of `keepfit.features.select`, or None.
         seed: of cross-fitted target means, SVD and selection.
 
-    Takes pandas and polars frames, or `Columns` if there is a schema. Gives an array, or a CSR
+    Takes pandas, polars and Arrow frames, or `Columns` if there is a schema. Gives an array, or a CSR
     matrix when a text column has sparse terms. `fit_transform` gives cross-fitted target means.
     """
 
@@ -90,23 +91,6 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _columns(self, X: Any) -> Columns:
         return X if isinstance(X, Columns) else from_frame(conform(to_polars(X), self.schema_)[0], self.schema_)
-
-
-def to_polars(frame: Any) -> pl.DataFrame:
-    """A pandas, polars or Arrow frame, or a dict of columns, as polars. Raises DataError for others."""
-    if isinstance(frame, pl.DataFrame):
-        return frame
-    if isinstance(frame, pl.LazyFrame):
-        return pl.DataFrame(frame.collect())
-    if isinstance(frame, Mapping):
-        return pl.DataFrame(frame)
-    module = type(frame).__module__.partition(".")[0]
-    if module == "pandas":
-        return pl.DataFrame(pl.from_pandas(frame))
-    if module == "pyarrow":
-        found = pl.from_arrow(frame)
-        return found if isinstance(found, pl.DataFrame) else found.to_frame()
-    raise DataError(f"Not a frame with named columns: {type(frame).__name__}. Give a pandas, polars or Arrow table.")
 
 
 def _inferred(frame: pl.DataFrame, y: NDArray[Any] | None) -> Schema:
