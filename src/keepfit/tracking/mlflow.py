@@ -28,7 +28,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from keepfit import config
-from keepfit.errors import ConfigError, TrackingError
+from keepfit.errors import BundleError, ConfigError, TrackingError
 from keepfit.tracking import git, lock, mlmodel, moved
 from keepfit.tracking.flatten import batches, key, numbers, parameters
 from keepfit.tracking.reach import local, reach, redacted, shown
@@ -247,9 +247,15 @@ def register(
     """Store a bundle with its run as an MLflow model and register it. Gives the new version's number.
 
     `example` is a few rows as column → values. A version exists only when all its files are there.
+    A run has one version: registered again, it is the same. Raises BundleError where `bundle` is none.
     """
+    if not (bundle / "bundle.json").is_file():
+        raise BundleError(f"{bundle} is no bundle: it has no bundle.json. Nothing was registered.")
     with _told(store, f"register the model '{store.model}'"), tempfile.TemporaryDirectory() as folder:
         client = _client(store)
+        for version in client.search_model_versions(f"run_id='{run}'"):
+            if version.name == store.model:
+                return str(version.version)
         about = {"keepfit": True, "task": schema.task, "target": schema.target}
         mlmodel.write(Path(folder), schema, example or {}, run, about)
         client.log_artifacts(run, str(bundle), "model/bundle")
