@@ -11,6 +11,7 @@ What MLflow itself is told by the environment is in the package's `__init__`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import tempfile
@@ -358,7 +359,7 @@ def tag(store: Store, version: str, tags: Mapping[str, Any]) -> None:
 
 
 def download(store: Store, version: str, folder: Path) -> Path:
-    """The bundle of a version as a local folder: its own place in a local store, else a copy at `folder`.
+    """The bundle of a version as a local folder: its own place in a local store, else a copy inside `folder`.
 
     A copy is made once, and is there whole or not at all. Raises TrackingError that lists the known
     versions where there is no such one.
@@ -367,7 +368,9 @@ def download(store: Store, version: str, folder: Path) -> Path:
     with _told(store, f"download version {version} of '{store.model}'"):
         source = str(_client(store).get_model_version_download_uri(store.model, version)) + "/bundle"
         here = local(source)
-        return here if here else _fetch(store, source, folder)
+        # another server may have another version of the same number
+        mark = hashlib.sha256(f"{store.registry} {source}".encode()).hexdigest()[:8]
+        return here if here else _fetch(store, source, folder / f"{store.model}-{version}-{mark}")
 
 
 def known(store: Store, version: str) -> None:

@@ -85,7 +85,12 @@ def signature(schema: Schema) -> dict[str, Any]:
     inputs = [{"type": _type(c), "name": c.name, "required": c.missing == 0} for c in schema.inputs]
     predicted = "string" if schema.task == "classification" else "double"
     outputs = [{"type": predicted, "name": "prediction", "required": True}]
-    return {"inputs": json.dumps(inputs, ensure_ascii=False), "outputs": json.dumps(outputs), "params": None}
+    params = [{"name": "method", "type": "string", "default": "predict", "shape": None}]  # see deployment.pyfunc
+    return {
+        "inputs": json.dumps(inputs, ensure_ascii=False),
+        "outputs": json.dumps(outputs),
+        "params": json.dumps(params),
+    }
 
 
 def _type(column: Column) -> str:

@@ -122,7 +122,7 @@ def _nowhere(store: mlflow.Store, named: dict[str, str], to: str | None) -> str:
 def _move(store: mlflow.Store, decision: Decision, try_bundle: Try) -> Decision:
     """Try the version, then move the aliases: first `previous`, last what is seen by everybody."""
     version = str(decision.version)
-    try_bundle(mlflow.download(store, version, store.work / "models" / version))
+    try_bundle(mlflow.download(store, version, store.work / "models"))
     named = mlflow.aliases(store)
     if named.get(CHAMPION) != decision.previous:
         raise BusyError(
