@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from keepfit.data.conform import Problem, conform
+from keepfit.data.conform import conform
+from keepfit.data.parse import Problem
 from keepfit.features import hooks
 from keepfit.types import Column, Schema
 

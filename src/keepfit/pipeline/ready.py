@@ -44,7 +44,7 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     conformed = prepare(frame, meaning, functions)
     verdict = validate.validate(frame, meaning, config.checks, config.data, conformed)
     verdict += hooks.rowwise(seen(conformed[0], meaning), functions)
-    known = conformed[0][meaning.target].is_not_null()
+    known = conformed[0][config.data.target].is_not_null()
     data = Dataset(frame.filter(known), meaning, "", origin)
     parts, pair = _official(config, project, data, conformed[0].filter(known), functions)
     verdict += leakage.leakage(*pair, meaning, config.data)
@@ -106,7 +106,9 @@ def _of_training(column: Column, typed: pl.DataFrame) -> Column:
         return column
     values = typed[column.name].drop_nulls()
     if column.role == "number":
-        return dataclasses.replace(column, low=values.min(), high=values.max())
+        numbers = values.to_numpy()
+        low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
+        return dataclasses.replace(column, low=low, high=high)
     there = set(values.unique())
     return dataclasses.replace(column, levels=tuple(level for level in column.levels if level in there))
 
@@ -114,7 +116,7 @@ def _of_training(column: Column, typed: pl.DataFrame) -> Column:
 def rows(config: Config, project: Path, data: Dataset) -> Rows:
     """A Dataset as arrays."""
     frame = typed(config, project, data).frame
-    target = frame[data.schema.target]
+    target = frame[str(data.schema.target)]
     y = target.to_numpy() if data.schema.task == "regression" else np.array(target.to_list(), dtype=object)
     return Rows(frame, from_frame(frame, data.schema), y)
 

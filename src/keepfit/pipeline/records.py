@@ -120,7 +120,7 @@ def summary(config: Config, folder: Path, stage: str) -> str:
         return f"{counts}, {about['how']}; {len(verdict.warnings)} warnings"
     if stage == "train":
         trained = _trained(config, folder, {})
-        return trained["headline"].partition(": ")[2] + " " + _best(trained["metrics"])
+        return f"{trained['headline'].partition(': ')[2]} {_best(trained['metrics'])}"
     return f"{_judged(config, folder, {})['outcome']}"
 
 
