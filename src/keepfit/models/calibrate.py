@@ -82,9 +82,7 @@ def choose(
     return fit(best, probabilities, codes), means
 
 
-def _held_out(
-    method: str, probabilities: Floats, codes: NDArray[np.integer[Any]], seed: int, folds: int
-) -> Floats:
+def _held_out(method: str, probabilities: Floats, codes: NDArray[np.integer[Any]], seed: int, folds: int) -> Floats:
     """Probabilities calibrated by what was learned on the other folds' rows."""
     fold = np.random.default_rng(seed).permutation(len(codes)) % folds
     result = np.empty_like(probabilities, dtype=np.float64)

@@ -100,7 +100,8 @@ class Job:
         truth = self.y[rows]
         if self.metric in threshold.TUNED and self.count == 2:
             return threshold.best(scores[:, 1], truth == 1, threshold.METRICS[self.metric])[1]
-        given = Answers(truth, scores.argmax(axis=1) if self.count else scores, self.count, scores if self.count else None)
+        picked, known = (scores.argmax(axis=1), scores) if self.count else (scores, None)
+        given = Answers(truth, picked, self.count, known)
         return float(metrics.METRICS[self.metric].function(given, np.ones((1, len(truth))))[0])
 
     def loss(self, scores: Floats, rows: Any = slice(None)) -> float:
@@ -170,9 +171,7 @@ def prepared(job: Job, style: catalogue.Style, number: int, bag: bool) -> tuple[
         return state, made[train], made[valid]
     key = (id(style), number)
     if key not in job.cache:
-        state, made = features.fit_apply(
-            job.columns[train], job.schema, job.truth[train], style, job.select, job.seed
-        )
+        state, made = features.fit_apply(job.columns[train], job.schema, job.truth[train], style, job.select, job.seed)
         held = features.apply(state, job.columns[valid])
         job.cache[key] = (state, matrix(made), matrix(held))
     found: tuple[Mapping[str, Any], Any, Any] = job.cache[key]
@@ -190,15 +189,21 @@ def everything(job: Job, style: catalogue.Style) -> tuple[Mapping[str, Any], Any
 
 
 def fit(
-    job: Job, candidate: Candidate, made: Any, rows: Ints, state: Mapping[str, Any], valid: tuple[Any, Ints] | None = None,
-    rounds: int | None = None, number: int = 0,
-) -> Any:  # fmt: skip
+    job: Job,
+    candidate: Candidate,
+    made: Any,
+    rows: Ints,
+    state: Mapping[str, Any],
+    valid: tuple[Any, Ints] | None = None,
+    rounds: int | None = None,
+    number: int = 0,
+) -> Any:
     """A fitted estimator of the matrix `made` of `rows`. Raises ModelError with the estimator's own words."""
     target = job.y[rows]
     row = catalogue.row(candidate.name, job.schema.task)
     if job.count and len(np.unique(target)) < 2:
         return DummyClassifier(strategy="prior").fit(made, target)
-    parameters = dict(candidate.parameters)
+    parameters = {**(row.adapt(made, job.count) if row.adapt else {}), **candidate.parameters}
     if row.categorical and state["categorical"]:
         parameters[row.categorical] = [place for place, _ in state["categorical"]]
     if rounds:
@@ -212,9 +217,15 @@ def fit(
 
 
 def _fit(
-    job: Job, row: catalogue.Row, candidate: Candidate, estimator: Any, made: Any, target: NDArray[Any],
-    state: Mapping[str, Any], valid: tuple[Any, Ints] | None,
-) -> Any:  # fmt: skip
+    job: Job,
+    row: catalogue.Row,
+    candidate: Candidate,
+    estimator: Any,
+    made: Any,
+    target: NDArray[Any],
+    state: Mapping[str, Any],
+    valid: tuple[Any, Ints] | None,
+) -> Any:
     if candidate.link != "identity":
         target = unlink(candidate.link, target)
     if row.boosting:
@@ -240,8 +251,8 @@ def _known_rows(job: Job, candidate: Candidate, target: NDArray[Any], valid: tup
 def unlink(name: str, target: NDArray[Any]) -> NDArray[Any]:
     """The inverse of `fitted.link`."""
     if name == "exp":
-        return np.log(target)
-    return np.log1p(target) if name == "expm1" else target
+        return np.asarray(np.log(target))
+    return np.asarray(np.log1p(target)) if name == "expm1" else target
 
 
 def _on_own_scale(estimator: Any, mean: float, spread: float) -> Any:

@@ -68,7 +68,7 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def decision_function(self, X: Any) -> Floats:
         """Margins: (n,) for two classes, else (n, classes)."""
-        margins = np.asarray(X @ self.coef_.T.astype(np.float64)) + self.intercept_
+        margins: Floats = np.asarray(X @ self.coef_.T.astype(np.float64)) + self.intercept_
         return margins[:, 0] if len(self.classes_) == 2 else margins
 
     def predict_proba(self, X: Any) -> Floats:

@@ -93,7 +93,9 @@ class Metric:
 def answers(y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> Answers:
     """Answers of true labels or values `y` (n,) and an Output of the same rows."""
     if not classes:
-        return Answers(np.asarray(y, np.float64), np.asarray(output.values, np.float64), 0, None, output.low, output.high)
+        return Answers(
+            np.asarray(y, np.float64), np.asarray(output.values, np.float64), 0, None, output.low, output.high
+        )
     return Answers(codes(y, classes), codes(output.values, classes), len(classes), output.probabilities)
 
 
@@ -110,7 +112,10 @@ def _one_hot(codes: NDArray[np.intp], count: int) -> Floats:
 def _mean(values: Floats, weights: Floats) -> Floats:
     """Weighted mean of values (n,) for each weighting."""
     total = weights.sum(axis=1, dtype=np.float64)
-    return np.asarray(weights @ values.astype(np.float32) / total) if len(weights) > 1 else weights @ values / total
+    # float64 for the one exact value, float32 for a thousand resamples
+    exact = values if weights.dtype == np.float64 else values.astype(np.float32)
+    mean: Floats = np.asarray(weights @ exact / total)
+    return mean
 
 
 def _share(part: Floats, whole: Floats, empty: float) -> Floats:
@@ -332,7 +337,7 @@ def samples(
     for weights in draw(rows, resamples, seed):
         for name in wanted:
             blocks[name].append(METRICS[name].function(given, weights))
-    drawn = {name: np.concatenate(parts).astype(np.float64) for name, parts in blocks.items()}
+    drawn: dict[str, Floats] = {name: np.concatenate(parts).astype(np.float64) for name, parts in blocks.items()}
     if rows <= ROWS:
         return drawn
     whole = point(y, output, classes, wanted)

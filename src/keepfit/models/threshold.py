@@ -52,7 +52,8 @@ def choose(
         return 0.5, {"why": "one half: the more probable class"}
     if setting not in METRICS:
         known = ", ".join(["auto", *METRICS])
-        raise ConfigError(f"model.threshold: '{setting}' chooses none. {nearest(setting, METRICS)}Known: {known}, a number")
+        near = nearest(setting, METRICS)
+        raise ConfigError(f"model.threshold: '{setting}' chooses none. {near}Known: {known}, a number")
     found, value, half = best(probabilities, positive, METRICS[setting])
     return found, {"why": f"best out-of-fold {setting}", "value": value, "at_half": half}
 

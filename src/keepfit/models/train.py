@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,13 +77,19 @@ def train(
         chosen = _choose(job, config)
         final = _finish(job, config, chosen)
     report = {**final.report, "seconds": round(time.monotonic() - began, 3)}
-    return Fitted(**{**{name: getattr(final, name) for name in Fitted.__dataclass_fields__}, "report": report})
+    return replace(final, report=report)
 
 
 def _job(
-    columns: Columns, y: NDArray[Any], schema: Schema, config: Config, folds: Sequence[Fold], seed: int,
-    progress: Tell | None, stop: threading.Event | None,
-) -> Job:  # fmt: skip
+    columns: Columns,
+    y: NDArray[Any],
+    schema: Schema,
+    config: Config,
+    folds: Sequence[Fold],
+    seed: int,
+    progress: Tell | None,
+    stop: threading.Event | None,
+) -> Job:
     row = task(schema)
     if not schema.features:
         raise ModelError("No column is left to learn from: all are ids, constants, ignored or the target.")
@@ -92,9 +98,18 @@ def _job(
     metric = settings(schema, config.tuning.metric)["metric"]
     select = selection(schema, config.features.select, config.features.keep, len(y))
     job = Job(
-        columns, schema, row, row.encode(y, schema), np.asarray(y), folds, metric, seed, select,
-        stop or threading.Event(), time.monotonic() + config.tuning.time_budget,
-    )  # fmt: skip
+        columns,
+        schema,
+        row,
+        row.encode(y, schema),
+        np.asarray(y),
+        folds,
+        metric,
+        seed,
+        select,
+        stop or threading.Event(),
+        time.monotonic() + config.tuning.time_budget,
+    )
     if progress is not None:
         job.tell = progress
     return job
@@ -109,17 +124,18 @@ def _choose(job: Job, config: Config) -> Chosen:
 
 def _portfolio(job: Job, config: Config) -> Chosen:
     tried = portfolio.candidates(job)
-    parameters = catalogue.shared(config.model.parameters, portfolio.names(job), job.schema.task)
-    tried = [Candidate(c.name, {**c.parameters, **parameters[c.name]}, c.label, c.balanced, c.link) for c in tried]
-    tried, imbalance = _imbalance(job, config, tried, tried[-1] if len(tried) > 1 else tried[0])
-    found = portfolio.run(job, tried)
+    parameters = catalogue.shared(config.model.parameters, portfolio.names(tried), job.schema.task)
+    tried = [replace(c, parameters={**c.parameters, **parameters[c.name]}) for c in tried]
+    tried, imbalance = _imbalance(job, config, tried, portfolio.judge(tried))
+    found = portfolio.run(job, portfolio.linked(job, tried))
     rows = np.all([_known(r.scores) for r in found.results], axis=0)
     weights = ensemble.select([r.scores[rows] for r in found.results], lambda scores: job.loss(scores, rows))
     count = sum(weight > 0 for weight in weights)
     why = (
-        f"the blend of {count} with the best out-of-fold {job.metric}" if count > 1
+        f"the blend of {count} with the best out-of-fold {job.metric}"
+        if count > 1
         else f"the best out-of-fold {job.metric}; no blend was better"
-    )  # fmt: skip
+    )
     cut = [r.candidate.title for r in found.results if r.cut]
     budget = {"imbalance": imbalance, "left_out": found.left_out, "cut": cut}
     return Chosen(found.results, tuple(weights), why, found.interrupted, (), budget)
@@ -134,9 +150,11 @@ def _search(job: Job, config: Config) -> Chosen:
     found = tune.search(job, candidate, spaces, config.tuning.trials, config.tuning.search)
     why = f"model.type; the best of {len(found.trials)} sets of parameters" if len(found.trials) > 1 else "model.type"
     budget = {
-        "imbalance": imbalance, "left_out": {"trials": "time budget"} if found.why == "time budget" else {},
-        "cut": [candidate.title] if found.best.cut else [], "search_ended": found.why,
-    }  # fmt: skip
+        "imbalance": imbalance,
+        "left_out": {"trials": "time budget"} if found.why == "time budget" else {},
+        "cut": [candidate.title] if found.best.cut else [],
+        "search_ended": found.why,
+    }
     return Chosen((found.best,), (1.0,), why, found.interrupted, found.trials, budget)
 
 
@@ -151,8 +169,10 @@ def _imbalance(
     asked = config.model.imbalance
     if asked == "auto":
         can = catalogue.row(judge.name, job.schema.task).balanced
-        if share * job.count >= RARE or can is None or can in judge.parameters:
-            return tried, {**told, "why": "classes are even enough" if share * job.count >= RARE else "no class weights"}
+        if share * job.count >= RARE:
+            return tried, {**told, "why": "classes are even enough"}
+        if can is None or can in judge.parameters:
+            return tried, {**told, "why": f"{judge.title} takes no class weights, or has its own"}
         job.tell(0, 0, "class weights", None)
         plain, even = (cross_validate(job, c).value for c in (judge, portfolio.balanced(judge)))
         asked = "balanced" if metrics.better(job.metric, even, plain) else "none"
@@ -188,7 +208,7 @@ def _members(job: Job, kept: Sequence[tuple[Result, float]], interrupted: bool) 
         for found, weight in kept:
             job.tell(len(parts), 0, f"fitting {found.candidate.title} to all rows", None)
             parts += members(job, found, weight, refit=not interrupted)
-    except (KeyboardInterrupt, *([] if interrupted else [])):
+    except KeyboardInterrupt:
         return [m for found, weight in kept for m in members(job, found, weight, refit=False)], True
     return parts, interrupted
 
@@ -243,15 +263,20 @@ def _report(
         "why": chosen.why,
         "leaderboard": sorted(board, key=lambda line: -job.sign * line["score"]),
         "trials": [
-            {"parameters": dict(t.parameters), "score": t.value, "folds": t.folds, "seconds": round(t.seconds, 3),
-             "outcome": t.outcome}
+            {
+                "parameters": dict(t.parameters),
+                "score": t.value,
+                "folds": t.folds,
+                "seconds": round(t.seconds, 3),
+                "outcome": t.outcome,
+            }
             for t in chosen.trials
         ],
         "imbalance": budget.pop("imbalance", {}),
         "budget": {"seconds": config.tuning.time_budget, **budget},
         "interrupted": interrupted,
         "select": dict(job.select) if job.select else None,
-    }  # fmt: skip
+    }
 
 
 def _row(job: Job, found: Result, weight: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ counted in the report.
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +77,8 @@ def _checked(key: str, values: Any) -> Any:
         raise ConfigError(f"{where}: {values!r} is no space. Write a list of values or {{low: 1, high: 10}}.")
     for given in values:
         if given not in ("low", "high", "log"):
-            raise ConfigError(f"{where}.{given}: unknown key. {nearest(given, ('low', 'high', 'log'))}Known: low, high, log")
+            near = nearest(given, ("low", "high", "log"))
+            raise ConfigError(f"{where}.{given}: unknown key. {near}Known: low, high, log")
     low, high = values["low"], values["high"]
     if not all(isinstance(v, (int, float)) for v in (low, high)) or low >= high or (values.get("log") and low <= 0):
         raise ConfigError(f"{where}: low must be a number below high, and above 0 with log; not {low!r} and {high!r}.")
@@ -126,10 +128,11 @@ def _proposals(
         yield dict(candidate.parameters) | asked
         last = state.trials[-1]
         loss = -job.sign * last.value
-        done = last.outcome == "finished"
-        if not done:
+        if last.outcome == "finished" and math.isfinite(loss):
+            study.tell(trial, loss)
+        else:
             trial.report(loss, last.folds)
-        study.tell(trial, loss if done else None, optuna.trial.TrialState.COMPLETE if done else optuna.trial.TrialState.PRUNED)
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
 
 def _sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
