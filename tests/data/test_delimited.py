@@ -185,6 +185,14 @@ def test_ragged_rows_of_the_slower_parser(tmp_path: Path) -> None:
         read(tmp_path, 'a, "b"\n1, "x, y"\n3\n')
 
 
+def test_a_line_that_cannot_be_counted(tmp_path: Path) -> None:
+    huge = "x" * 200_000  # longer than the csv module, which counts the lines, takes
+    with pytest.raises(DataError, match=r"line \? has 1 field: 3"):
+        read(tmp_path, f"a,b\n1,{huge}\n3\n")
+    with pytest.raises(DataError, match=r"x.csv, line 3: field larger than field limit .* never closed\?"):
+        read(tmp_path, f'a, "b"\n1, "2"\n3,"{huge}"\n')
+
+
 def test_a_comment_above_the_rows(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 1 has 1 field: \|1x3 Cross validator"):
         read(tmp_path, "|1x3 Cross validator\n" + "39, State, x\n" * 3, header=["a", "b", "c"])

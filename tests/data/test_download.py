@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import resource
+import socket
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -90,8 +92,6 @@ def test_nobody_listens(tmp_path: Path) -> None:
 
 
 def test_a_silent_server(web_server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
     monkeypatch.setattr(download, "TIMEOUT", 0.05)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -123,6 +123,17 @@ def test_the_login_does_not_follow_to_another_host(web_server: WebServer, tmp_pa
     assert get(moved.replace("http://", "http://ann:s3c@"), tmp_path)[0].rows() == [("1", "2")]
     assert "Authorization" in web_server.requests[0][1]
     assert "Authorization" not in web_server.requests[1][1]
+
+
+def test_a_full_disk(web_server: WebServer, tmp_path: Path) -> None:
+    url = web_server.put("/big.csv", b"a\n" * 2_000_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(DataError, match=r"/big.csv cannot be stored in .*: File too large. Make room there"):
+            get(url, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_errors_name_the_address_not_the_temporary_file(web_server: WebServer, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_another_source_than_the_config_names(tmp_path: Path) -> None:
     assert read(data("train.csv"), tmp_path, "test.csv")[0].rows() == [("1", "2")]
     assert read(data("train.csv"), Path("/"), str(tmp_path / "test.csv"))[0].rows() == [("1", "2")]
     assert read(data("train.csv"), Path("/"), f"file://{tmp_path}/test.csv")[0].rows() == [("1", "2")]
+    assert read(data("train.csv"), tmp_path, "file:test.csv")[0].rows() == [("1", "2")]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -117,6 +118,8 @@ def test_no_permission(tmp_path: Path, unreadable: str) -> None:
     try:
         with pytest.raises(DataError, match=rf"{tmp_path}/{unreadable} may not be read by this user. .*chmod"):
             read(data(unreadable), tmp_path)
+        with pytest.raises(DataError, match=rf"{tmp_path}/{unreadable} may not be read by this user"):
+            list(batches(data(), tmp_path / unreadable, 10))
     finally:
         if root:
             os.seteuid(0)
@@ -213,6 +216,9 @@ def test_ndjson_of_mixed_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     frame = read(data("x.ndjson"), tmp_path)[0]
     assert frame["a"].to_list() == ["1", "2", "x", None, None]
     assert frame["b"].to_list() == [None, "1", None, "True", "2"]
+    parts = list(batches(data(), tmp_path / "x.ndjson", 2))
+    assert len(parts) == 3
+    assert pl.concat(parts).equals(frame)  # each frame has the columns and types of the whole
 
 
 def test_ndjson_lines_that_are_no_objects(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def read(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame, di
     names. A relative path starts at the project `folder`. Raises DataError for what is missing,
     unreadable or of an unknown format, and ConfigError where the config is wrong about it.
     """
-    path = folder / Path(source.removeprefix("file://")).expanduser()
+    path = folder / Path(source.removeprefix("file:").removeprefix("//")).expanduser()
     try:
         if path.is_dir() and (found := _texts(path)):
             frame, origin = texts.read(path, found, data)
@@ -102,7 +102,14 @@ def suffix(path: Path) -> str:
 
 
 def listed(path: Path) -> list[Path]:
-    """The files that a path, a glob or a folder means; never none."""
+    """The files that a path, a glob or a folder means; DataError where there are none."""
+    try:
+        return _listed(path)
+    except PermissionError as error:
+        raise _forbidden(Path(error.filename or path)) from error
+
+
+def _listed(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():

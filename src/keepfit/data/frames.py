@@ -112,27 +112,36 @@ def _plain(column: pl.Series) -> pl.Series:
 
 
 def stack(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Frames with the same columns under each other; where types differ, the wider one, else strings.
-
-    A column without any value becomes one of strings.
+    """Frames under each other, with the columns of all and the types of `common`.
 
     >>> stack([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [2.5]})])["a"].to_list()
     [1.0, 2.5]
-    >>> stack([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": ["x"]})])["a"].to_list()
-    ['1', 'x']
+    >>> stack([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": ["x"], "b": [2]})]).rows()
+    [('1', None), ('x', 2)]
     """
-    schemas = [frame.schema for frame in frames]
-    types: dict[str, Any] = dict(schemas[0])
-    if any(dict(schema) != types for schema in schemas):
-        types = {name: _common({schema[name] for schema in schemas}) for name in types}
-    types = {name: pl.String if dtype == pl.Null else dtype for name, dtype in types.items()}
-    return pl.concat([frame.select(pl.col(name).cast(dtype) for name, dtype in types.items()) for frame in frames])
+    types = common([frame.schema for frame in frames])
+    return pl.concat([fit(frame, types) for frame in frames])
+
+
+def common(schemas: Sequence[Mapping[str, pl.DataType]]) -> dict[str, pl.DataType]:
+    """The columns of all, each with the type that holds every value: the wider number, else strings.
+
+    A column without any value is one of strings.
+    """
+    names = dict.fromkeys(name for schema in schemas for name in schema)
+    return {name: _common({schema[name] for schema in schemas if name in schema}) for name in names}
+
+
+def fit(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The frame with exactly these columns and types; a column that it lacks is null."""
+    lacking = [pl.lit(None).alias(name) for name in types if name not in frame.columns]
+    return frame.with_columns(lacking).select(pl.col(name).cast(dtype) for name, dtype in types.items())
 
 
 def _common(types: Iterable[pl.DataType]) -> pl.DataType:
     kinds = [dtype for dtype in types if dtype != pl.Null]
     if len(kinds) < 2:
-        return kinds[0] if kinds else pl.Null()
+        return kinds[0] if kinds else pl.String()
     if all(dtype.is_numeric() for dtype in kinds):
         return pl.Int64() if all(dtype.is_integer() and dtype != pl.UInt64 for dtype in kinds) else pl.Float64()
     if all(dtype == pl.Date or (isinstance(dtype, pl.Datetime) and not dtype.time_zone) for dtype in kinds):

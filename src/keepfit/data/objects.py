@@ -54,16 +54,18 @@ def read_lines(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, s
         lines = "1 line" if len(bad) == 1 else f"{len(bad):,} lines"
         more = ["  …"] if len(bad) > SHOWN else []
         raise DataError("\n".join([f"{path}: {lines} cannot be read as JSON objects.", *shown, *more]))
-    names = dict.fromkeys(name for part in parts for name in part.columns)
-    return (frames.stack([_widened(part, names) for part in parts]) if parts else pl.DataFrame()), text.found
+    return (frames.stack(parts) if parts else pl.DataFrame()), text.found
 
 
 def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.DataFrame]:
     """An object a line, in frames of at most `rows` rows; `bad` gets each line that is none.
 
-    A key that no object of a frame has is no column of it.
+    The file is parsed twice, first to learn the columns and types of the whole: every frame has them.
     """
-    yield from _chunks(decode.look(path, data.encoding), rows, bad)
+    text = decode.look(path, data.encoding)
+    types = frames.common([frame.schema for frame in _chunks(text, rows, lambda row: None)])
+    for frame in _chunks(text, rows, bad):
+        yield frames.fit(frame, types)
 
 
 def _chunks(text: decode.Text, rows: int, bad: Bad) -> Iterator[pl.DataFrame]:
@@ -105,10 +107,6 @@ def _slow(lines: list[str], start: int, bad: Bad) -> pl.DataFrame:
         else:
             bad(BadRow(number, line, f"{_kind(row)}, not an object"))
     return frames.from_rows(rows)
-
-
-def _widened(part: pl.DataFrame, names: dict[str, None]) -> pl.DataFrame:
-    return part.with_columns(pl.lit(None).alias(name) for name in names if name not in part.columns).select(list(names))
 
 
 def _kind(value: object) -> str:

@@ -44,7 +44,6 @@ BATCHES = {
     "keepfit.data.parquet:read": "keepfit.data.parquet:batches",
     "keepfit.data.objects:read_lines": "keepfit.data.objects:batches",
 }
-SPARSE = ("keepfit.data.objects:read_lines",)  # a column may be absent from a piece
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9.-]+)(\+[a-zA-Z0-9]+)?:")  # a single letter is a drive
 
 
@@ -91,10 +90,10 @@ def batches(data: config.Data, source: Path, rows: int, bad: Bad | None = None) 
     """The rows of a local file (or glob, or folder) in order, in frames of at most `rows` rows.
 
     Delimited text, NDJSON (both also compressed) and Parquet are read in constant memory; the other
-    formats whole. Values and types are those of `read`, except that an NDJSON column may change its
-    type from one frame to the next. A line that cannot be read is given to `bad`, with its number
-    and text, while the others go on; without `bad` it is a DataError. All that `read` refuses about a
-    whole file (missing, empty, not in the encoding) is refused here before the first frame.
+    formats whole. All frames of a file have the columns and types that `read` gives it. A line that
+    cannot be read is given to `bad`, with its number and text, while the others go on; without `bad`
+    it is a DataError. All that `read` refuses about a whole file (missing, empty, not in the encoding)
+    is refused here before the first frame.
     """
     names: list[str] = []
     paths = files.listed(source)
@@ -103,10 +102,8 @@ def batches(data: config.Data, source: Path, rows: int, bad: Bad | None = None) 
         for frame in _batches(path, data, rows, bad or refused.append):
             _stop(path, refused)
             names = names or frame.columns
-            if files.FORMATS[files.suffix(path)] not in SPARSE:
-                files.same_columns(paths[0], names, path, frame.columns)
-                frame = frame.select(names)
-            yield frames.stack([frame])
+            files.same_columns(paths[0], names, path, frame.columns)
+            yield frames.stack([frame.select(names)])
         _stop(path, refused)
 
 
