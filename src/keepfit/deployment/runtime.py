@@ -9,6 +9,7 @@ bundle made with the user's features.py names the file's hash, and the caller br
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from keepfit import features
+from keepfit.data.parse import Problem
 from keepfit.errors import BundleError
 from keepfit.extras import load as load_target
-from keepfit.data.parse import Problem
 from keepfit.features import rows as requests
 from keepfit.features.values import Columns
 from keepfit.models import bundle as bundles
@@ -75,8 +76,8 @@ def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: 
             bundle.path / entry["file"], schema, trusted, threads))
         for entry in manifest["models"]
     ]  # fmt: skip
-    members = [_member(entry, len(schema.classes)) for entry in manifest["members"]]
-    weights = [float(entry["weight"]) for entry in manifest["members"]]
+    groups = _groups(manifest["members"], len(schema.classes))
+    weights, parts = [weight for weight, _ in groups], [part for _, part in groups]
     calibration, threshold = manifest["calibration"], manifest["threshold"]
     interval, classes = manifest["interval"], schema.classes
 
@@ -84,20 +85,42 @@ def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: 
         matrices = [state(columns) for state in states]
         raw = [model(matrices[place]) for place, model in models]
         with np.errstate(over="ignore"):  # exp of an extreme score is infinite, and stays so
-            scores = [member(raw) for member in members]
+            scores = [part(raw) for part in parts]
         blended = scores[0] if len(scores) == 1 else combine(weights, scores)
         return answer(blended, classes, calibration, threshold, interval)
 
     return predict
 
 
-def _member(entry: Mapping[str, Any], count: int) -> Callable[[list[Floats]], Floats]:
-    """The function from all models' raw outputs to the scores of one member."""
-    model, (start, end) = int(entry["model"]), entry["columns"]
-    score, places, name = SCORES[entry["score"]], entry["classes"], entry["link"]
-    if count:
-        return lambda raw: spread(np.asarray(score(raw[model][:, start:end]), np.float64), places, count)
-    return lambda raw: link(name, np.asarray(score(raw[model][:, start:end]), np.float64))
+def _groups(members: Sequence[Mapping[str, Any]], count: int) -> list[tuple[float, Callable[[list[Floats]], Floats]]]:
+    """Weights, and functions from all models' raw outputs to scores: one for each run of like members.
+
+    The members of a bag lie side by side in one output, so that one pass answers for all of them.
+    """
+    alike = ("model", "score", "classes", "link")
+    runs = [list(run) for _, run in itertools.groupby(members, lambda entry: [entry[key] for key in alike])]
+    return [(sum(float(entry["weight"]) for entry in run), _bag(run, count)) for run in runs]
+
+
+def _bag(run: Sequence[Mapping[str, Any]], count: int) -> Callable[[list[Floats]], Floats]:
+    """The weighted mean of the scores of members that differ in weight and place only."""
+    first, many = run[0], len(run)
+    model, places, name, score = int(first["model"]), first["classes"], first["link"], SCORES[first["score"]]
+    start, end = first["columns"][0], run[-1]["columns"][1]
+    shares = np.array([float(entry["weight"]) for entry in run])
+    shares /= shares.sum()
+
+    def scores(raw: list[Floats]) -> Floats:
+        mine = raw[model][:, start:end]
+        each: Floats = np.asarray(score(mine.reshape(len(mine) * many, -1)), np.float64)
+        each = spread(each, places, count) if count else link(name, each)
+        return (
+            each
+            if many == 1
+            else np.asarray(shares @ each.reshape(len(mine), many, -1)).reshape(len(mine), *each.shape[1:])
+        )
+
+    return scores
 
 
 # --- hooks --------------------------------------------------------------------------------------

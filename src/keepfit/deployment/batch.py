@@ -1,0 +1,277 @@
+"""Batch scoring: a file in, the same file with predictions out, in constant memory.
+
+Reading, predicting and writing run side by side, a few frames ahead of each other. The columns of
+the input are kept as they are and in order; to their right stand
+
+    prediction              the label, or the value
+    confidence              the probability of the predicted label (classification)
+    probability_<class>     of each class (classification)
+    prediction_low / _high  the interval's ends (regression with an interval)
+
+A row that cannot be read (a cell that is no number where one is needed, a line with too few fields)
+is not guessed at: it goes to a file beside the output, with its place and the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet
+
+from keepfit import config
+from keepfit.data import files, frames, read
+from keepfit.data.delimited import BadRow
+from keepfit.deployment.runtime import Runtime
+from keepfit.deployment.sinks import sink
+from keepfit.errors import DataError
+from keepfit.features.frame import from_frame
+from keepfit.features.prepare import prepare
+from keepfit.models.fitted import Output
+from keepfit.progress import Tell, silent
+from keepfit.types import Schema
+
+ROWS = 50_000  # rows of a frame
+TEXT_ROWS = 5_000  # the same where a column is free text
+AHEAD = 2  # frames that a stage may be ahead of the next
+SHOWN = 5  # unreadable cells shown in an error
+T = TypeVar("T")
+
+
+def predict(
+    runtime: Runtime,
+    source: Path,
+    output: Path,
+    rows: int | None = None,
+    data: config.Data | None = None,
+    progress: Tell = silent,
+) -> dict[str, Any]:
+    """Score a file (or glob, or folder) and write `output`, in the format of its name.
+
+    Args:
+        rows: rows of a frame; default by what the columns hold.
+        data: how the files are written (separator, header, encoding), as in the config.
+        progress: told rows done, rows in all (0: unknown) and a message.
+
+    The report: `rows` scored, `rejected` and `rejected_file`, `output`, `columns` (what was added,
+    by its name in the output), `seconds`, `rows_per_second`. Raises DataError for input that cannot
+    be read or lacks columns (all named), and for output that cannot be written; then no output is
+    left, and an older one stays.
+    """
+    began = time.monotonic()
+    _apart(source, output)
+    schema = _asked(runtime)
+    rows = rows or (TEXT_ROWS if any(c.role == "text" for c in runtime.schema.features) else ROWS)
+    total, done, names = _size(source), 0, dict[str, str]()
+    with _Rejected(output) as rejected, sink(output) as write:
+        parts = _ahead(read.batches(data or config.Data(source=str(source)), source, rows, rejected.line))
+        for frame in _ahead(_scored(runtime, schema, parts, rejected, names)):
+            write(frame)
+            done += frame.height
+            progress(done, total, f"{done:,} rows scored")
+        if not names:
+            raise DataError(f"{source} has no row that could be scored. Rows that cannot be read: {rejected.count}.")
+    seconds = time.monotonic() - began
+    return {
+        "rows": done,
+        "rejected": rejected.count,
+        "rejected_file": str(rejected.path) if rejected.count else None,
+        "output": str(output),
+        "columns": names,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(done / seconds) if seconds else None,
+    }
+
+
+def frame(runtime: Runtime, given: Any) -> Any:
+    """Any frame with the prediction columns beside its own; the kind of frame that it was.
+
+    Raises DataError for absent columns and for cells that cannot be read: a row is never lost.
+    """
+    return frames.like(scored(runtime, given)[0], given)
+
+
+def scored(runtime: Runtime, given: Any) -> tuple[pl.DataFrame, dict[str, str]]:
+    """`frame` as a polars frame, and what each added column is called in it."""
+    table, features = frames.to_polars(given), _features(runtime.schema)
+    typed, problems = prepare(table, _asked(runtime), runtime.hooks)
+    wrong = [problem for problem in problems if problem.column in features]
+    if wrong:
+        shown = "".join(f"\n  row {p.row}, column '{p.column}': {p.problem}" for p in wrong[:SHOWN])
+        cells = "1 cell" if len(wrong) == 1 else f"{len(wrong):,} cells"
+        raise DataError(f"{cells} cannot be read; correct them, or leave them empty if the value is unknown.{shown}")
+    found = answers(runtime.predict(from_frame(typed, runtime.schema)), runtime.schema.classes)
+    names: dict[str, str] = {}
+    return _beside(table, found, names), names
+
+
+def answers(output: Output, classes: tuple[str, ...]) -> dict[str, Any]:
+    """An Output as named columns: arrays of its rows.
+
+    >>> answers(Output(np.array(["no"], object), np.array([[0.75, 0.25]])), ("no", "yes"))["confidence"].tolist()
+    [0.75]
+    """
+    if output.probabilities is None:
+        values: dict[str, Any] = {"prediction": np.asarray(output.values, np.float64)}
+        ends = {"prediction_low": output.low, "prediction_high": output.high}
+        return values | {name: end for name, end in ends.items() if end is not None}
+    code = {name: place for place, name in enumerate(classes)}
+    picked = np.fromiter((code[label] for label in output.values), np.intp, len(output))
+    confidence = output.probabilities[np.arange(len(output)), picked]
+    each = {f"probability_{name}": output.probabilities[:, place] for place, name in enumerate(classes)}
+    return {"prediction": pl.Series(classes, dtype=pl.String).gather(picked), "confidence": confidence, **each}
+
+
+def _apart(source: Path, output: Path) -> None:
+    if output.exists() and any(path.samefile(output) for path in files.listed(source)):
+        raise DataError(f"{output} is the input. Choose another name for the output: the input is never written over.")
+
+
+def _asked(runtime: Runtime) -> Schema:
+    """The schema of what is read: no target, and of what is no feature only what hooks may look at."""
+    kept = [c for c in runtime.schema.columns if c.role not in ("target", "ignore")]
+    if not runtime.hooks:
+        kept = list(runtime.schema.features)
+    return dataclasses.replace(runtime.schema, columns=tuple(kept), target=None)
+
+
+def _features(schema: Schema) -> frozenset[str]:
+    return frozenset(column.name for column in schema.features)
+
+
+def _size(source: Path) -> int:
+    """Rows of a Parquet file; 0 where only reading would tell."""
+    if not source.is_file() or files.suffix(source) not in ("parquet", "pq"):
+        return 0
+    try:
+        return int(pyarrow.parquet.read_metadata(source).num_rows)
+    except (pyarrow.ArrowInvalid, OSError):
+        return 0  # reading will say what is wrong
+
+
+def _scored(
+    runtime: Runtime, schema: Schema, parts: Iterator[pl.DataFrame], rejected: _Rejected, names: dict[str, str]
+) -> Iterator[pl.DataFrame]:
+    """The frames with their answers; rows that cannot be read go to `rejected`. Fills `names`."""
+    first = 1
+    features = _features(runtime.schema)
+    for part in parts:
+        typed, problems = prepare(part, schema, runtime.hooks)
+        bad = {problem.row for problem in problems if problem.column in features}
+        if bad:
+            rejected.cells(part, [p for p in problems if p.column in features], first)
+            good = np.ones(part.height, bool)
+            good[list(bad)] = False
+            part, typed = part.filter(good), typed.filter(good)
+        first += part.height + len(bad)
+        found = answers(runtime.predict(from_frame(typed, runtime.schema)), runtime.schema.classes)
+        yield _beside(part, found, names)
+
+
+def _beside(table: pl.DataFrame, found: Mapping[str, Any], names: dict[str, str]) -> pl.DataFrame:
+    """The table with the answers to its right. A name that the table has already gets `keepfit_` before it."""
+    for name in found:
+        if name not in names:
+            free = name
+            while free in table.columns or free in names.values():
+                free = f"keepfit_{free}"
+            names[name] = free
+    return table.with_columns(pl.Series(names[name], values) for name, values in found.items())
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, made in a thread of its own, up to AHEAD in advance."""
+    made: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(AHEAD)
+    stop = threading.Event()
+
+    def put(item: T | None, error: BaseException | None, last: bool) -> None:
+        while not stop.is_set():
+            try:
+                return made.put((item, error, last), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                put(item, None, False)
+                if stop.is_set():
+                    return
+            put(None, None, True)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
+            put(None, error, True)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error, last = made.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+        thread.join()
+
+
+class _Rejected:
+    """The side file of rows that could not be read; it is there only if there are such rows."""
+
+    HEAD = ("row", "line", "column", "problem", "text")
+
+    def __init__(self, output: Path) -> None:
+        self.path = output.with_name(f"{output.name}.rejected.csv")
+        self.partial = output.with_name(f".{output.name}.rejected-{os.getpid()}")
+        self.count = 0
+        self.lock = threading.Lock()
+        self.file: Any = None
+        self.writer: Any = None
+
+    def line(self, bad: BadRow) -> None:
+        """A line that is no row."""
+        self._write([("", bad.line or "", "", bad.problem, bad.text)], 1)
+
+    def cells(self, part: pl.DataFrame, problems: list[Any], first: int) -> None:
+        """Rows with cells that cannot be read; `first` is the number of the part's first row."""
+        texts = {
+            row: json.dumps(part.row(row, named=True), ensure_ascii=False, default=str)
+            for row in {p.row for p in problems}
+        }
+        self._write([(first + p.row, "", p.column, p.problem, texts[p.row]) for p in problems], len(texts))
+
+    def _write(self, records: list[tuple[Any, ...]], rows: int) -> None:
+        with self.lock:
+            if self.file is None:
+                self.file = self.partial.open("w", encoding="utf-8", newline="")
+                self.writer = csv.writer(self.file)
+                self.writer.writerow(self.HEAD)
+            self.writer.writerows(records)
+            self.count += rows
+
+    def __enter__(self) -> _Rejected:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self.file is None:
+            if kind is None:
+                self.path.unlink(missing_ok=True)  # of an earlier run
+            return
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        if kind is None:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
