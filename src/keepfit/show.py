@@ -133,9 +133,12 @@ def records(found: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {text(inner)}" for name, inner in list(value.items())[:3])
-    return value
+    if not isinstance(value, Mapping):
+        return value
+    known = {name: inner["value"] if isinstance(inner, Mapping) else inner for name, inner in value.items()}
+    bounds = ("_low", "_high", "baseline_")
+    shown = [name for name in known if not any(bound in name for bound in bounds)]
+    return ", ".join(f"{name} {text(known[name])}" for name in shown[:3])
 
 
 def decisions(found: Sequence[Decision]) -> str:

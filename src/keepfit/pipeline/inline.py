@@ -8,7 +8,8 @@ from __future__ import annotations
 import resource
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,16 +38,27 @@ def run(config: Config, project: Path, stage: str | None, resume: bool, progress
     with folders.alone(work):
         folder = _last(work, config) if resume or stage not in (None, "ingest") else _new(work, config, project)
         last = stage or STAGES[-1]
-        try:
+        with _told(folder):
             record = _stages(config, project, folder, STAGES[: STAGES.index(last) + 1], tell, again=stage)
-        except KeepfitError as error:
-            folders.note(folder, status="refused" if isinstance(error, RefusedError) else "failed", error=str(error))
-            raise
-        except KeyboardInterrupt:
-            folders.note(folder, status="stopped")
-            raise
         folders.note(folder, **{**record, "status": record["outcome"]})
     return Record(record)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """However a run ends, its record says so."""
+    status, why = "failed", ""
+    try:
+        yield
+        status = "finished"
+    except KeepfitError as error:
+        status, why = "refused" if isinstance(error, RefusedError) else "failed", str(error)
+        raise
+    except KeyboardInterrupt:
+        status = "stopped"
+        raise
+    finally:
+        folders.note(folder, status=status, **({"error": why} if why else {}))
 
 
 def _stages(

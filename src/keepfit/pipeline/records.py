@@ -9,7 +9,7 @@ from typing import Any
 from keepfit import show
 from keepfit.config import Config
 from keepfit.pipeline import folders, report
-from keepfit.types import Check, Decision, Verdict, read
+from keepfit.types import Check, Decision, Verdict, plain, read
 
 SAME = 1e-9  # relative difference of a metric that rounding may make
 BOARD = ("name", "score", "sd", "weight", "seconds", "parameters")
@@ -95,7 +95,7 @@ def _judged(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, An
         "headline": headline,
         "version": decision.version,
         "previous": decision.previous,
-        "decision": decision,
+        "decision": plain(decision),
         "next": after,
     }
 

@@ -19,7 +19,7 @@ from keepfit.config import Config
 from keepfit.data import profile, split
 from keepfit.errors import RefusedError
 from keepfit.models import bundle as bundles
-from keepfit.models import evaluate, export, plots, tasks
+from keepfit.models import evaluate, export, plots
 from keepfit.models import train as training
 from keepfit.pipeline import champion, folders, measure, ready
 from keepfit.progress import Tell
@@ -50,8 +50,7 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     fitted = training.train(known.columns, known.y, schema, config, cuts, seed, tell)
     tell(0, 0, "evaluating on the test rows")
     output = training.predict(fitted, asked.columns)
-    trivial, metric = tasks.baseline(known.y, schema, len(asked.y)), fitted.report["metric"]
-    judged = evaluate.evaluate(asked.y, output, trivial, asked.frame, schema, config.evaluation, metric, seed)
+    judged = evaluate.evaluate(asked.y, output, schema, known.y, asked.frame, config.evaluation, seed)
     code = champion.keep(project, ready.hooks_file(config, project))
     drawn = plots.draw(asked.y, output, schema, folder / "plots")
     tell(0, 0, "packaging and proving")
@@ -119,12 +118,12 @@ def judge(config: Config, project: Path, data: Split, made: Bundle, measured: di
         y=asked.y,
         classes=schema.classes,
         challenger=challenger.predict(asked.columns),
-        baseline=tasks.baseline(ready.rows(config, project, data.train).y, schema, len(asked.y)),
+        baseline=evaluate.baseline(ready.rows(config, project, data.train).y, asked.y, schema),
         champion=against,
         without=why,
         intervals=folders.read_json(made.path / "metrics.json")["metrics"],
         measured=measured,
-        slices={name: evaluate.groups(asked.frame, schema[name]) for name in config.gate.slices},
+        slices={name: evaluate.groups(asked.frame, name, schema) for name in config.gate.slices},
         parity=folders.read_verdict(made.path / "parity.json"),
     )
     return gate.judge(trial, config.goals, config.gate, config.evaluation.bootstrap, config.data.random_state)

@@ -1,0 +1,200 @@
+"""Whole runs as a user makes them: promoted, compared, rolled back, resumed, stopped, reproduced."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from tests.projects import keepfit, project, table
+
+from keepfit import Project
+from keepfit.errors import BusyError, ConfigError, TrackingError
+
+pytestmark = pytest.mark.slow
+
+
+def make(folder: Path, rows: int = 400, extra: str = "") -> Project:
+    return Project(project(folder, table(rows), extra))
+
+
+def test_the_first_model_that_meets_its_goals_is_champion_and_predicts(tmp_path: Path) -> None:
+    made = make(tmp_path, extra='goals: {accuracy: ">= 0.6"}\n')
+    record = made.run()
+    assert record["outcome"] == "promoted"
+    assert record["version"] == "1"
+    low, value = record["metrics"]["accuracy"]["low"], record["metrics"]["accuracy"]["value"]
+    assert low < value > record["metrics"]["accuracy"]["baseline"]
+    assert Path(record["report"]).stat().st_size > 5000
+    assert "champion" in str(record)
+    assert "<pre>" in record._repr_html_()
+    frame = table(50)
+    scored = made.predict(frame)
+    assert scored["prediction"].to_list() == made.predict(frame.to_pandas())["prediction"].tolist()
+    assert_frame_equal(scored.select(frame.columns), frame)
+    (decision,) = made.history()
+    assert decision.kind == "promoted"
+    assert decision.by
+
+
+def test_predict_on_a_file_gives_what_predict_on_a_frame_gives(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    made.run()
+    code, output = keepfit(
+        "predict", str(tmp_path / "data.csv"), "-o", str(tmp_path / "out.parquet"), "-C", str(tmp_path)
+    )
+    assert code == 0, output
+    assert "400 rows" in output
+    out = pl.read_parquet(tmp_path / "out.parquet")
+    assert out["prediction"].to_list() == made.predict(table(400))["prediction"].to_list()
+
+
+def test_a_second_model_is_compared_on_the_same_rows_and_rollback_goes_back(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    made.run()
+    second = Project(tmp_path, ["model.C=0.5"]).run()
+    names = {check["name"]: check for check in second["decision"]["verdict"]["checks"]}
+    (compared,) = [check for name, check in names.items() if "champion" in name]
+    assert compared["outcome"] in ("passed", "failed")
+    with pytest.raises(ConfigError, match="reason"):
+        made.rollback(reason=" ")
+    if second["outcome"] == "promoted":
+        assert made.rollback(reason="a try").version == "1"
+    made.promote("2", "a try") if second["outcome"] == "refused" else None
+    assert [d.kind for d in made.history()][0] == "promoted"
+    with pytest.raises(TrackingError, match="Known"):
+        made.promote("77", "no such")
+    assert {"champion"} <= {alias for version in made.models() for alias in version["aliases"]}
+
+
+def test_a_worse_model_is_refused_and_the_champion_stays(tmp_path: Path) -> None:
+    made = make(tmp_path, rows=1500)
+    made.run()
+    worse = Project(tmp_path, ["model.type=dummy"]).run()
+    assert worse["outcome"] == "refused"
+    assert "version 1 stays the champion" in worse["headline"]
+
+
+def test_the_same_config_and_data_give_the_same_model(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    run = made.run()["run"]
+    verdict = made.reproduce(run)
+    assert verdict, [c for c in verdict.checks if c.outcome == "failed"]
+    bundle = tmp_path / ".keepfit" / "reproduced" / run / "bundle" / "metrics.json"
+    assert bundle.exists()
+    with pytest.raises(ConfigError, match=run):
+        made.reproduce("no-such-run")
+
+
+def test_hooks_add_features_that_serving_makes_too(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    code = "import polars as pl\n\ndef spend_per_year(frame):\n    return frame['spend'] / frame['age']\n"
+    (tmp_path / "features.py").write_text(code)
+    assert made.run()["outcome"] == "promoted"
+    frame = table(30)
+    before = made.predict(frame)
+    (tmp_path / "features.py").write_text(code.replace("/", "*"))
+    assert_frame_equal(made.predict(frame), before)  # the champion keeps the code it was trained with
+    (tmp_path / "features.py").write_text("def centred(frame):\n    return frame['age'] - frame['age'].mean()\n")
+    got, output = keepfit("run", "-C", str(tmp_path))
+    assert got == 3
+    assert "looks at other rows" in output
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "keepfit.cli", "run", "-C", str(folder), *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(folder: Path, what: str) -> None:
+    for _ in range(600):
+        if list((folder / ".keepfit" / "runs").glob(f"*/{what}")):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{what} never came")
+
+
+SLOW = ["--set", "model.type=random_forest", "--set", "tuning.trials=200", "--set", "tuning.time_budget=120"]
+
+
+def test_a_killed_run_goes_on_from_its_last_whole_stage(tmp_path: Path) -> None:
+    made = make(tmp_path, rows=3000)
+    running = start(tmp_path, *SLOW)
+    wait_for(tmp_path, "train.partial")
+    with pytest.raises(BusyError, match=str(running.pid)):
+        made.run()
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate()
+    (folder,) = (tmp_path / ".keepfit" / "runs").glob("*")
+    assert (folder / "ingest").is_dir()
+    assert not (folder / "train").exists()
+    before = (folder / "ingest" / "train.parquet").stat().st_mtime_ns
+    code, output = keepfit("run", "--resume", "-C", str(tmp_path))
+    assert code == 2
+    assert "has changed" in output  # the killed run had another config
+    changes = [*SLOW[:-3], "tuning.trials=200", "--set", "tuning.time_budget=120"]
+    resumed = start(tmp_path, "--resume", *changes)
+    time.sleep(6)
+    resumed.send_signal(signal.SIGINT)  # the best so far is kept
+    _, told = resumed.communicate(timeout=120)
+    assert (folder / "ingest" / "train.parquet").stat().st_mtime_ns == before
+    assert resumed.returncode in (0, 1, 3), told
+    assert "Traceback" not in told
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_says_so(tmp_path: Path) -> None:
+    make(tmp_path, rows=3000)
+    running = start(tmp_path, *SLOW)
+    wait_for(tmp_path, "train.partial")
+    time.sleep(8)
+    running.send_signal(signal.SIGINT)
+    out, told = running.communicate(timeout=120)
+    assert running.returncode in (0, 3), told
+    assert "interrupted" in told + out
+
+
+def test_json_is_one_document_on_stdout(tmp_path: Path) -> None:
+    make(tmp_path)
+    command = [sys.executable, "-m", "keepfit.cli", "run", "-C", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["outcome"] == "promoted"
+    assert "champion" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_and_leaves_no_half_output(tmp_path: Path) -> None:
+    make(tmp_path).run()
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from keepfit.cli import main; main(sys.argv[1:])"
+    )
+    out = tmp_path / "out.csv"
+    command = [sys.executable, "-c", code, "predict", str(tmp_path / "data.csv"), "-o", str(out), "-C", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*out.csv*"))
+
+
+def test_resume_without_a_run_says_what_to_do(tmp_path: Path) -> None:
+    make(tmp_path)
+    code, output = keepfit("run", "--resume", "-C", str(tmp_path))
+    assert code == 2
+    assert "keepfit run" in output
+
+
+def test_an_auto_run_blends_and_tells_its_leaderboard(tmp_path: Path) -> None:
+    made = Project(project(tmp_path, table(600)), ["model={type: auto}", "tuning={time_budget: 20}"])
+    record = made.run()
+    assert len(record["leaderboard"]) >= 2
+    weights = np.array([line["weight"] for line in record["leaderboard"]])
+    assert weights.sum() == pytest.approx(1.0)
