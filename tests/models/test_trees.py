@@ -19,13 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from keepfit.errors import ModelError
-from keepfit.models import trees
+from keepfit.models import tree_graph, trees
 
 BOOST = {"n_estimators": 30, "num_leaves": 15, "verbose": -1, "n_jobs": 1, "min_child_samples": 5}
 
 
 def scores(forests, matrix):
-    session = onnxruntime.InferenceSession(trees.graph(forests).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tree_graph.graph(forests).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return session.run(["scores"], {"features": matrix})[0]
 
 

@@ -140,7 +140,7 @@ def _how(estimator: Any) -> str:
 
 
 def _trees(read: Sequence[tuple[int, Any]]) -> _File:
-    graph = load("keepfit.models.trees:graph", KEY)([forest for _, forest in read])
+    graph = load("keepfit.models.tree_graph:graph", KEY)([forest for _, forest in read])
     answers = tuple((number, forest.outputs, forest.score) for number, forest in read)
     return _File("onnx", "onnx", lambda path: path.write_bytes(graph.SerializeToString()), answers)
 

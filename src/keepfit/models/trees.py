@@ -1,17 +1,11 @@
-"""Fitted tree ensembles as ONNX, written by ourselves because a tree forgives nothing.
+"""Fitted tree ensembles of each library in one form (`Tree`), exactly as they decide.
 
-A converter that rounds a split's threshold to the *nearest* float32 sends rows to the wrong side.
-The features are float32 already, so comparing them in float64 with the threshold as it was learned
-is exact; leaves are summed in float64 as well. `read` brings each library's trees into one form
-(`Tree`), `graph` writes them as one `TreeEnsemble` node of ai.onnx.ml, however many models they
-belong to: a fold bag of five is one session and one call.
-
-    library     split                   missing                         categories
-    LightGBM    x <= t                  none: NaN is 0; NaN: a side;    bit set of codes; NaN and
-                                        zero: NaN and |x| <= 1e-35      unknown go right
-    forests     x <= t                  a side                          none
-    hist        x <= t                  a side                          bit set of ordinals; unknown
-                                                                        is missing
+library     split                   missing                         categories
+LightGBM    x <= t                  none: NaN is 0; NaN: a side;    bit set of codes; NaN and
+                                    zero: NaN and |x| <= 1e-35      unknown go right
+forests     x <= t                  a side                          none
+hist        x <= t                  a side                          bit set of ordinals; unknown
+                                                                    is missing
 """
 
 from __future__ import annotations
@@ -21,13 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from keepfit.errors import ModelError
 
-LEQ, MEMBER = 0, 6  # codes of nodes_modes in ai.onnx.ml 5
 ZERO = float(np.float32(1e-35))  # LightGBM takes everything from -ZERO to ZERO as 0
 
 
@@ -107,7 +98,7 @@ def _lightgbm_tree(block: str, target: int) -> Tree:
         raise ModelError("lightgbm: linear_tree has no ONNX form. Leave model.linear_tree out.")
     leaves = _numbers(values["leaf_value"])
     if int(values["num_leaves"]) <= 1:
-        return _leaf(leaves[:1], target)
+        return leaf(leaves[:1], target)
     kinds = _numbers(values["decision_type"]).astype(np.int64)
     threshold = _numbers(values["threshold"])
     # 0 and its neighbours are on one side of every threshold
@@ -146,7 +137,8 @@ def _codes(words: NDArray[np.uint32]) -> NDArray[np.float64]:
     return np.flatnonzero(bits.ravel()).astype(np.float64)
 
 
-def _leaf(values: NDArray[np.float64], target: int = 0) -> Tree:
+def leaf(values: NDArray[np.float64], target: int = 0) -> Tree:
+    """A tree that is one leaf."""
     ints, floats = np.zeros(0, np.int64), np.zeros(0)
     return Tree(ints, floats, ints, ints, np.zeros(0, bool), values, target)
 
@@ -184,7 +176,7 @@ def _sklearn_tree(tree: Any, classes: bool) -> Tree:
         values = (values / values.sum(axis=1, keepdims=True))[:, :-1]
     leaves = values[:, 0] if values.shape[1] == 1 else values
     if not len(inner):
-        return _leaf(leaves)
+        return leaf(leaves)
     place = _places(tree.node_count, inner, outer)
     missing = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count))[inner].astype(bool)
     yes, no = place[tree.children_left[inner]], place[tree.children_right[inner]]
@@ -233,7 +225,7 @@ def _hist_tree(predictor: Any, columns: Sequence[tuple[int, NDArray[np.float64] 
     inner, outer = np.flatnonzero(nodes["is_leaf"] == 0), np.flatnonzero(nodes["is_leaf"])
     leaves = nodes["value"][outer].astype(np.float64)
     if not len(inner):
-        return _leaf(leaves, target)
+        return leaf(leaves, target)
     place, picked = _places(len(nodes), inner, outer), nodes[inner]
     yes, no = place[picked["left"]], place[picked["right"]]
     missing = picked["missing_go_to_left"].astype(bool)
@@ -268,156 +260,3 @@ READERS: Mapping[str, Callable[[Any], Forest]] = {
     **dict.fromkeys(("sklearn.BaseDecisionTree",), single_tree),
     **dict.fromkeys(("sklearn.BaseHistGradientBoosting",), hist),
 }
-
-
-# --- ONNX ---------------------------------------------------------------------------------------
-
-
-def graph(forests: Sequence[Forest]) -> onnx.ModelProto:
-    """One ONNX model of several forests on one matrix.
-
-    Input `features` (rows, width) float32; output `scores` (rows, sum of outputs) float64: the
-    forests' raw scores side by side, in their order. Either all or none are `shared`.
-    """
-    trees: list[Tree] = []
-    total = 0
-    for each in forests:
-        trees += _folded(each, total)
-        total += each.outputs
-    width = max(each.width for each in forests)
-    nodes = [helper.make_node("Cast", ["features"], ["x"], to=TensorProto.DOUBLE)]
-    constants: list[Any] = []
-    if any(tree.zero is not None for tree in trees):
-        more, constants = _views()
-        nodes, trees = nodes + more, [_second_view(tree, width) for tree in trees]
-    shared = any(each.shared for each in forests)
-    nodes += (_regressor if shared else _ensembles)(trees, total, "views" if constants else "x")
-    body = helper.make_graph(
-        nodes,
-        "trees",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["rows", width])],
-        [helper.make_tensor_value_info("scores", TensorProto.DOUBLE, ["rows", total])],
-        constants,
-    )
-    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3 if shared else 5)]
-    return helper.make_model(body, opset_imports=opsets, ir_version=10, producer_name="keepfit")
-
-
-def _folded(forest: Forest, shift: int) -> list[Tree]:
-    """The trees with scale and base in their leaves, and the outputs moved by `shift`."""
-    trees = [tree._replace(leaves=tree.leaves * forest.scale, target=tree.target + shift) for tree in forest.trees]
-    extra = [_leaf(np.array([base]), k + shift) for k, base in enumerate(forest.base) if base]
-    return trees + extra
-
-
-def _second_view(tree: Tree, width: int) -> Tree:
-    """Nodes that take zero as missing look at the second half of the views."""
-    return tree if tree.zero is None else tree._replace(feature=tree.feature + width * tree.zero)
-
-
-def _views() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """The columns twice side by side, the second time with NaN for zero."""
-    nodes = [
-        helper.make_node("Abs", ["x"], ["size"]),
-        helper.make_node("LessOrEqual", ["size", "zero"], ["is_zero"]),
-        helper.make_node("Where", ["is_zero", "nan", "x"], ["holes"]),
-        helper.make_node("Concat", ["x", "holes"], ["views"], axis=1),
-    ]
-    return nodes, [numpy_helper.from_array(np.array(v), n) for n, v in (("zero", ZERO), ("nan", np.nan))]
-
-
-def _ensembles(trees: Sequence[Tree], outputs: int, source: str) -> list[onnx.NodeProto]:
-    """One node an output: onnxruntime is up to 1.6 times as fast with one output as with several."""
-    names = [f"scores_{k}" for k in range(outputs)]
-    mine = [[tree for tree in trees if tree.target == k] or [_leaf(np.zeros(1))] for k in range(outputs)]
-    nodes = [_ensemble(some, source, name) for some, name in zip(mine, names, strict=True)]
-    return [*nodes, helper.make_node("Concat", names, ["scores"], axis=1)]
-
-
-def _ensemble(trees: Sequence[Tree], source: str, result: str) -> onnx.NodeProto:
-    """TreeEnsemble of ai.onnx.ml 5: sets of categories, one output a leaf."""
-    trees = [tree if len(tree.feature) else _with_node(tree) for tree in trees]
-    nodes = np.cumsum([0] + [len(tree.feature) for tree in trees])
-    leaves = np.cumsum([0] + [len(tree.leaves) for tree in trees])
-    modes = np.zeros(nodes[-1], np.uint8)
-    members: list[NDArray[np.float64]] = []
-    for start, tree in zip(nodes, trees, strict=False):
-        for node in sorted(tree.sets):
-            modes[start + node] = MEMBER
-            members += [tree.sets[node], np.array([np.nan])]
-    weights = np.concatenate([tree.leaves for tree in trees])
-    sides: dict[str, Any] = {}
-    for name, side in (("true", "yes"), ("false", "no")):
-        goes = [getattr(tree, side) for tree in trees]
-        leaf = np.concatenate(goes) < 0
-        ids = [np.where(g < 0, ~g + b, g + a) for g, a, b in zip(goes, nodes, leaves, strict=False)]
-        sides |= {f"nodes_{name}nodeids": np.concatenate(ids).tolist(), f"nodes_{name}leafs": leaf.astype(int).tolist()}
-    node = helper.make_node(
-        "TreeEnsemble",
-        [source],
-        [result],
-        domain="ai.onnx.ml",
-        n_targets=1,
-        tree_roots=nodes[:-1].tolist(),
-        nodes_featureids=np.concatenate([tree.feature for tree in trees]).tolist(),
-        nodes_splits=numpy_helper.from_array(np.concatenate([tree.threshold for tree in trees]), "splits"),
-        nodes_modes=numpy_helper.from_array(modes, "modes"),
-        nodes_missing_value_tracks_true=np.concatenate([tree.missing for tree in trees]).astype(int).tolist(),
-        leaf_targetids=[0] * len(weights),
-        leaf_weights=numpy_helper.from_array(weights, "weights"),
-        **sides,
-    )
-    if members:
-        node.attribute.append(
-            helper.make_attribute("membership_values", numpy_helper.from_array(np.concatenate(members), "members"))
-        )
-    return node
-
-
-def _with_node(tree: Tree) -> Tree:
-    """The standard has no tree of one leaf: a node both of whose sides are that leaf."""
-    first = np.zeros(1, np.int64)
-    return tree._replace(feature=first, threshold=np.zeros(1), yes=~first, no=~first, missing=np.zeros(1, bool))
-
-
-def _regressor(trees: Sequence[Tree], outputs: int, source: str) -> list[onnx.NodeProto]:
-    """TreeEnsembleRegressor of ai.onnx.ml 3: several outputs a leaf, no sets; its result is float32."""
-    parts = [_numbered(tree, number) for number, tree in enumerate(trees)]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    tensors = {name: columns.pop(name) for name in ("nodes_values_as_tensor", "target_weights_as_tensor")}
-    branch = columns.pop("branch")
-    node = helper.make_node(
-        "TreeEnsembleRegressor",
-        [source],
-        ["single"],
-        domain="ai.onnx.ml",
-        n_targets=outputs,
-        nodes_modes=np.where(branch, "BRANCH_LEQ", "LEAF").tolist(),
-        **{name: numpy_helper.from_array(values, name) for name, values in tensors.items()},
-        **{name: values.astype(np.int64).tolist() for name, values in columns.items()},
-    )
-    return [node, helper.make_node("Cast", ["single"], ["scores"], to=TensorProto.DOUBLE)]
-
-
-def _numbered(tree: Tree, number: int) -> dict[str, NDArray[Any]]:
-    """The node and target columns of one tree: inner nodes first, then leaves; its root is node 0."""
-    inner, outer = len(tree.feature), len(tree.leaves)
-    nothing, count = np.zeros(outer, np.int64), inner + outer
-    shares = tree.leaves.reshape(outer, -1)
-    leaf, output = np.nonzero(shares)
-    if not len(leaf):
-        leaf, output = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    return {
-        "nodes_treeids": np.full(count, number),
-        "nodes_nodeids": np.arange(count),
-        "nodes_featureids": np.concatenate([tree.feature, nothing]),
-        "nodes_values_as_tensor": np.concatenate([tree.threshold, np.zeros(outer)]),
-        "nodes_truenodeids": np.concatenate([np.where(tree.yes < 0, ~tree.yes + inner, tree.yes), nothing]),
-        "nodes_falsenodeids": np.concatenate([np.where(tree.no < 0, ~tree.no + inner, tree.no), nothing]),
-        "nodes_missing_value_tracks_true": np.concatenate([tree.missing, nothing]),
-        "branch": np.arange(count) < inner,
-        "target_treeids": np.full(len(leaf), number),
-        "target_nodeids": leaf + inner,
-        "target_ids": output + tree.target,
-        "target_weights_as_tensor": shares[leaf, output],
-    }
