@@ -265,4 +265,4 @@ def test_a_clearly_worse_model_never_gets_through() -> None:
 
 def test_a_clearly_better_or_equal_model_gets_through_with_enough_rows() -> None:
     assert compare(2000, -0.03, 0.1, 50, seed=3) > 0.95
-    assert compare(20_000, 0.0, 0.05, 30, seed=4) > 0.9
+    assert compare(20_000, 0.0, 0.05, 12, seed=4) > 0.9

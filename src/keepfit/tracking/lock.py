@@ -8,17 +8,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
-from keepfit.errors import BusyError
+from keepfit.errors import BusyError, TrackingError
 
 PAUSE = 0.05  # seconds between two tries
 
 
 @contextmanager
 def held(path: Path, what: str, seconds: float = 60) -> Iterator[None]:
-    """Hold the lock `path`, waiting for it up to `seconds`. Then raises BusyError that names the holder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as file:
+    """Hold the lock `path`, waiting for it up to `seconds`. Then raises BusyError that names the holder.
+
+    Raises TrackingError where the lock's file cannot be written.
+    """
+    with _open(path) as file:
         end = time.monotonic() + seconds
         while not _try(file.fileno()):
             if time.monotonic() > end:
@@ -30,6 +33,14 @@ def held(path: Path, what: str, seconds: float = 60) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _open(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+", encoding="ascii")
+    except OSError as error:
+        raise TrackingError(f"{path} cannot be written: {error.strerror}. keepfit needs to write there.") from error
 
 
 def alive(process: int) -> bool:

@@ -172,11 +172,14 @@ def _heal(store: mlflow.Store) -> Decision | None:
 
 def _note(work: Path, move: dict[str, object]) -> None:
     partial = work / f"{JOURNAL}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(move, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(work / JOURNAL)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(move, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(work / JOURNAL)
+    except OSError as error:
+        raise TrackingError(f"{partial} cannot be written: {error.strerror}. Nothing moved.") from error
 
 
 def _mirror(store: mlflow.Store, decision: Decision) -> None:
