@@ -47,10 +47,11 @@ def conform(frame: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[Pro
     columns that are absent; ids, groups and the target may be absent.
     """
     _complete(frame, schema)
+    there = set(frame.columns)
     columns: list[pl.Series] = []
     problems: list[Problem] = []
     for column in schema.columns:
-        if column.role == "ignore" or column.name not in frame.columns:
+        if column.role == "ignore" or column.name not in there:
             continue
         read, bad = _read(frame[column.name], column, schema)
         columns.append(read.alias(column.name))
@@ -64,7 +65,8 @@ def labelled(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def _complete(frame: pl.DataFrame, schema: Schema) -> None:
-    absent = [column.name for column in schema.inputs if column.name not in frame.columns]
+    there = set(frame.columns)
+    absent = [column.name for column in schema.inputs if column.name not in there]
     if not absent:
         return
     near = [f"'{name}' ({hint.strip()})" if (hint := nearest(name, frame.columns)) else f"'{name}'" for name in absent]

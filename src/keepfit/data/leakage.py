@@ -69,7 +69,8 @@ def seen(train: pl.DataFrame, test: pl.DataFrame, schema: Schema) -> NDArray[np.
 
 
 def _hashed(frame: pl.DataFrame, schema: Schema) -> hashes.Hashes:
-    return hashes.rows(frame, [c.name for c in schema.features if c.name in frame.columns])
+    there = set(frame.columns)
+    return hashes.rows(frame, [c.name for c in schema.features if c.name in there])
 
 
 def _labelled(found: hashes.Hashes, frame: pl.DataFrame, schema: Schema) -> hashes.Hashes:

@@ -46,9 +46,9 @@ def scores(frame: pl.DataFrame, schema: Schema, roles: tuple[str, ...] | None = 
     known = frame.filter(pl.col(schema.target).is_not_null())
     if len(known) < FEWEST:
         return {}
-    wanted = [
-        c for c in schema.columns if (c.role in roles if roles else c in schema.features) and c.name in frame.columns
-    ]
+    there = set(frame.columns)
+    columns = [c for c in schema.columns if c.role in roles] if roles else schema.features
+    wanted = [c for c in columns if c.name in there]
     some = _sample(known)
     half = _halves(len(some))
     targets = _targets(some[schema.target], schema)

@@ -45,7 +45,8 @@ def _stratified(schema: Schema) -> str:
 
 
 def _numbers(typed: pl.DataFrame, schema: Schema, data: Data, seed: int | None = None) -> NDArray[np.uint64]:
-    names = [data.group] if data.group else [c.name for c in schema.inputs if c.name in typed.columns]
+    there = set(typed.columns)
+    names = [data.group] if data.group else [c.name for c in schema.inputs if c.name in there]
     return hashes.rows(typed, sorted(names), data.random_state if seed is None else seed)
 
 

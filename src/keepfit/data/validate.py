@@ -113,7 +113,8 @@ def _mixed(frame: pl.DataFrame, typed: pl.DataFrame, problems: list[Problem], sc
 
 
 def _duplicates(frame: pl.DataFrame, typed: pl.DataFrame, problems: list[Problem], schema: Schema) -> list[Check]:
-    names = [c.name for c in schema.columns if c.role not in ("id", "ignore") and c.name in typed.columns]
+    there = set(typed.columns)
+    names = [c.name for c in schema.columns if c.role not in ("id", "ignore") and c.name in there]
     if not names or not len(typed):
         return []
     again = hashes.repeated(hashes.rows(typed, names))
