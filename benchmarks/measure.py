@@ -40,13 +40,18 @@ Command = Sequence[str | os.PathLike[str]]
 
 @dataclass(frozen=True)
 class Usage:
-    """One run of a command: exit code, CPU and wall seconds, peak memory in bytes, what it printed."""
+    """One run of a command: exit code, CPU and wall seconds, peak memory in bytes, what it printed.
+
+    `others` is the share of the machine's cores that other processes took meanwhile: with much of it,
+    wall seconds and whatever has a budget of wall seconds tell little.
+    """
 
     code: int
     cpu: float
     wall: float
     peak: int
     text: str = ""
+    others: float = 0.0
 
 
 class CommandError(RuntimeError):
@@ -86,12 +91,13 @@ def median(usages: Sequence[Usage]) -> Usage:
     """Medians of CPU, wall and peak over runs of the same command; code and text of the last.
 
     >>> median([Usage(0, 1.0, 2.0, 10), Usage(0, 3.0, 2.5, 30), Usage(0, 2.0, 9.0, 20)])
-    Usage(code=0, cpu=2.0, wall=2.5, peak=20, text='')
+    Usage(code=0, cpu=2.0, wall=2.5, peak=20, text='', others=0.0)
     """
     if not usages:
         raise ValueError("no runs to take a median of")
-    cpu, wall, peak = (statistics.median(getattr(u, name) for u in usages) for name in ("cpu", "wall", "peak"))
-    return Usage(usages[-1].code, cpu, wall, int(peak), usages[-1].text)
+    names = ("cpu", "wall", "peak", "others")
+    cpu, wall, peak, others = (statistics.median(getattr(u, name) for u in usages) for name in names)
+    return Usage(usages[-1].code, cpu, wall, int(peak), usages[-1].text, others)
 
 
 def repeat(command: Command, times: int, cwd: Path | None = None) -> Usage:
@@ -105,24 +111,30 @@ def _supervise(note: str, command: list[str]) -> None:
     with contextlib.suppress(OSError, AttributeError):  # not Linux: orphans are not counted
         ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     own = resource.getrusage(resource.RUSAGE_SELF)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), busy()
     child = os.posix_spawnp(command[0], command, os.environ)
     code, peak = _wait(child)
     wall = time.perf_counter() - start
     peak = max(peak, _settle())
+    span, after = time.perf_counter() - start, busy()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     unit = 1 if sys.platform == "darwin" else 1024
     floor = own.ru_maxrss * unit  # what the spawned process inherits from the supervisor is no memory of its own
     largest = used.ru_maxrss * unit
-    cost = {"code": code, "cpu": used.ru_utime + used.ru_stime, "wall": wall}
+    cpu = used.ru_utime + used.ru_stime
+    others = max(0.0, after - before - cpu) / (span * (os.cpu_count() or 1))
+    cost = {"code": code, "cpu": cpu, "wall": wall, "others": round(others, 3)}
     Path(note).write_text(json.dumps({**cost, "peak": max(peak, largest if largest > floor else 0)}))
 
 
 def _wait(child: int) -> tuple[int, int]:
     """Exit code of the command, and the largest sampled memory of its tree in bytes."""
     code, peak, start = None, 0, time.monotonic()
+    known: set[int] = set()
     while code is None:
-        peak = max(peak, sum(_memory(pid) for pid in descendants(os.getpid())))
+        there = set(descendants(os.getpid()))
+        peak = max(peak, sum(_memory(pid) for pid in there & known))
+        known = there  # between fork and exec a child shares its parent's memory: it counts from the second look on
         found, status = os.waitpid(-1, os.WNOHANG)
         if found == child:
             code = os.waitstatus_to_exitcode(status)
@@ -157,6 +169,16 @@ def descendants(pid: int) -> list[int]:
             for child in map(int, path.read_text().split()):
                 found += [child, *descendants(child)]
     return found
+
+
+def busy() -> float:
+    """CPU seconds that all processes of the machine have used, and that a host took from it; 0 if unknown."""
+    try:
+        ticks = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _wait, interrupts, soft, stolen = ticks
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(pid: int) -> int:

@@ -29,6 +29,7 @@ class Claim:
     """One promise with its figure: `measured` `relation` `limit`, or not measured (None).
 
     `unclear` says that the figure's uncertainty reaches across the limit: a miss is then not certain.
+    `disturbed` says that others kept the machine busy, so that it shows nothing either way.
 
     >>> Claim("CPU-s of import keepfit", 0.08, "<=", 0.1).outcome
     'kept'
@@ -41,11 +42,14 @@ class Claim:
     relation: Literal["<=", ">="]
     limit: float
     unclear: bool = False
+    disturbed: bool = False
 
     @property
     def outcome(self) -> Outcome:
         if self.measured is None or self.measured != self.measured:  # None or NaN
             return "not measured"
+        if self.disturbed:
+            return "unclear"
         kept = self.measured <= self.limit if self.relation == "<=" else self.measured >= self.limit
         return "kept" if kept else "unclear" if self.unclear else "missed"
 

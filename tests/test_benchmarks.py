@@ -54,6 +54,12 @@ def test_peak_memory_is_that_of_the_command_not_of_the_caller() -> None:
     assert len(ballast)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/stat")
+def test_what_others_take_of_the_machine_is_told() -> None:
+    assert measure.busy() > 0
+    assert 0 <= measure.measure([sys.executable, "-c", BUSY]).others < 2
+
+
 def test_a_failing_command_says_what_it_printed() -> None:
     with pytest.raises(CommandError, match=r"ended with code 3 and printed\nno such thing"):
         measure.measure([sys.executable, "-c", "print('no such thing'); raise SystemExit(3)"])
@@ -171,11 +177,13 @@ def test_the_difference_has_the_sign_of_progress_and_an_interval_around_it() -> 
 
 
 def test_quality_is_claimed_over_all_seeds() -> None:
-    row = {"data": "telco", "metric": "roc_auc", "low": -0.01, "high": 0.02, "autogluon cpu": 60.0}
+    row = {"data": "telco", "metric": "roc_auc", "low": -0.01, "high": 0.02, "autogluon cpu": 60.0, "others %": 3.0}
     rows = [{**row, "gain": 0.004, "keepfit cpu": 20.0}, {**row, "gain": -0.006, "keepfit cpu": 16.0}]
     gain, share = quality.claims(rows)
     assert (gain.measured, gain.outcome) == (pytest.approx(-0.001), "unclear")
     assert (share.measured, share.outcome) == (pytest.approx(0.3), "missed")
+    starved = quality.claims([{**row, "others %": 60.0, "gain": 0.1, "keepfit cpu": 30.0} for row in rows])
+    assert starved[1].outcome == "unclear"  # the peer's budget of wall seconds bought it less than it should
 
 
 def test_a_split_takes_every_row_once_and_cells_as_they_are(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,8 +208,8 @@ def test_without_data_it_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_overhead_is_what_is_neither_fitting_nor_scoring() -> None:
-    assert overhead.outside(50.0, {"ingest": 3.0, "train": 44.0, "fit": 35.0, "score": 5.0}) == pytest.approx(0.2)
-    assert overhead.outside(50.0, {"ingest": 3.0}) is None
+    assert overhead.outside(50.0, {"fit": 35.0, "score": 5.0}) == pytest.approx(0.2)
+    assert overhead.outside(50.0, {"fit": 0.0, "score": 0.0}) is None
 
 
 def test_throughput_whole_and_net_of_start_up() -> None:
