@@ -70,7 +70,7 @@ def test_a_goal_shows_the_value_beside_its_interval() -> None:
     checks = judge(trial(intervals=intervals), {"accuracy": ">= 0.65"})
     assert checks["goal accuracy"].outcome == "passed"
     assert checks["goal accuracy"].limit == ">= 0.65"
-    assert "interval 0.6 to 0.8, which holds the goal" in checks["goal accuracy"].detail
+    assert "interval 0.6 to 0.8; the goal lies in it" in checks["goal accuracy"].detail
     assert judge(trial(intervals=intervals), {"accuracy": ">= 0.3"})["goal accuracy"].detail == "interval 0.6 to 0.8"
 
 

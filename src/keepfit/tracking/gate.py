@@ -126,7 +126,7 @@ def _goal(name: str, text: str, values: Mapping[str, float], intervals: Mapping[
     if around.get("low") is not None:
         detail = f"interval {around['low']:.4g} to {around['high']:.4g}"
         if COMPARE[sign](around["low"], limit) != COMPARE[sign](around["high"], limit):
-            detail += ", which holds the goal: the test rows do not settle it"
+            detail += "; the goal lies in it, so the test rows do not settle it"
     return Check(f"goal {name}", "passed" if COMPARE[sign](value, limit) else "failed", value, text, detail)
 
 
@@ -307,5 +307,7 @@ def _parity(parity: Verdict | None) -> Check:
     title = "the bundle answers like the trained model"
     if parity is None or parity.outcome == "not checked":
         return Check(title, "not checked", detail="parity was not measured")
-    told = [f"{c.name}: {c.detail}" for c in parity.failures] or [c.detail for c in parity.checks if c.detail]
-    return Check(title, parity.outcome, detail="; ".join(told[:3]))
+    told = [f"{c.name}: {c.detail or c.value}" for c in parity.failures] or [
+        c.detail for c in parity.checks if c.detail
+    ]
+    return Check(title, parity.outcome, detail="; ".join(list(dict.fromkeys(told))[:3]))
