@@ -69,7 +69,7 @@ def test_a_second_model_is_compared_on_the_same_rows_and_rollback_goes_back(tmp_
     if second["outcome"] == "promoted":
         assert made.rollback(reason="a try").version == "1"
     made.promote("2", "a try") if second["outcome"] == "refused" else None
-    assert [d.kind for d in made.history()][0] == "promoted"
+    assert next(d.kind for d in made.history()) == "promoted"
     with pytest.raises(TrackingError, match="Known"):
         made.promote("77", "no such")
     assert {"champion"} <= {alias for version in made.models() for alias in version["aliases"]}

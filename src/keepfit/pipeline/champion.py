@@ -15,6 +15,7 @@ from keepfit.features.prepare import prepare
 from keepfit.models import bundle as bundles
 from keepfit.models.fitted import Output
 from keepfit.progress import Tell
+from keepfit.tracking import glance
 from keepfit.types import Bundle, Dataset, Decision
 
 
@@ -40,6 +41,9 @@ def folder(config: Config, project: Path, version: str) -> Path:
 
 
 def _chosen(config: Config, project: Path, version: str | None, threads: int = 1) -> tuple[str, runtime.Runtime]:
+    near = glance.bundle(config.tracking, project / settings.WORK, config.project.name, version)
+    if near:
+        return near[0], load(config, project, near[1], threads)
     chosen = version or current(config, project)
     if chosen is None:
         raise TrackingError(

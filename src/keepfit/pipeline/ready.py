@@ -24,6 +24,7 @@ from keepfit.types import Column, Dataset, Schema, Split, Verdict
 
 HOOKS = "features.py"
 EXAMPLE_ROWS = 3
+PROOF_ROWS = 10_000
 
 
 class Rows(NamedTuple):
@@ -121,6 +122,13 @@ def rows(config: Config, project: Path, data: Dataset) -> Rows:
     return Rows(frame, from_frame(frame, data.schema), y)
 
 
+def proof(known: Rows, asked: Rows, meaning: Schema, count: int = PROOF_ROWS) -> Columns:
+    """Up to `count` real rows to prove parity on: the test rows first, then training rows."""
+    if len(asked.frame) >= count:
+        return asked.columns
+    return from_frame(pl.concat([asked.frame, known.frame.head(count - len(asked.frame))]), meaning)
+
+
 def typed(config: Config, project: Path, data: Dataset) -> Dataset:
     """A Dataset with its frame conformed to the schema, the hooks' columns included."""
     return dataclasses.replace(data, frame=prepare(data.frame, data.schema, functions_of(config, project))[0])
@@ -161,10 +169,10 @@ def init(folder: Path, source: str, target: str | None) -> Path:
     """Write a commented keepfit.yaml for a source that was looked at."""
     from keepfit.data import template
 
-    if Path(source).exists():  # named from here, but written into a file that stands elsewhere
-        source = os.path.relpath(source, folder)
     data = parse({"data": {"source": source, "target": target}}).data
-    frame, _ = read.read(data, folder)
+    frame, _ = read.read(data, Path())
+    if Path(source).exists():  # it was named from here, but is written into a file that stands elsewhere
+        data = data.model_copy(update={"source": Path(os.path.relpath(source, folder)).as_posix()})
     meaning = schema.infer(frame, data, "auto")
     path = folder / "keepfit.yaml"
     folder.mkdir(parents=True, exist_ok=True)

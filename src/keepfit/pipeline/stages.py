@@ -54,6 +54,7 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     code = champion.keep(project, ready.hooks_file(config, project))
     drawn = plots.draw(asked.y, output, schema, folder / "plots")
     tell(0, 0, "packaging and proving")
+    proof = ready.proof(known, asked, schema)
     made = bundles.write(
         folder / "bundle",
         fitted,
@@ -64,7 +65,7 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         config=settings.recorded(config),
         hooks=code,
         files={f"plots/{file.name}": file for file in drawn},
-        prove=lambda path: export.parity(fitted, champion.load(config, project, path).predict, asked.columns),
+        prove=lambda path: export.parity(fitted, champion.load(config, project, path).predict, proof),
     )
     folders.write_json(
         folder / "measured.json", measure.measure(champion.load(config, project, made.path), asked.frame)
