@@ -291,3 +291,10 @@ def test_whatever_a_column_holds_it_gets_a_role_and_travels_as_json(values: list
     assert column.why
     assert 0 <= column.missing <= 1
     assert read(Column, json.loads(json.dumps(plain(column)))) == column
+
+
+def test_the_same_data_give_the_same_schema(imdb: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    odd = pl.Series([f"{i}" for i in range(300)] + ["many", "few", "some"])
+    frames = [imdb[0], pl.DataFrame({"a": odd, "label": ["x", "y", "z"] * 101})]
+    for frame in frames:
+        assert len({repr(infer(frame, data(target="label"))) for _ in range(4)}) == 1

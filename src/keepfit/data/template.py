@@ -18,9 +18,10 @@ from typing import Any
 import yaml
 
 from keepfit.config import Data
-from keepfit.types import Column, Schema
+from keepfit.types import Schema
 
 WIDTH = 32  # where comments begin
+LONGEST = 100  # of what stands in a comment
 COLUMNS = 200  # columns in the table
 CHECKED, LEVELS = 2, 6  # numbers and categories in the example of checks; levels that are written out
 GOALS = {
@@ -95,8 +96,9 @@ def _checks(schema: Schema) -> Iterator[str]:
     for column in numbers[:CHECKED]:
         low, high = (_yaml(_whole(value or 0.0)) for value in (column.low, column.high))
         yield _line(f"#   {_yaml(column.name)}: {{min: {low}, max: {high}}}", "as seen in the data")
-    for column in categories[:CHECKED]:
-        yield _line(f"#   {_yaml(column.name)}: {{values: {_yaml(list(column.levels))}}}", "as seen in the data")
+    lists = [f"#   {_yaml(column.name)}: {{values: {_yaml(list(column.levels))}}}" for column in categories]
+    for text in [text for text in lists if len(text) <= LONGEST][:CHECKED]:
+        yield _line(text, "as seen in the data")
 
 
 def _whole(value: float) -> float:
@@ -121,7 +123,7 @@ def _found(schema: Schema) -> Iterator[str]:
 
 def _line(text: str, comment: str) -> str:
     # What stands in a comment is cut and cleaned; what is set is left whole.
-    shown = _plain(text, 100) if text.lstrip().startswith("#") else text
+    shown = _plain(text, LONGEST) if text.lstrip().startswith("#") else text
     return f"{shown.ljust(WIDTH - 1)} # {_plain(comment, 160)}"
 
 
