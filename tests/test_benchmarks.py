@@ -93,6 +93,7 @@ def test_median_of_nothing() -> None:
         (Claim("", 20.0, ">=", 20.0), "kept"),
         (Claim("", 19.9, ">=", 20.0), "missed"),
         (Claim("", -0.01, ">=", 0.0, unclear=True), "unclear"),
+        (Claim("", 0.01, ">=", 0.0, disturbed=True), "unclear"),
         (Claim("", None, "<=", 1.0), "not measured"),
         (Claim("", float("nan"), "<=", 1.0), "not measured"),
     ],
