@@ -71,11 +71,7 @@ def load(folder: Path, hooks: Path | None = None, trusted: Sequence[str] = (), t
 def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int) -> Callable[[Columns], Output]:
     manifest = bundle.manifest
     states = [features.compiled(features.load(bundle.path / name)) for name in manifest["features"]]
-    models = [
-        (int(entry["features"]), load_target(RUNTIMES[entry["kind"]], "model.type")(
-            bundle.path / entry["file"], schema, trusted, threads))
-        for entry in manifest["models"]
-    ]  # fmt: skip
+    models = [(int(entry["features"]), _opened(bundle, entry, trusted, threads)) for entry in manifest["models"]]
     groups = _groups(manifest["members"], len(schema.classes))
     weights, parts = [weight for weight, _ in groups], [part for _, part in groups]
     calibration, threshold = manifest["calibration"], manifest["threshold"]
@@ -90,6 +86,19 @@ def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: 
         return answer(blended, classes, calibration, threshold, interval)
 
     return predict
+
+
+def _opened(bundle: Bundle, entry: Mapping[str, Any], trusted: Sequence[str], threads: int) -> Raw:
+    """A model file as a function. The kinds are the rows of RUNTIMES and nothing else: no name of a
+    bundle is ever imported."""
+    if entry["kind"] not in RUNTIMES:
+        raise BundleError(
+            f"{bundle.path} has a model file of kind '{entry['kind']}'. Known: {', '.join(RUNTIMES)}. Update keepfit."
+        )
+    opened: Raw = load_target(RUNTIMES[entry["kind"]], "model.type")(
+        bundle.path / entry["file"], bundle.schema, trusted, threads
+    )
+    return opened
 
 
 def _groups(members: Sequence[Mapping[str, Any]], count: int) -> list[tuple[float, Callable[[list[Floats]], Floats]]]:
@@ -110,15 +119,16 @@ def _bag(run: Sequence[Mapping[str, Any]], count: int) -> Callable[[list[Floats]
     shares = np.array([float(entry["weight"]) for entry in run])
     shares /= shares.sum()
 
+    width = (end - start) // many
+
     def scores(raw: list[Floats]) -> Floats:
         mine = raw[model][:, start:end]
-        each: Floats = np.asarray(score(mine.reshape(len(mine) * many, -1)), np.float64)
+        each: Floats = np.asarray(score(mine.reshape(len(mine) * many, width)), np.float64)
         each = spread(each, places, count) if count else link(name, each)
-        return (
-            each
-            if many == 1
-            else np.asarray(shares @ each.reshape(len(mine), many, -1)).reshape(len(mine), *each.shape[1:])
-        )
+        if many == 1:
+            return each
+        mean: Floats = shares @ each.reshape(len(mine), many, count or 1)
+        return mean if count else mean[:, 0]
 
     return scores
 

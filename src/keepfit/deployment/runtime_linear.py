@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,8 @@ from keepfit.types import Schema
 
 def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
     """The function from a matrix to scores (rows, outputs)."""
-    with np.load(path, allow_pickle=False) as stored:
-        coefficients, intercept = stored["coef"], np.asarray(stored["intercept"], np.float64)
-    if coefficients.ndim != 2 or intercept.shape != (len(coefficients),):
-        raise BundleError(f"{path} holds no linear model. Copy the bundle again, or train again.")
+    stored = _arrays(path)
+    coefficients, intercept = stored["coef"], np.asarray(stored["intercept"], np.float64)
     if not coefficients.size:
         return lambda matrix: np.tile(intercept, (_rows(matrix), 1))
     weights = np.ascontiguousarray(coefficients.T)  # in the type they were learned in
@@ -35,6 +34,16 @@ def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int =
         return np.asarray(product + intercept)
 
     return scores
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise BundleError(
+            f"{path} holds no model that can be read ({error}). Copy the bundle again, or package the model again."
+        ) from error
 
 
 def _rows(matrix: NDArray[np.float32] | Sparse) -> int:
@@ -68,10 +77,10 @@ ACTIVATIONS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 def layers(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
     """The function from a matrix to the last layer's sums (rows, outputs) of a feed-forward network."""
-    with np.load(path, allow_pickle=False) as stored:
-        count = sum(name.startswith("coef_") for name in stored.files)
-        steps = [(stored[f"coef_{k}"], stored[f"intercept_{k}"]) for k in range(count)]
-        activation = ACTIVATIONS[str(stored["activation"])]
+    stored = _arrays(path)
+    count = sum(name.startswith("coef_") for name in stored)
+    steps = [(stored[f"coef_{k}"], stored[f"intercept_{k}"]) for k in range(count)]
+    activation = ACTIVATIONS[str(stored["activation"])]
     first = np.ascontiguousarray(steps[0][0].T)
 
     def scores(matrix: NDArray[np.float32] | Sparse) -> Floats:
