@@ -12,6 +12,7 @@ alias, so there is one at any moment.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 JOURNAL = "move.json"
 TAG = "keepfit.decision."
 LONGEST = 5000  # characters of a tag that every MLflow server takes
-Try = Callable[[Path], None]
+TRIED = Check("the version verifies, loads and predicts", "passed")
+Try = Callable[[Path], object]
 
 
 def promote(
@@ -120,7 +122,10 @@ def _nowhere(store: mlflow.Store, named: dict[str, str], to: str | None) -> str:
 
 
 def _move(store: mlflow.Store, decision: Decision, try_bundle: Try) -> Decision:
-    """Try the version, then move the aliases: first `previous`, last what is seen by everybody."""
+    """Try the version, then move the aliases: first `previous`, last what is seen by everybody.
+
+    That it was tried is one more Check of the decision's Verdict.
+    """
     version = str(decision.version)
     try_bundle(mlflow.download(store, version, store.work / "models"))
     named = mlflow.aliases(store)
@@ -129,7 +134,8 @@ def _move(store: mlflow.Store, decision: Decision, try_bundle: Try) -> Decision:
             f"Somebody else moved the champion of '{store.model}' meanwhile, to version {named.get(CHAMPION)}. "
             "Nothing moved here; look at keepfit models, then try again."
         )
-    decision = decisions.signed(store.work, decision)
+    proof = dataclasses.replace(decision.verdict, checks=(*decision.verdict.checks, TRIED))
+    decision = decisions.signed(store.work, dataclasses.replace(decision, verdict=proof))
     _note(store.work, {"decision": plain(decision), "before": named})
     if decision.previous:
         mlflow.move(store, PREVIOUS, decision.previous)
