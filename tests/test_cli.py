@@ -46,7 +46,7 @@ def test_import_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("command", ["", *sorted(main.commands)])
 def test_help_loads_nothing_heavy(command: str) -> None:
     arguments = [*([command] if command else []), "--help"]
-    code = f"import keepfit.cli as c\ntry:\n    c.main({arguments})\nexcept SystemExit as stop:\n    assert not stop.code"
+    code = f"import keepfit.cli as c\ntry: c.main({arguments})\nexcept SystemExit as stop: assert not stop.code"
     assert not loaded(code) & HEAVY
 
 
