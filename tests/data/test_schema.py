@@ -253,6 +253,21 @@ def test_overrides_and_keys_win() -> None:
         infer(frame, data(target="y", time="who"))
 
 
+def test_a_declared_format_is_that_of_the_time_too() -> None:
+    frame = pl.DataFrame({"sold": ["01/02/2020", "02/03/2020"] * 10, "x": [1.5, 2.5] * 10, "y": ["y", "n"] * 10})
+    schema = infer(frame, data(target="y", time="sold", columns={"sold": "date:%m/%d/%Y"}))
+    assert (schema["sold"].role, schema["sold"].formats) == ("time", ("%m/%d/%Y",))
+
+
+def test_one_column_has_one_meaning() -> None:
+    frame = pl.DataFrame({"a": range(12), "y": range(12)})
+    with pytest.raises(
+        ConfigError, match=r"data\.time: 'y' is the target\n  data\.group: 'y' is the target\n  data\.group: .y"
+    ):
+        infer(frame, data(target="y", time="y", group="y"))
+    assert infer(frame, data(target="y", time="a", known_at="a"))["a"].role == "time"
+
+
 def test_hooks_are_kept_out_of_the_inputs() -> None:
     frame = pl.DataFrame({"a": [1.5, 2.5] * 6, "twice": [3.0, 5.0] * 6, "y": ["y", "n"] * 6})
     schema = infer(frame, data(target="y"), hooks={"twice": "double"})

@@ -50,16 +50,17 @@ def infer(frame: pl.DataFrame, data: Data, task: str = "auto", hooks: Mapping[st
         if series.name == data.target:
             columns.append(None)
         elif series.name in given:
-            columns.append(_keyed(series, given[series.name], tokens))
+            columns.append(_keyed(series, given[series.name], tokens, data.columns.get(series.name, "")))
         else:
             found = roles.column(series, tokens, data.columns.get(series.name))
             columns.append(dataclasses.replace(found, hook=hooks.get(series.name)))
     return _with_target(frame, data, task, _keep_one_feature(columns, data))
 
 
-def _keyed(series: pl.Series, key: str, tokens: tuple[str, ...]) -> Column:
+def _keyed(series: pl.Series, key: str, tokens: tuple[str, ...], declared: str) -> Column:
     role, why = KEYS[key]
-    facts = look(series, tokens)
+    form = declared.partition(":")[2]
+    facts = look(series, tokens, (form,) if form else None)
     if role == "time" and facts.kind not in ("date", "int", "float"):
         raise DataError(
             f"data.{key}: column '{series.name}' holds no dates that keepfit can read, such as '{facts.example}'. "
@@ -104,11 +105,24 @@ def _check_names(frame: pl.DataFrame, data: Data) -> None:
     for key, name in asked.items():
         if name not in known:
             mistakes.append(f"  {key}: the data have no column '{name}'. {nearest(name, known)}Columns: {shown}")
+    mistakes += _clashes(data)
     for name, role in data.columns.items():
         wrong = _role_mistake(name, role, data)
         mistakes += [f"  data.columns.{name}: {wrong}"] if wrong else []
     if mistakes:
         raise ConfigError("The config and the data do not fit together:\n" + "\n".join(mistakes))
+
+
+def _clashes(data: Data) -> list[str]:
+    """Keys that name the same column; only time and known_at may."""
+    found = []
+    for key in KEYS:
+        name = getattr(data, key)
+        if name is not None and name == data.target:
+            found.append(f"  data.{key}: '{name}' is the target")
+    if data.group is not None and data.group in (data.time, data.known_at):
+        found.append(f"  data.group: '{data.group}' is the time too, so each moment would be a group")
+    return found
 
 
 def _role_mistake(name: str, role: str, data: Data) -> str | None:
