@@ -13,7 +13,6 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
-from tests.models import fits
 
 from keepfit.data.parse import Problem
 from keepfit.deployment import runtime
@@ -25,6 +24,7 @@ from keepfit.features.rows import from_rows
 from keepfit.models import bundle
 from keepfit.models.train import predict
 from keepfit.types import Column, Schema
+from tests.models import fits
 
 HEAVY = ("sklearn", "mlflow", "pandas", "polars", "scipy", "lightgbm", "pydantic", "onnx", "skl2onnx", "skops", "yaml")
 BOOST = {"n_estimators": 10, "verbose": -1, "n_jobs": 1}

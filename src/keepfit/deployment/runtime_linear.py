@@ -20,6 +20,8 @@ from keepfit.models.calibrate import sigmoid
 from keepfit.models.fitted import Floats
 from keepfit.types import Schema
 
+BLOCK = 2_000  # rows of one product
+
 
 def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
     """The function from a matrix to scores (rows, outputs)."""
@@ -28,12 +30,23 @@ def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int =
     if not coefficients.size:
         return lambda matrix: np.tile(intercept, (_rows(matrix), 1))
     weights = np.ascontiguousarray(coefficients.T)  # in the type they were learned in
+    if weights.shape[1] == 1:
+        weights = weights[:, 0]  # a vector is faster than a matrix of one column
 
     def scores(matrix: NDArray[np.float32] | Sparse) -> Floats:
-        product = sparse_product(matrix, coefficients) if isinstance(matrix, Sparse) else matrix @ weights
-        return np.asarray(product + intercept)
+        if isinstance(matrix, Sparse):
+            return sparse_product(matrix, coefficients) + intercept
+        product = _product(matrix, weights)
+        return np.asarray((product[:, None] if product.ndim == 1 else product) + intercept)
 
     return scores
+
+
+def _product(matrix: NDArray[np.float32], weights: NDArray[Any]) -> NDArray[Any]:
+    """`matrix @ weights` in blocks of rows: large ones would wake BLAS's threads, which costs more than it brings."""
+    if len(matrix) <= BLOCK:
+        return np.asarray(matrix @ weights)
+    return np.concatenate([matrix[at : at + BLOCK] @ weights for at in range(0, len(matrix), BLOCK)])
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

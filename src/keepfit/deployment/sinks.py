@@ -55,7 +55,8 @@ def sink(path: Path) -> Iterator[Write]:
             "Free some space, or choose another folder."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
 
 
 def clear(path: Path) -> None:
