@@ -41,7 +41,7 @@ def test_telco(shared_data: Path) -> None:
     assert found["id"] == {"customerID"}
     assert found["number"] == {"SeniorCitizen", "tenure", "MonthlyCharges", "TotalCharges"}
     assert len(found["category"]) == 15
-    assert schema["TotalCharges"].why == "numbers from 18.8 to 8,684.8; missing is written blank"
+    assert schema["TotalCharges"].why == "numbers from 18.8 to 8684.8; missing is written blank"
     assert schema["TotalCharges"].missing == 11 / 7043
     assert schema["Contract"].levels == ("Month-to-month", "Two year", "One year")
     assert (schema.task, schema.classes) == ("classification", ("No", "Yes"))

@@ -75,7 +75,9 @@ def frames(draw: st.DrawFn) -> pl.DataFrame:
         pool = draw(st.lists(st.none() | CELLS[dtype], min_size=1, max_size=12))
         values = draw(st.lists(st.sampled_from(pool), min_size=rows, max_size=rows))
         columns.append(pl.Series(f"c{at}", values, dtype=dtype, strict=False))
-    labels = draw(st.sampled_from([["a", "b"], ["a", "b", "a.", None], [0, 1], [0.5, 2.5, 1e6, math.nan], [True, False]]))
+    labels = draw(
+        st.sampled_from([["a", "b"], ["a", "b", "a.", None], [0, 1], [0.5, 2.5, 1e6, math.nan], [True, False]])
+    )
     columns.append(pl.Series("y", [labels[at * at % 7 % len(labels)] for at in range(rows)]))
     return pl.DataFrame(columns)
 

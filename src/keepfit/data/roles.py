@@ -125,7 +125,9 @@ def _is_number(f: Facts) -> str | None:
     what = "whole numbers" if f.whole else "numbers"
     if f.low is None or f.high is None:
         return what
-    form = ",.0f" if f.whole and max(-f.low, f.high) < 1e12 else ",.6g"
+    largest = max(-f.low, f.high)
+    comma = "," if largest >= 10_000 else ""  # years are not written 2,015
+    form = f"{comma}.0f" if f.whole and largest < 1e12 else f"{comma}.6g"
     return f"{what} from {f.low:{form}} to {f.high:{form}}"
 
 
