@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.servers import postgres_url, s3_endpoint, web_server  # noqa: F401 - fixtures
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

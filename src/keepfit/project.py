@@ -116,9 +116,10 @@ class Project:
 
     def history(self) -> list[Decision]:
         """Every decision, oldest first."""
-        from keepfit.tracking import decisions
+        config = self.config
+        from keepfit.pipeline import champion
 
-        return decisions.history(self.work)
+        return champion.history(config, self.folder)
 
     def reproduce(self, run: str) -> Verdict:
         """Train a past run again from its recorded data, config and seed, and compare the results."""

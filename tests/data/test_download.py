@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.servers import WebServer, free_port
 
 from keepfit import config
 from keepfit.data import download
 from keepfit.data.read import read
 from keepfit.errors import DataError
+from tests.servers import WebServer, free_port
 
 CSV = b"a,b\n1,2\n"
 HTML = "text/html; charset=utf-8"

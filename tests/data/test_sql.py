@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
-from tests.servers import free_port
 
 from keepfit import config
 from keepfit.data import sql
 from keepfit.data.read import read
 from keepfit.errors import ConfigError, DataError
+from tests.servers import free_port
 
 SECRET = "s3c"
 TABLE = """

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.servers import free_port
 
 from keepfit import config
 from keepfit.data.read import read
 from keepfit.errors import DataError
+from tests.servers import free_port
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("s3fs")

@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from tests.projects import keepfit, project, table
 
 from keepfit import Project
 from keepfit.errors import BusyError, ConfigError, TrackingError
+from tests.projects import keepfit, project, table
 
 pytestmark = pytest.mark.slow
 

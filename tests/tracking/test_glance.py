@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.projects import project, table
 
 from keepfit import Project
 from keepfit.config import Tracking
 from keepfit.tracking import glance
+from tests.projects import project, table
 
 
 @pytest.mark.slow

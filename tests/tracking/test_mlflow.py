@@ -12,11 +12,11 @@ from pathlib import Path
 
 import mlflow as library
 import pytest
-from tests.tracking.conftest import SCHEMA, registered
 
 from keepfit import config
 from keepfit.errors import BundleError, ConfigError, TrackingError
 from keepfit.tracking import mlflow
+from tests.tracking.conftest import SCHEMA, registered
 
 
 def client(store: mlflow.Store) -> library.MlflowClient:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.tracking.conftest import registered
 
 from keepfit import config
 from keepfit.errors import BundleError, BusyError, TrackingError
 from keepfit.tracking import decisions, lock, mlflow, registry
 from keepfit.types import Check, Decision, Verdict
+from tests.tracking.conftest import registered
 
 VERDICT = Verdict("promotion gate", (Check("goal accuracy", "passed", 0.9, ">= 0.8"),))
 

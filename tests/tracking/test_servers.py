@@ -19,9 +19,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
-from tests.models import fits
-from tests.servers import free_port
-from tests.tracking.conftest import registered
 
 from keepfit import config
 from keepfit.deployment import runtime
@@ -29,6 +26,9 @@ from keepfit.errors import TrackingError
 from keepfit.models import bundle as bundles
 from keepfit.tracking import decisions, mlflow, registry
 from keepfit.types import Bundle, Verdict
+from tests.models import fits
+from tests.servers import free_port
+from tests.tracking.conftest import registered
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent

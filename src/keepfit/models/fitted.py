@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from keepfit.models import calibrate
 
 Floats = NDArray[np.floating[Any]]
+DIGITS = 6  # decimals of a probability that a label depends on: float32 carries no more
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,20 @@ def link(name: str, scores: Floats) -> Floats:
 
 
 def labels(probabilities: Floats, classes: tuple[str, ...], threshold: float | None) -> NDArray[Any]:
-    """Predicted labels; `threshold` is that of classes[1] when there are two."""
+    """Predicted labels; `threshold` is that of classes[1] when there are two.
+
+    Compared at `DIGITS` decimals: where trees vote 50 to 50, the first class is taken, and not the one
+    that the order of a sum of float32 happens to favour.
+
+    >>> labels(np.array([[0.5 - 1e-9, 0.5 + 1e-9]]), ("no", "yes"), None).tolist()
+    ['no']
+    """
     names = np.array(classes, dtype=object)
+    rounded = np.round(probabilities, DIGITS)
     if threshold is not None and len(classes) == 2:
-        picked: NDArray[Any] = names[(probabilities[:, 1] >= threshold).astype(np.intp)]
+        picked: NDArray[Any] = names[(rounded[:, 1] >= round(threshold, DIGITS)).astype(np.intp)]
         return picked
-    return np.asarray(names[probabilities.argmax(axis=1)])
+    return np.asarray(names[rounded.argmax(axis=1)])
 
 
 def combine(weights: Sequence[float], scores: Sequence[Floats]) -> Floats:

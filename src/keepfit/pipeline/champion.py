@@ -26,6 +26,13 @@ def store(config: Config, project: Path) -> Any:
     return mlflow.connect(config.tracking, project / settings.WORK, config.project.name)
 
 
+def track(config: Config, project: Path, name: str, version: str) -> str:
+    """Begin a tracking run called `name` for a data version; its id."""
+    from keepfit.tracking import mlflow
+
+    return mlflow.start(store(config, project), name, {"keepfit.data": version})
+
+
 def current(config: Config, project: Path) -> str | None:
     """The version that is champion, if there is one."""
     from keepfit.tracking import mlflow
@@ -129,6 +136,17 @@ def rollback(config: Config, project: Path, to: str | None, reason: str) -> Deci
 
     _reasoned(reason)
     return registry.rollback(store(config, project), lambda path: attempt(config, project, path), to, reason)
+
+
+def history(config: Config, project: Path) -> list[Decision]:
+    """Every decision, oldest first; from a shared registry those of others too."""
+    from keepfit.tracking import decisions
+
+    if glance.own(config.tracking):
+        return decisions.history(project / settings.WORK)
+    from keepfit.tracking import registry
+
+    return registry.history(store(config, project))
 
 
 def versions(config: Config, project: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.errors import ConfigError, DataError, KeepfitError, RefusedError
 from keepfit.models import bundle as bundles
-from keepfit.pipeline import folders, records, stages
+from keepfit.pipeline import champion, folders, records, stages
 from keepfit.progress import Progress
 from keepfit.show import Record
 from keepfit.tracking import git
@@ -91,7 +91,11 @@ def _train(config: Config, project: Path, folder: Path, out: Path, tell: Progres
 
 def _promote(config: Config, project: Path, folder: Path, out: Path, tell: Progress) -> None:
     made, measured = bundles.read(folder / "train" / "bundle"), folders.read_json(folder / "train" / "measured.json")
-    decision = stages.promote(config, project, folders.load_split(folder / "ingest"), made, measured)
+    data = folders.load_split(folder / "ingest")
+    known = folders.about(folder).get("tracked")  # by an attempt that was cut off
+    tracked = known or champion.track(config, project, folder.name, data.train.version)
+    folders.note(folder, tracked=tracked)
+    decision = stages.promote(config, project, data, made, measured, tracked)
     folders.write_json(out / "decision.json", decision)
 
 

@@ -10,6 +10,7 @@ in its folder (folders.py), so it can run inline, in a process of its own, or ag
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,16 +83,19 @@ def _data(data: Split) -> dict[str, Any]:
     }
 
 
-def promote(config: Config, project: Path, data: Split, made: Bundle, measured: dict[str, float]) -> Decision:
-    """Log the run, register the version, judge it, and move the champion alias or leave it."""
+def promote(
+    config: Config, project: Path, data: Split, made: Bundle, measured: Mapping[str, float], run: str
+) -> Decision:
+    """Log to the tracking run, register the version, judge it, and move the champion alias or leave it.
+
+    Doing it again for the same run (after a crash) registers no second version and moves nothing twice.
+    """
     store = champion.store(config, project)
     metrics = folders.read_json(made.path / "metrics.json")["metrics"]
-    run = mlflow.start(store, made.path.parents[1].name, {"keepfit.data": data.train.version})
     try:
         mlflow.log_run(store, run, settings.recorded(config), {**metrics, **measured}, {}, [made.path / "plots"])
         version = mlflow.register(store, run, made.path, made.schema, ready.example(data.train))
-        verdict = judge(config, project, data, made, measured)
-        decision = _decide(config, project, version, verdict, run)
+        decision = _decide(config, project, version, judge(config, project, data, made, measured), run)
     except BaseException as error:
         mlflow.end(store, run, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
         raise
@@ -101,15 +105,17 @@ def promote(config: Config, project: Path, data: Split, made: Bundle, measured: 
 
 def _decide(config: Config, project: Path, version: str, verdict: Verdict, run: str) -> Decision:
     store = champion.store(config, project)
+    known = [decision for decision in champion.history(config, project) if decision.run == run]
+    if known:  # decided before a crash
+        return known[-1]
     if verdict:
-        reason = "passed the gate"
         attempt = lambda path: champion.attempt(config, project, path)
-        return registry.promote(store, version, reason, attempt, verdict, run=run)
+        return registry.promote(store, version, "passed the gate", attempt, verdict, run=run)
     reason = "; ".join(f"{c.name}: {c.detail or c.value}" for c in verdict.failures)
     return registry.refuse(store, version, f"refused by the gate: {reason}", verdict, run=run)
 
 
-def judge(config: Config, project: Path, data: Split, made: Bundle, measured: dict[str, float]) -> Verdict:
+def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Mapping[str, float]) -> Verdict:
     """The gate's Verdict: the new bundle, the trivial baseline and the champion on the same test rows."""
     schema = data.test.schema
     challenger = champion.load(config, project, made.path)

@@ -25,7 +25,7 @@ ELSEWHERE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 def bundle(tracking: config.Tracking, work: Path, model: str, version: str | None = None) -> tuple[str, Path] | None:
     """The champion's (or a version's) number and bundle folder, if the store is the project's own."""
     database = work / "mlflow.db"
-    if tracking.uri or any(config.environment(name) for name in ELSEWHERE) or not database.is_file():
+    if not own(tracking) or not database.is_file():
         return None
     query = QUERY.format(which="v.version = ?" if version else "a.alias IS NOT NULL")
     try:
@@ -34,4 +34,11 @@ def bundle(tracking: config.Tracking, work: Path, model: str, version: str | Non
     except sqlite3.Error:
         return None
     folder = local(f"{found[1]}/bundle") if found else None
-    return (str(found[0]), folder) if found and folder else None
+    if not folder or not folder.resolve().is_relative_to(work.resolve()):
+        return None  # nothing yet, or the project was copied or moved: MLflow's side puts the paths right
+    return str(found[0]), folder
+
+
+def own(tracking: config.Tracking) -> bool:
+    """Whether the store is the project's own, and not one that others write to as well."""
+    return not tracking.uri and not any(config.environment(name) for name in ELSEWHERE)
