@@ -35,12 +35,12 @@ def _head(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 def _data(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     data, code = manifest["data"], manifest["code"]
-    origin = data.get("origin") or {}
+    origin, commit = data.get("origin") or {}, code.get("commit")
     told = {
         "Source": (config.get("data") or {}).get("source"),
         "Version": data.get("version"),
         **{str(key).capitalize(): value for key, value in origin.items() if isinstance(value, (str, int, float))},
-        "Code": f"commit {code.get('commit')}{' with uncommitted changes' if code.get('dirty') else ''}",
+        "Code": f"commit {commit}{' with uncommitted changes' if code.get('dirty') else ''}" if commit else None,
         "Seed": manifest["seed"],
         "Made": f"{manifest['created']} by keepfit {manifest['keepfit']}",
     }
@@ -56,8 +56,10 @@ def _metrics(metrics: Mapping[str, Any], goals: Mapping[str, str]) -> str:
         rows.append((name, _number(found.get("value")), interval, _number(found.get("baseline")), goals.get(name, "")))
     if not rows:
         return ""
-    return "## How good it is\n\nOn the test rows, which took no part in training.\n\n" + _table(
-        ("metric", "value", "interval", "trivial baseline", "goal"), rows
+    count = f"{metrics['rows']:,} " if metrics.get("rows") else ""
+    interval = f"{metrics['confidence']:.0%} interval" if metrics.get("confidence") else "interval"
+    return f"## How good it is\n\nOn {count}test rows, which took no part in training.\n\n" + _table(
+        ("metric", "value", interval, "trivial baseline", "goal"), rows
     )
 
 
