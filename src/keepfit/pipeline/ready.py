@@ -35,6 +35,17 @@ class Rows(NamedTuple):
     y: NDArray[Any]  # labels as text, or float64
 
 
+class Part(NamedTuple):
+    """Rows with a known target: as they were read, and conformed."""
+
+    data: Dataset
+    typed: pl.DataFrame
+
+    def only(self, rows: NDArray[np.bool_]) -> Part:
+        """The rows for which the mask (n,) is true."""
+        return Part(dataclasses.replace(self.data, frame=self.data.frame.filter(rows)), self.typed.filter(rows))
+
+
 def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     """The data split into training and test, and everything that is wrong with them."""
     if config.data.target is None:
@@ -42,14 +53,30 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     functions = functions_of(config, project)
     frame, origin = read.read(config.data, project)
     meaning = understand(frame, config, functions)
+    train, verdict = _part(frame, origin, meaning, config, functions)
+    verdict += hooks.rowwise(seen(train.typed, meaning), functions)
+    if config.data.test:
+        test, found = _part(*read.read(config.data, project, config.data.test), meaning, config, functions)
+        verdict += Verdict("test", tuple(dataclasses.replace(c, name=f"test: {c.name}") for c in found.checks))
+        how = "official test set"
+    else:
+        late, how = split.split(train.typed, meaning, config.data)
+        train, test = train.only(~late), train.only(late)
+    train = train.only(~leakage.known_too_late(train.typed, test.typed, config.data))
+    verdict += leakage.leakage(train.typed, test.typed, meaning, config.data)
+    told = of_training(meaning, train.typed)
+    return Split(_versioned(train, told), _versioned(test, told), how), dataclasses.replace(verdict, subject="data")
+
+
+def _part(
+    frame: pl.DataFrame, origin: Mapping[str, Any], meaning: Schema, config: Config, functions: Mapping[str, hooks.Hook]
+) -> tuple[Part, Verdict]:
     conformed = prepare(frame, meaning, functions)
+    if meaning.target not in conformed[0].columns:
+        raise DataError(f"The test set {config.data.test} has no column '{meaning.target}', which is data.target.")
     verdict = validate.validate(frame, meaning, config.checks, config.data, conformed)
-    verdict += hooks.rowwise(seen(conformed[0], meaning), functions)
-    known = conformed[0][config.data.target].is_not_null()
-    data = Dataset(frame.filter(known), meaning, "", origin)
-    parts, pair = _official(config, project, data, conformed[0].filter(known), functions)
-    verdict += leakage.leakage(*pair, meaning, config.data)
-    return parts, dataclasses.replace(verdict, subject="data")
+    whole = Part(Dataset(frame, meaning, "", origin), conformed[0])
+    return whole.only(conformed[0][str(meaning.target)].is_not_null().to_numpy()), verdict
 
 
 def understand(frame: pl.DataFrame, config: Config, functions: Mapping[str, hooks.Hook]) -> Schema:
@@ -70,31 +97,8 @@ def _only(config: Config, names: list[str]) -> Any:
     return config.data.model_copy(update={"columns": roles, "time": None, "group": None, "known_at": None})
 
 
-def _official(
-    config: Config, project: Path, data: Dataset, typed: pl.DataFrame, functions: Mapping[str, hooks.Hook]
-) -> tuple[Split, tuple[pl.DataFrame, pl.DataFrame]]:
-    """Training and test, split off or official, as read and as conformed."""
-    if config.data.test:
-        frame, origin = read.read(config.data, project, config.data.test)
-        asked = prepare(frame, data.schema, functions)[0]
-        if data.schema.target not in asked.columns:
-            raise DataError(f"The test set {config.data.test} has no column '{data.schema.target}', the target.")
-        known = asked[data.schema.target].is_not_null()
-        test, of_test, how = (
-            Dataset(frame.filter(known), data.schema, "", origin),
-            asked.filter(known),
-            "official test set",
-        )
-    else:
-        late, how = split.split(typed, data.schema, config.data)
-        test, of_test = dataclasses.replace(data, frame=data.frame.filter(late)), typed.filter(late)
-        data, typed = dataclasses.replace(data, frame=data.frame.filter(~late)), typed.filter(~late)
-    meaning = of_training(data.schema, typed)
-    return Split(_versioned(data, meaning), _versioned(test, meaning), how), (typed, of_test)
-
-
-def _versioned(data: Dataset, meaning: Schema) -> Dataset:
-    return dataclasses.replace(data, schema=meaning, version=version.fingerprint(data.frame))
+def _versioned(part: Part, meaning: Schema) -> Dataset:
+    return dataclasses.replace(part.data, schema=meaning, version=version.fingerprint(part.data.frame))
 
 
 def of_training(meaning: Schema, typed: pl.DataFrame) -> Schema:

@@ -54,6 +54,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
         "headline": f"{config.project.name}: {describe(manifest)}{_interrupted(trained)}.",
         "metrics": judged["metrics"],
         "slices": judged.get("slices", []),
+        "without_repeats": judged.get("without_repeats"),
         "measured": folders.read_json(folder / "train" / "measured.json"),
         "leaderboard": [{key: line.get(key) for key in BOARD} for line in trained["leaderboard"]],
         "bundle": str(_bundle(folder)),

@@ -26,6 +26,8 @@ def page(title: str, body: str) -> str:
 def write(path: Path, record: Mapping[str, Any], plots: Iterable[Path], verdicts: Sequence[Verdict]) -> None:
     """Write the report of a run; `record` is what `keepfit run --json` prints."""
     parts = [_head(record), _section("Metrics", _metrics(record))]
+    if record.get("without_repeats"):
+        parts.append(_section("Without test rows that repeat a training row", _table([record["without_repeats"]])))
     if record.get("decision"):
         parts.append(_section("Gate", _verdict(read(Verdict, record["decision"]["verdict"]))))
     if record.get("slices"):

@@ -17,15 +17,16 @@ from typing import Any
 from keepfit import config as settings
 from keepfit import features
 from keepfit.config import Config
-from keepfit.data import profile, split
+from keepfit.data import leakage, profile, split
 from keepfit.errors import RefusedError
 from keepfit.models import bundle as bundles
-from keepfit.models import evaluate, export, plots
+from keepfit.models import evaluate, export, metrics, plots
 from keepfit.models import train as training
+from keepfit.models.fitted import Output
 from keepfit.pipeline import champion, folders, measure, ready
 from keepfit.progress import Tell
 from keepfit.tracking import gate, git, mlflow, registry
-from keepfit.types import Bundle, Decision, Split, Verdict
+from keepfit.types import Bundle, Decision, Schema, Split, Verdict
 
 
 def ingest(config: Config, project: Path, folder: Path) -> Split:
@@ -52,6 +53,7 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     tell(0, 0, "evaluating on the test rows")
     output = training.predict(fitted, asked.columns)
     judged = evaluate.evaluate(asked.y, output, schema, known.y, asked.frame, config.evaluation, seed)
+    judged |= _unseen(known, asked, schema, output)
     code = champion.keep(project, ready.hooks_file(config, project))
     drawn = plots.draw(asked.y, output, schema, folder / "plots")
     tell(0, 0, "packaging and proving")
@@ -74,6 +76,14 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     return made
 
 
+def _unseen(known: ready.Rows, asked: ready.Rows, schema: Schema, output: Output) -> dict[str, Any]:
+    """The metrics once more without test rows that repeat a training row, where there are such rows."""
+    new = ~leakage.seen(known.frame, asked.frame, schema)
+    if new.all() or not new.any():
+        return {}
+    return {"without_repeats": {"rows": int(new.sum()), **metrics.point(asked.y[new], output[new], schema.classes)}}
+
+
 def _data(data: Split) -> dict[str, Any]:
     return {
         "version": data.train.version,
@@ -91,9 +101,9 @@ def promote(
     Doing it again for the same run (after a crash) registers no second version and moves nothing twice.
     """
     store = champion.store(config, project)
-    metrics = folders.read_json(made.path / "metrics.json")["metrics"]
+    found = folders.read_json(made.path / "metrics.json")["metrics"]
     try:
-        mlflow.log_run(store, run, settings.recorded(config), {**metrics, **measured}, {}, [made.path / "plots"])
+        mlflow.log_run(store, run, settings.recorded(config), {**found, **measured}, {}, [made.path / "plots"])
         version = mlflow.register(store, run, made.path, made.schema, ready.example(data.train))
         decision = _decide(config, project, version, judge(config, project, data, made, measured), run)
     except BaseException as error:
