@@ -72,6 +72,13 @@ def test_a_folder_without_a_config(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+def test_with_json_an_error_is_a_document_too(tmp_path: Path) -> None:
+    code, out, err = keepfit("check", "-C", str(tmp_path), "--json")
+    assert code == json.loads(out)["error"]["exit_code"] == 2
+    assert "keepfit init" in json.loads(out)["error"]["message"]
+    assert "keepfit init" in err
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "-C", str(tmp_path), "--debug"])
     assert type(result.exception).__name__ == "ConfigError"

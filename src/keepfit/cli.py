@@ -80,7 +80,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else kwargs.get("args")
-        debug = "--debug" in (sys.argv if given is None else given)
+        given = sys.argv if given is None else given
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
@@ -88,12 +88,14 @@ class Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except Exception as error:
-            if debug:
+            if "--debug" in given:
                 raise
             message, code = _explain(error)
         except KeyboardInterrupt:
             message, code = "Stopped. Finished stages are kept: 'keepfit run --resume' goes on from there.", 1
         click.echo(f"Error: {message}", err=True)
+        if "--json" in given:
+            click.echo(json.dumps({"error": {"message": message, "exit_code": code}}, ensure_ascii=False))
         sys.exit(code)
 
 
