@@ -40,6 +40,7 @@ def run(config: Config, project: Path, stage: str | None, resume: bool, progress
         last = stage or STAGES[-1]
         with _told(folder):
             record = _stages(config, project, folder, STAGES[: STAGES.index(last) + 1], tell, again=stage)
+        record["next"] += "" if project == Path() else f" -C {project}"
         folders.note(folder, **{**record, "status": record["outcome"]})
     return Record(record)
 
