@@ -26,6 +26,8 @@ def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int =
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # nothing to gain in graphs of one or two nodes, and a large forest opens a third faster
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
