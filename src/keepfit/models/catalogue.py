@@ -21,11 +21,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keepfit.errors import ConfigError
 from keepfit.extras import load, nearest
 
 Style = Mapping[str, Mapping[str, Any]]
+Adapt = Callable[[Any, NDArray[Any], int], Mapping[str, Any]]  # matrix, encoded target, number of classes
 KEY = "model.type"
 
 # --- how features look: options by role, see keepfit.features -------------------------------------
@@ -52,7 +54,7 @@ CODES: Style = {**TREE, "category": {"encode": "codes", "min_count": 3, "max_lev
 FOREST: Style = {**TREE, "category": {"encode": "onehot", "min_count": 3, "max_levels": 60}}
 TERMS: Style = {  # at least zero, as the naive-Bayes weights need
     **LINEAR,
-    "text": {"ngrams": [1, 3], "min_count": 2, "max_terms": 2_000_000},
+    "text": {"ngrams": [1, 4], "min_count": 2, "max_terms": 2_000_000},
 }
 
 
@@ -70,7 +72,7 @@ class Row:
     standard: bool = False  # regression: fitted to the standardised target
     categorical: str | None = None  # the parameter that takes the positions of category codes
     extra: tuple[str, ...] = ()  # parameters that the signature does not name
-    adapt: Callable[[Any, int], Mapping[str, Any]] | None = None  # defaults that depend on the matrix and the classes
+    adapt: Adapt | None = None  # defaults that depend on the training rows
 
 
 def _sklearn(module: str, classifier: str = "", regressor: str = "") -> dict[str, str]:
@@ -78,10 +80,24 @@ def _sklearn(module: str, classifier: str = "", regressor: str = "") -> dict[str
     return {task: f"sklearn.{module}:{name}" for task, name in tasks.items() if name}
 
 
-def _solver(matrix: Any, classes: int) -> Mapping[str, Any]:
+def _solver(matrix: Any, target: NDArray[Any], classes: int) -> Mapping[str, Any]:
     """Newton's method where its Hessian is small: several times faster than L-BFGS, and exact."""
     small = isinstance(matrix, np.ndarray) and matrix.shape[1] * (classes if classes > 2 else 1) <= 500
     return {"solver": "newton-cholesky"} if small else {}
+
+
+def _held_back(rounds: int) -> Adapt:
+    """Early stopping on rows that the estimator holds back, where there are enough; else `rounds`."""
+
+    def adapt(matrix: Any, target: NDArray[Any], classes: int) -> Mapping[str, Any]:
+        rarest = np.unique(target, return_counts=True)[1].min() if classes else len(target)
+        return (
+            {"early_stopping": True}
+            if len(target) >= 500 and rarest >= 20
+            else {"early_stopping": False, "max_iter": rounds}
+        )
+
+    return adapt
 
 
 _C = {"low": 0.01, "high": 100.0, "log": True}
@@ -150,7 +166,7 @@ CATALOGUE: dict[str, Row] = {
     "linear_svm": Row(
         {"classification": "keepfit.models.linear:LinearSVM", "regression": "sklearn.svm:LinearSVR"},
         LINEAR,
-        {"C": 0.1},
+        {"C": 0.1, "tol": 1e-3, "max_iter": 10_000},
         {"C": _C},
         "class_weight",
         margins=True,
@@ -161,7 +177,7 @@ CATALOGUE: dict[str, Row] = {
     "hist_gradient_boosting": Row(
         _sklearn("ensemble", "HistGradientBoostingClassifier", "HistGradientBoostingRegressor"),
         CODES,
-        {"learning_rate": 0.1, "early_stopping": True, "max_iter": 500},
+        {"learning_rate": 0.1, "max_iter": 500},
         {
             "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
             "max_leaf_nodes": {"low": 7, "high": 63, "log": True},
@@ -170,6 +186,7 @@ CATALOGUE: dict[str, Row] = {
         },
         "class_weight",
         categorical="categorical_features",
+        adapt=_held_back(100),
     ),
     "lightgbm": Row(
         {"classification": "lightgbm:LGBMClassifier", "regression": "lightgbm:LGBMRegressor"},
@@ -201,13 +218,14 @@ CATALOGUE: dict[str, Row] = {
     "mlp": Row(
         _sklearn("neural_network", "MLPClassifier", "MLPRegressor"),
         SCALED,
-        {"hidden_layer_sizes": [64], "early_stopping": True, "max_iter": 200, "learning_rate_init": 0.003},
+        {"hidden_layer_sizes": [64], "max_iter": 200, "learning_rate_init": 0.003},
         {
             "alpha": {"low": 1e-5, "high": 1e-1, "log": True},
             "learning_rate_init": {"low": 3e-4, "high": 1e-2, "log": True},
             "hidden_layer_sizes": [[32], [64], [128], [64, 32]],
         },
         standard=True,
+        adapt=_held_back(200),
     ),
     "nb_linear": Row(
         {"classification": "keepfit.models.linear:NaiveBayesLinear"},

@@ -203,7 +203,7 @@ def fit(
     row = catalogue.row(candidate.name, job.schema.task)
     if job.count and len(np.unique(target)) < 2:
         return DummyClassifier(strategy="prior").fit(made, target)
-    parameters = {**(row.adapt(made, job.count) if row.adapt else {}), **candidate.parameters}
+    parameters = {**(row.adapt(made, target, job.count) if row.adapt else {}), **candidate.parameters}
     if row.categorical and state["categorical"]:
         parameters[row.categorical] = [place for place, _ in state["categorical"]]
     if rounds:
@@ -335,7 +335,8 @@ def members(job: Job, found: Result, weight: float, refit: bool = True) -> list[
         share = weight / len(found.parts)
         return [_member(job, found, one.estimator, one.state, share) for one in found.parts]
     state, made = everything(job, row.style)
-    rounds = round(float(np.mean([boosting.rounds(one.estimator) for one in found.parts]))) if row.boosting else None
+    grown = [boosting.rounds(one.estimator) for one in found.parts if one.complete] if row.boosting else []
+    rounds = round(float(np.mean(grown))) if grown else None
     estimator = fit(job, found.candidate, made, np.arange(len(job.y)), state, rounds=rounds)
     return [_member(job, found, estimator, state, weight)]
 

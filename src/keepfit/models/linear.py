@@ -94,8 +94,8 @@ class NaiveBayesLinear(LinearSVM):
     def __init__(
         self,
         C: float = 3.0,
-        power: float = 0.5,
-        alpha: float = 1.0,
+        power: float = 0.7,
+        alpha: float = 0.5,
         tol: float = 0.3,
         max_iter: int = 1000,
         class_weight: Any = None,

@@ -119,7 +119,9 @@ def _mean(values: Floats, weights: Floats) -> Floats:
 
 
 def _share(part: Floats, whole: Floats, empty: float) -> Floats:
-    return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), empty), where=whole > 0)
+    shape = np.broadcast_shapes(part.shape, whole.shape)
+    found: Floats = np.divide(part, whole, out=np.full(shape, empty), where=whole > 0)
+    return found
 
 
 def precision_of(hit: Floats, picked: Floats, true: Floats) -> Floats:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from keepfit import features
@@ -72,7 +74,8 @@ def train(
     interrupted before anything was finished.
     """
     began = time.monotonic()
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the leaderboard says it
         job = _job(columns, y, schema, config, folds, seed, progress, stop)
         chosen = _choose(job, config)
         final = _finish(job, config, chosen)
@@ -289,7 +292,14 @@ def _row(job: Job, found: Result, weight: float) -> dict[str, Any]:
         "parameters": dict(found.candidate.parameters),
         "link": found.candidate.link,
         "weight": weight,
+        "converged": all(_converged(part.estimator) for part in found.parts),
     }
+
+
+def _converged(estimator: Any) -> bool:
+    """Did an iterative solver end before its last iteration?"""
+    done, most = getattr(estimator, "n_iter_", None), getattr(estimator, "max_iter", None)
+    return done is None or most is None or hasattr(estimator, "early_stopping") or bool(np.max(done) < most)
 
 
 # --- what the model answers -----------------------------------------------------------------------

@@ -26,7 +26,8 @@ from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, resu
 optuna.logging.disable_default_handler()
 
 FIRST = 2  # folds after which a trial may end
-PATIENCE = 12  # trials without progress
+PATIENCE = 8  # trials without progress worth the name
+PROGRESS = 0.1  # of the standard deviation over the folds
 SEARCHES = ("tpe", "random", "grid")
 POINTS = 5  # of a range, in a grid
 
@@ -182,7 +183,9 @@ def _try(job: Job, candidate: Candidate, parameters: Mapping[str, Any], state: _
     outcome = "ended early" if hopeless else "finished"
     state.trials.append(Trial(dict(parameters), found.value, len(found.parts), found.seconds, outcome))
     better = state.best is None or (not hopeless and job.sign * (found.value - state.best.value) > 0)
-    state.stale = 0 if better else state.stale + 1
+    if state.best is not None:
+        far = abs(found.value - state.best.value) > PROGRESS * state.best.sd
+        state.stale = 0 if better and far else state.stale + 1
     if better:
         state.best = found
     assert state.best is not None
