@@ -109,6 +109,48 @@ def test_hooks_add_features_that_serving_makes_too(tmp_path: Path) -> None:
     assert "looks at other rows" in output
 
 
+def test_a_stage_that_is_made_again_is_judged_again(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    first = made.run()
+    made.run(stage="train")
+    second = made.run(stage="promote")
+    assert (first["version"], second["version"]) == ("1", "2")
+    assert [d.version for d in made.history()] == ["1", "2"]
+
+
+def test_hooks_are_reproduced_as_they_were_and_a_changed_file_is_not_gone_on_with(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    file = tmp_path / "features.py"
+    file.write_text("def spend_per_year(frame):\n    return frame['spend'] / frame['age']\n")
+    run = made.run()["run"]
+    file.write_text(file.read_text().replace("/", "*"))
+    with pytest.raises(ConfigError, match=r"features.code has changed since run"):
+        made.run(stage="train")
+    assert made.reproduce(run)
+    file.unlink()
+    assert made.reproduce(run)
+
+
+def test_a_champion_that_needs_a_column_that_is_gone_is_not_replaced_unseen(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    made.run()
+    table(400).drop("spend").write_csv(tmp_path / "data.csv")
+    record = made.run()
+    assert record["outcome"] == "refused"
+    assert "champion version 1 cannot be asked" in record["decision"]["reason"]
+    assert made.promote("2", "the column is gone for good").version == "2"
+
+
+def test_goals_and_slices_that_name_nothing_are_told_before_training(tmp_path: Path) -> None:
+    made = make(tmp_path, extra='goals: {acuracy: ">= 0.6", size_mb: "< 9"}\ngate: {slices: {plans: 0.5}}\n')
+    with pytest.raises(
+        ConfigError, match=r"'acuracy'. Did you mean 'accuracy'(.|\n)*'plans'. Did you mean 'plan'"
+    ) as told:
+        made.run()
+    assert "size_mb'" not in str(told.value)
+    assert not list((tmp_path / ".keepfit").glob("runs/*/train*"))
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "keepfit.cli", "run", "-C", str(folder), *arguments]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

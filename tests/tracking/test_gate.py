@@ -129,8 +129,12 @@ def test_no_margin_and_no_lead_is_said_to_be_hopeless() -> None:
 def test_without_a_champion_that_check_is_open_with_the_reason() -> None:
     check = judge(trial(champion=None))[CHAMPION]
     assert (check.outcome, check.detail) == ("not checked", "there is no champion yet")
+
+
+def test_a_champion_that_cannot_be_compared_with_is_not_replaced_unseen() -> None:
     check = judge(trial(champion=None, without="the champion needs the column 'age'"))[CHAMPION]
-    assert (check.outcome, check.detail) == ("not checked", "the champion needs the column 'age'")
+    assert check.outcome == "failed"
+    assert check.detail.startswith("the champion needs the column 'age'. Where that is meant, promote it by hand")
 
 
 def test_the_same_answers_are_not_worse_even_on_few_rows() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.deployment import batch, runtime
-from keepfit.errors import BundleError, ConfigError, TrackingError
+from keepfit.errors import BundleError, ConfigError, DataError, TrackingError
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models import bundle as bundles
@@ -60,27 +60,30 @@ def _chosen(config: Config, project: Path, version: str | None, threads: int = 1
 
 
 def answers(config: Config, project: Path, data: Dataset) -> tuple[Output | None, str]:
-    """The champion's answers for the rows of a Dataset; or None, and why there are none to compare with."""
+    """The champion's answers for the rows of a Dataset; or None, and why a champion cannot be compared with."""
     version = current(config, project)
     if version is None:
-        return None, "there is no champion yet"
+        return None, ""
     made = load(config, project, folder(config, project, version))
     if (made.schema.task, made.schema.classes) != (data.schema.task, data.schema.classes):
         return None, f"champion version {version} predicts something else ({made.schema.task}, {made.schema.classes})"
-    frame, _ = prepare(data.frame, made.schema, made.hooks)
+    try:
+        frame, _ = prepare(data.frame, made.schema, made.hooks)
+    except DataError as error:  # a column of the champion's is gone
+        return None, f"champion version {version} cannot be asked: {error}"
     return made.predict(from_frame(frame, made.schema)), ""
 
 
 def load(config: Config, project: Path, path: Path, threads: int = 1) -> runtime.Runtime:
     """The runtime of a bundle folder; its hooks come from the project, never from the bundle."""
     made = bundles.read(path)
-    return runtime.load(path, hooks=code(config, project, made), trusted=config.model.trusted, threads=threads)
+    return runtime.load(path, hooks=code(project, made), trusted=config.model.trusted, threads=threads)
 
 
-def code(config: Config, project: Path, made: Bundle) -> Path | None:
-    """The file of hooks a bundle was trained with: today's, or the copy that its run kept.
+def code(project: Path, made: Bundle) -> Path | None:
+    """The file of hooks a bundle was trained with: the copy that its run kept.
 
-    Raises BundleError where neither has the recorded hash.
+    Raises BundleError where it is gone.
     """
     recorded = made.manifest.get("hooks")
     if not recorded:

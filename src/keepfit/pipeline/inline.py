@@ -18,7 +18,7 @@ from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.errors import ConfigError, DataError, KeepfitError, RefusedError
 from keepfit.models import bundle as bundles
-from keepfit.pipeline import champion, folders, records, stages
+from keepfit.pipeline import champion, folders, ready, records, stages
 from keepfit.progress import Progress
 from keepfit.show import Record
 from keepfit.tracking import git
@@ -59,7 +59,7 @@ def _told(folder: Path) -> Iterator[None]:
         status = "stopped"
         raise
     finally:
-        folders.note(folder, status=status, **({"error": why} if why else {}))
+        folders.note(folder, status=status, error=why)
 
 
 def _stages(
@@ -73,6 +73,8 @@ def _stages(
             raise DataError(f"--stage {again} needs the stage '{name}' of the last run, which is not finished.")
         tell.begin(name)
         before = _cpu()
+        if name != STAGES[-1] or (folder / name).is_dir():
+            folders.note(folder, tracked=None)  # what was registered is another model, or is judged anew
         for later in STAGES[STAGES.index(name) :]:
             folders.drop(folder / later)
         with folders.whole(folder / name) as out:
@@ -118,23 +120,28 @@ def _new(work: Path, config: Config, project: Path) -> Path:
     folder = work / "runs" / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder.mkdir(parents=True)
     about = {"run": folder.name, "started": now.isoformat(timespec="seconds"), "status": "running"}
-    folders.note(folder, **about, config=settings.recorded(config), code=git.state(project))
+    made_by = {"config": settings.recorded(config), "hooks": ready.hooks_hash(config, project)}
+    folders.note(folder, **about, **made_by, code=git.state(project))
     return folder
 
 
 def _last(work: Path, config: Config) -> Path:
-    """The last run's folder, if its config is today's: its stages are today's stages."""
+    """The last run's folder, if its config and hooks are today's: its stages are today's stages."""
     for folder in folders.runs(work)[:1]:
-        if folders.about(folder)["config"] == settings.recorded(config):
+        about = folders.about(folder)
+        same = {
+            "keepfit.yaml": about["config"] == settings.recorded(config),
+            "features.code": about["hooks"] == ready.hooks_hash(config, work.parent),
+        }
+        if all(same.values()):
             return folder
-        raise ConfigError(
-            f"keepfit.yaml has changed since run {folder.name}: run it whole, without --resume or --stage."
-        )
+        changed = " and ".join(name for name, kept in same.items() if not kept)
+        raise ConfigError(f"{changed} has changed since run {folder.name}: run it whole, without --resume or --stage.")
     raise ConfigError("There is no run to go on with. Next: keepfit run")
 
 
 def reproduce(project: Path, name: str) -> Verdict:
-    """Train run `name` again from its recorded frames, config and seed, and compare what comes out.
+    """Train run `name` again from its recorded frames, config, hooks and seed, and compare what comes out.
 
     Raises ConfigError for an unknown run, naming the known ones.
     """
@@ -143,6 +150,10 @@ def reproduce(project: Path, name: str) -> Verdict:
     if name not in known:
         raise ConfigError(f"No finished run '{name}'. Known: {', '.join(known) or 'none yet'}")
     config = settings.parse(folders.about(known[name])["config"])
+    hooks = champion.code(project, bundles.read(known[name] / "train" / "bundle"))
+    if hooks:  # as they were then
+        code = config.features.model_copy(update={"code": str(hooks.resolve())})
+        config = config.model_copy(update={"features": code})
     again = work / "reproduced" / name
     started = time.monotonic()
     with folders.alone(work), folders.whole(again) as out:

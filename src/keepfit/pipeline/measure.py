@@ -9,6 +9,7 @@ import polars as pl
 
 from keepfit.deployment.runtime import Runtime
 
+NAMES = ("size_mb", "latency_p50_ms", "latency_p99_ms")
 ROWS = 200
 WARM = 20
 
@@ -24,4 +25,4 @@ def measure(runtime: Runtime, frame: pl.DataFrame) -> dict[str, float]:
         took.append((time.perf_counter() - start) * 1e3)
     size = sum(file.stat().st_size for file in runtime.bundle.path.rglob("*") if file.is_file())
     middle, late = np.percentile(took[len(asked[:WARM]) :], [50, 99])
-    return {"size_mb": size / 1e6, "latency_p50_ms": float(middle), "latency_p99_ms": float(late)}
+    return dict(zip(NAMES, (size / 1e6, float(middle), float(late)), strict=True))

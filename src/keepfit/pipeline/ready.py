@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +17,13 @@ from keepfit.config import Config, parse
 from keepfit.data import leakage, read, schema, split, validate, version
 from keepfit.data.conform import conform
 from keepfit.errors import ConfigError, DataError
+from keepfit.extras import nearest
 from keepfit.features import hooks
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import derive, prepare, seen
 from keepfit.features.values import Columns
+from keepfit.models import metrics
+from keepfit.pipeline import measure
 from keepfit.types import Column, Dataset, Schema, Split, Verdict
 
 HOOKS = "features.py"
@@ -54,6 +58,7 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     frame, origin = read.read(config.data, project)
     meaning = understand(frame, config, functions)
     train, verdict = _part(frame, origin, meaning, config, functions)
+    _named(config, meaning, train.typed.columns)
     verdict += hooks.rowwise(seen(train.typed, meaning), functions)
     if config.data.test:
         test, found = _part(*read.read(config.data, project, config.data.test), meaning, config, functions)
@@ -66,6 +71,25 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     verdict += leakage.leakage(train.typed, test.typed, meaning, config.data)
     told = of_training(meaning, train.typed)
     return Split(_versioned(train, told), _versioned(test, told), how), dataclasses.replace(verdict, subject="data")
+
+
+def _named(config: Config, meaning: Schema, columns: list[str]) -> None:
+    """Raises ConfigError for goals and slices that name nothing: now, and not after the training."""
+    metric = {name for name, metric in metrics.METRICS.items() if metric.task == meaning.task}
+    scores = sorted({*metric, *measure.NAMES, *(short for short, name in metrics.ALIASES.items() if name in metric)})
+    asked: tuple[tuple[str, Iterable[str], list[str]], ...] = (
+        ("goals", config.goals, scores),
+        ("gate.slices", config.gate.slices, columns),
+        ("evaluation.slices", config.evaluation.slices or (), columns),
+    )
+    mistakes = [
+        f"{key}: unknown name '{name}'. {nearest(name, known)}Known: {', '.join(known)}"
+        for key, names, known in asked
+        for name in names
+        if name not in known
+    ]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
 
 
 def _part(
@@ -145,6 +169,12 @@ def hooks_file(config: Config, project: Path) -> Path | None:
     return project / HOOKS if (project / HOOKS).is_file() else None
 
 
+def hooks_hash(config: Config, project: Path) -> str | None:
+    """The sha256 of the hooks' file; None where there is none."""
+    file = hooks_file(config, project)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else None
+
+
 def functions_of(config: Config, project: Path) -> Mapping[str, hooks.Hook]:
     """The functions of the hooks' file; none where there is no file."""
     file = hooks_file(config, project)
@@ -175,7 +205,9 @@ def init(folder: Path, source: str, target: str | None) -> Path:
 
     data = parse({"data": {"source": source, "target": target}}).data
     frame, _ = read.read(data, Path())
-    if Path(source).exists():  # it was named from here, but is written into a file that stands elsewhere
+    if Path(source).exists() or not read.SCHEME.match(
+        source
+    ):  # it was named from here, but is written into a file that stands elsewhere
         data = data.model_copy(update={"source": Path(os.path.relpath(source, folder)).as_posix()})
     meaning = schema.infer(frame, data, "auto")
     path = folder / "keepfit.yaml"

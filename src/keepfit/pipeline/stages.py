@@ -137,7 +137,7 @@ def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Ma
         challenger=challenger.predict(asked.columns),
         baseline=evaluate.baseline(ready.rows(config, project, data.train).y, asked.y, schema),
         champion=against,
-        without=why,
+        without=why or gate.FIRST,
         intervals=folders.read_json(made.path / "metrics.json")["metrics"],
         measured=measured,
         slices={name: evaluate.groups(asked.frame, name, schema) for name in config.gate.slices},

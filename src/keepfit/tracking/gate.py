@@ -52,6 +52,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 SLICE_ROWS = 30  # a smaller slice tells more about its few rows than about the model
 POWER = 0.8  # chance to be let through for which the wanted number of rows is reckoned
 FIRST = "there is no champion yet"
+BY_HAND = "Where that is meant, promote it by hand: keepfit promote VERSION --reason …"
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,9 @@ def _beats_baseline(trial: Trial, name: str, gate: config.Gate, resamples: int, 
 def _not_worse(trial: Trial, name: str, gate: config.Gate, resamples: int, seed: int) -> Check:
     title = f"not worse than the champion: {name}"
     if trial.champion is None:
-        return Check(title, "not checked", detail=trial.without)
+        if trial.without == FIRST:
+            return Check(title, "not checked", detail=FIRST)
+        return Check(title, "failed", detail=f"{trial.without}. {BY_HAND}")
     sign = metrics.METRICS[name].sign
     limit = f">= -{gate.margin:g}" if sign > 0 else f">= -{gate.margin:g} × champion's"
     if same(trial.challenger, trial.champion):
