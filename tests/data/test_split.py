@@ -100,3 +100,34 @@ def test_a_class_of_one_row_is_learned_from() -> None:
     typed = pl.concat([frame(100), pl.DataFrame({"x": [9.0], "y": ["c"]})])
     test, _ = split.split(typed, SCHEMA, DATA)
     assert not test[-1]
+
+
+def test_a_target_with_many_ties_splits_alike_in_any_order() -> None:
+    draw = np.random.default_rng(0)
+    typed = pl.DataFrame({"x": draw.normal(size=500), "y": np.where(draw.random(500) < 0.7, 0.0, draw.random(500))})
+    schema = Schema(SCHEMA.columns, "regression", "y")
+    order = draw.permutation(500)
+    test, _ = split.split(typed, schema, DATA)
+    again, _ = split.split(typed[order], schema, DATA)
+    assert (again == test[order]).all()
+    assert test.mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_time_that_nobody_can_read_is_an_error() -> None:
+    typed = frame(100).with_columns(day=pl.lit(None, dtype=pl.Float64))
+    with pytest.raises(DataError, match="no row of 'day' holds a time"):
+        split.split(typed, SCHEMA, DATA.model_copy(update={"time": "day"}))
+
+
+def test_rows_without_a_time_are_never_tested_on() -> None:
+    typed = frame(100).with_columns(day=pl.when(pl.int_range(100) < 30).then(None).otherwise(pl.int_range(100) * 1.0))
+    test, _ = split.split(typed, SCHEMA, DATA.model_copy(update={"time": "day"}))
+    assert test.sum() == 20
+    assert not test[:30].any()
+
+
+@pytest.mark.parametrize(("key", "says"), [("group", "groups of 'g'"), ("time", "moments of 'g'")])
+def test_folds_need_two_of_what_is_kept_apart(key: str, says: str) -> None:
+    typed = frame(100).with_columns(g=pl.lit(1.0))
+    with pytest.raises(DataError, match=says):
+        split.folds(typed, SCHEMA, 5, 0, DATA.model_copy(update={key: "g"}))

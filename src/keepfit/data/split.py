@@ -57,8 +57,8 @@ def _strata(typed: pl.DataFrame, schema: Schema, data: Data) -> NDArray[np.intp]
     target = typed[schema.target]
     if schema.task == "classification":
         return target.rank("dense").cast(pl.Int64).to_numpy().astype(np.intp)
-    order = target.rank("ordinal").to_numpy() - 1
-    return np.asarray(order * BINS // max(typed.height, 1), np.intp)
+    order = target.rank("min").to_numpy() - 1  # equal values share a bin, in whatever order they come
+    return np.asarray(order.astype(np.int64) * BINS // max(typed.height, 1), np.intp)
 
 
 def _share(numbers: NDArray[np.uint64], strata: NDArray[np.intp], share: float) -> NDArray[np.bool_]:
@@ -76,24 +76,43 @@ def _share(numbers: NDArray[np.uint64], strata: NDArray[np.intp], share: float) 
 
 
 def _latest(typed: pl.DataFrame, time: str, share: float) -> NDArray[np.bool_]:
-    times = typed[time].fill_null(typed[time].min()).to_numpy()
+    times = _times(typed, time)
     cut = np.sort(times)[int(len(times) * (1 - share))]
     late: NDArray[np.bool_] = times >= cut
     return late if not late.all() else times > cut
+
+
+def _times(typed: pl.DataFrame, name: str) -> NDArray[np.float64]:
+    """(n,) the time of each row; a row without one counts as the oldest, so it is never tested on."""
+    times = typed[name]
+    if times.null_count() == len(times):
+        raise DataError(
+            f"data.time: no row of '{name}' holds a time that can be read, so there is no order to split by."
+        )
+    return np.asarray(times.fill_null(times.min()).to_numpy(), np.float64)
 
 
 def folds(typed: pl.DataFrame, schema: Schema, cv: int, seed: int, data: Data) -> list[tuple[Rows, Rows]]:
     """(training rows, held-out rows) of each fold, indices into the conformed training frame.
 
     Stratified or grouped as `split`; in time order each fold is trained on all that came before
-    what it is judged by. There are fewer than `cv` folds when a class has fewer rows than that.
+    what it is judged by. There are fewer than `cv` folds when there are fewer different rows,
+    entities or moments than that. Raises DataError when there are not even two.
     """
     if data.time:
-        return _forward(typed[data.time].fill_null(typed[data.time].min()).to_numpy(), cv)
-    place = _places(_numbers(typed, schema, data, seed + 1), _strata(typed, schema, data), cv)
-    everything = np.arange(typed.height)
-    cuts = [(everything[place != k], everything[place == k]) for k in range(cv)]
-    return [(learn, judge) for learn, judge in cuts if len(learn) and len(judge)]
+        cuts = _forward(_times(typed, data.time), cv)
+    else:
+        place = _places(_numbers(typed, schema, data, seed + 1), _strata(typed, schema, data), cv)
+        everything = np.arange(typed.height)
+        cuts = [(everything[place != k], everything[place == k]) for k in range(cv)]
+    found = [(learn, judge) for learn, judge in cuts if len(learn) and len(judge)]
+    if not found:
+        what = f"moments of '{data.time}'" if data.time else f"groups of '{data.group}'" if data.group else "rows"
+        raise DataError(
+            f"The {typed.height:,} training rows cannot be cut into folds for cross-validation: "
+            f"that needs two different {what} at least. Bring more data, or split in another way."
+        )
+    return found
 
 
 def _places(numbers: NDArray[np.uint64], strata: NDArray[np.intp], cv: int) -> NDArray[np.intp]:
@@ -113,8 +132,7 @@ def _places(numbers: NDArray[np.uint64], strata: NDArray[np.intp], cv: int) -> N
 def _forward(times: NDArray[np.float64], cv: int) -> list[tuple[Rows, Rows]]:
     cuts = np.unique(np.quantile(times, np.arange(1, cv + 1) / (cv + 1), method="higher"))
     ends = [*cuts[1:], np.inf]
-    found = [
+    return [
         (np.flatnonzero(times < start), np.flatnonzero((times >= start) & (times < end)))
         for start, end in zip(cuts, ends, strict=True)
     ]
-    return [(learn, judge) for learn, judge in found if len(learn) and len(judge)]
