@@ -85,6 +85,14 @@ def test_secrets_are_filled_in_but_never_recorded(tmp_path: Path, monkeypatch: p
     assert "${DB_PASSWORD}" in config.recorded(loaded)["data"]["source"]
 
 
+def test_a_mistake_does_not_show_what_a_variable_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "hunter2")
+    write(tmp_path, "data: {source: a.csv, test_size: '${DB_PASSWORD}'}\nfeatures: {keep: '${DB_PASSWORD}'}\n")
+    with pytest.raises(ConfigError, match=r"data.test_size.*not '\$\{DB_PASSWORD\}'") as told:
+        config.load(tmp_path)
+    assert "hunter2" not in str(told.value)
+
+
 def test_an_unset_variable_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_THERE", raising=False)
     with pytest.raises(ConfigError, match=r"\$\{NOT_THERE\} is not set"):

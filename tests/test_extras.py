@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
 
 from keepfit.errors import ConfigError, MissingExtraError
-from keepfit.extras import pick
+from keepfit.extras import EXTRAS, missing, pick
 
 
 def test_a_missing_package_names_the_extra() -> None:
-    with pytest.raises(MissingExtraError, match=r"model.type needs the package 'catboost'.*keepfit\[catboost\]"):
-        pick({"x": "catboost:CatBoostClassifier"}, "x", "model.type")
+    told = missing(ModuleNotFoundError(name="adlfs.core"), "data.source")
+    assert str(told).endswith(
+        "data.source needs the package 'adlfs', which is not installed: pip install 'keepfit[azure]'"
+    )
+
+
+def test_every_extra_that_errors_name_is_there() -> None:
+    assert set(EXTRAS.values()) <= set(metadata.metadata("keepfit").get_all("Provides-Extra") or [])
 
 
 def test_a_missing_module_of_the_users() -> None:

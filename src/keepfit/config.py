@@ -284,7 +284,7 @@ def parse(
     try:
         config = Config.model_validate(filled)
     except ValidationError as error:
-        mistakes += [_mistake(e, lines or {}) for e in error.errors()]
+        mistakes += [_mistake(e, lines or {}, values) for e in error.errors()]
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise ConfigError(f"{where} has {count}:\n" + "\n".join(mistakes))
@@ -303,7 +303,7 @@ def _fill(value: Any, unset: list[str]) -> Any:
     return VARIABLE.sub(lambda found: os.environ.get(found[1]) or found[2] or "", value)
 
 
-def _mistake(error: Any, lines: Mapping[tuple[str, ...], int]) -> str:
+def _mistake(error: Any, lines: Mapping[tuple[str, ...], int], values: Mapping[str, Any]) -> str:
     path = tuple(str(part) for part in error["loc"])
     line = next((f" (line {lines[path[:n]]})" for n in range(len(path), 0, -1) if path[:n] in lines), "")
     what = error["msg"].removeprefix("Value error, ")
@@ -314,8 +314,20 @@ def _mistake(error: Any, lines: Mapping[tuple[str, ...], int]) -> str:
         shown = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
         what = f"unknown key. {nearest(path[-1], known)}Known: {shown}"
     elif "input" in error and not isinstance(error["input"], (Mapping, list)):
-        what = f"{what[0].lower()}{what[1:]}, not {error['input']!r}"
+        written = _written(values, path)
+        secret = isinstance(written, str) and VARIABLE.search(written)
+        what = f"{what[0].lower()}{what[1:]}, not {written if secret else error['input']!r}"
     return f"  {'.'.join(path)}{line}: {what}"
+
+
+def _written(value: Any, path: Sequence[str]) -> Any:
+    """What the file says at `path`, `${VAR}` unfilled; or at the part of it that the file has."""
+    for part in path:
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+    return value
 
 
 def _keys(path: tuple[str, ...]) -> list[str]:

@@ -28,8 +28,6 @@ EXTRAS = {
     "gcsfs": "gcs",
     "adlfs": "azure",
     "fsspec": "s3",
-    "catboost": "catboost",
-    "xgboost": "xgboost",
 }
 
 
