@@ -63,7 +63,8 @@ def target(kind, signal):
     return np.digitize(signal, cuts[kind]) if kind in cuts else signal * 1000 + 5000
 
 
-STYLES = {"linear": LINEAR, "tree": TREE, "codes": CODES}
+RAW = {"number": {"impute": "median"}, "date": {"impute": "median"}}
+STYLES = {"linear": LINEAR, "tree": TREE, "codes": CODES, "raw": RAW}
 
 
 def fitted(estimators, kind="two", style="linear", text=False, **rest):

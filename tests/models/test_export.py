@@ -12,27 +12,28 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
-from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC, SVR, LinearSVR
-from tests.models import fits
 
+from keepfit import features
 from keepfit.deployment import runtime
 from keepfit.errors import BundleError, ModelError
 from keepfit.features.values import Columns
 from keepfit.models import bundle, export, objects
 from keepfit.models.export import parity
-from keepfit.models.fitted import Member, Output
+from keepfit.models.fitted import Fitted, Member, Output
 from keepfit.models.linear import LinearSVM, NaiveBayesLinear
 from keepfit.models.train import predict
+from tests.models import fits
 
 BOOST = {"n_estimators": 15, "num_leaves": 7, "verbose": -1, "n_jobs": 1}
 MLP = {"max_iter": 20, "hidden_layer_sizes": [8, 4], "random_state": 0}
 
 
-def written(folder, model, kind, text=False, **options):
-    """The bundle of a model, loaded, and the Verdict that packaging came to."""
-    columns, _ = fits.rows(1200, text, seed=7)
+def written(folder, model, kind, text=False, columns=None, **options):
+    """The bundle of a model, and the Verdicts of its proofs on `columns`."""
+    columns = columns or fits.rows(1200, text, seed=7)[0]
     proofs = []
 
     def prove(path):
@@ -112,14 +113,19 @@ def test_a_member_that_never_saw_a_class_gives_it_nothing(tmp_path):
 
 
 def test_what_onnx_gets_wrong_is_stored_as_it_is_and_says_so(tmp_path):
-    """Gaussian naive Bayes in float32 strays on extreme values."""
-    found, proofs = written(tmp_path / "b", fits.fitted([GaussianNB()], "three"), "three")
+    """Distances of large numbers overflow in float32, where scikit-learn computes in float64."""
+    columns, signal = fits.rows()
+    columns.values["income"][:] *= 1e20
+    state, made = features.fit_apply(columns, fits.schema("two"), signal > 0, fits.RAW)
+    model = KNeighborsClassifier().fit(made, fits.target("two", signal))
+    fitted = Fitted("classification", fits.CLASSES["two"], (Member("knn", 1.0, state, model),))
+    found, proofs = written(tmp_path / "b", fitted, "two", columns=columns)
     assert [proof.outcome for proof in proofs] == ["failed", "passed"]
     assert found.manifest["runtime"] == "python"
-    assert found.manifest["why_python"] == ["difference on made rows"]
+    assert found.manifest["why_python"] == [check.name for check in proofs[0].failures]
     told = json.loads((found.path / "parity.json").read_text())
     assert told["outcome"] == "passed"
-    assert told["refused"][0]["checks"][2]["outcome"] == "failed"
+    assert told["refused"][0]["checks"][0]["outcome"] == "failed"
     assert "Runtime: python" in (found.path / "card.md").read_text()
     assert "\nscikit-learn==" in (found.path / "environment.txt").read_text()
 
