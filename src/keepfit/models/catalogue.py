@@ -56,6 +56,11 @@ TERMS: Style = {  # at least zero, as the naive-Bayes weights need
     **LINEAR,
     "text": {"ngrams": [1, 4], "min_count": 2, "max_terms": 2_000_000},
 }
+# what takes their place where there are very many columns: sixteen ramps for each would fill the memory
+NARROW: Mapping[int, Style] = {
+    id(LINEAR): {**LINEAR, **{role: SCALED[role] for role in ("number", "date")}},
+    id(TERMS): {**TERMS, **{role: {**_BENT, "bins": 2} for role in ("number", "date")}},
+}
 
 
 @dataclass(frozen=True)

@@ -150,39 +150,50 @@ def matrix(made: NDArray[np.float32] | Sparse) -> Any:
     return sparse.csr_matrix((made.data, made.indices, made.indptr), shape=(len(made.indptr) - 1, made.width))
 
 
-def selection(schema: Schema, select: str, keep: float | None, rows: int) -> Mapping[str, Any] | None:
-    """`features.select` as features.fit takes it; "auto" selects by importance where there are many columns."""
-    wide = len([c for c in schema.features if c.role != "text"])
-    if select == "auto":
-        return {"method": "importance", "keep": keep or min(WIDE, max(20, rows // 10))} if wide > WIDE else None
-    return None if select == "none" else {"method": select, "keep": keep}
+def selection(schema: Schema, select: str, keep: float | None) -> Mapping[str, Any] | None:
+    """`features.select` as features.fit takes it; "auto" selects where there are very many columns."""
+    if select == "none" or (select == "auto" and keep is None and not wide(schema)):
+        return None
+    return {"method": select, "keep": keep}
 
 
-def one_state(job: Job, style: catalogue.Style) -> bool:
+def wide(schema: Schema) -> bool:
+    """Are there so many columns that they are selected, and that numbers get no ramps?"""
+    return len([column for column in schema.features if column.role != "text"]) > WIDE
+
+
+def style(job: Job, row: catalogue.Row) -> catalogue.Style:
+    """The row's feature options; the same object each time, so that what it makes is found again."""
+    return catalogue.NARROW.get(id(row.style), row.style) if wide(job.schema) else row.style
+
+
+def one_state(job: Job, options: catalogue.Style) -> bool:
     """Is nothing of the target in features of this style, so that all folds may share the state?"""
-    return job.select is None and style.get("category", {}).get("encode") != "target"
+    return job.select is None and options.get("category", {}).get("encode") != "target"
 
 
-def prepared(job: Job, style: catalogue.Style, number: int, bag: bool) -> tuple[Mapping[str, Any], Any, Any]:
+def prepared(job: Job, options: catalogue.Style, number: int, bag: bool) -> tuple[Mapping[str, Any], Any, Any]:
     """State, and matrices of the training and the held-out rows, of fold `number`."""
     train, valid = job.folds[number]
-    if bag and one_state(job, style):
-        state, made = everything(job, style)
+    if bag and one_state(job, options):
+        state, made = everything(job, options)
         return state, made[train], made[valid]
-    key = (id(style), number)
+    key = (id(options), number)
     if key not in job.cache:
-        state, made = features.fit_apply(job.columns[train], job.schema, job.truth[train], style, job.select, job.seed)
+        state, made = features.fit_apply(
+            job.columns[train], job.schema, job.truth[train], options, job.select, job.seed
+        )
         held = features.apply(state, job.columns[valid])
         job.cache[key] = (state, matrix(made), matrix(held))
     found: tuple[Mapping[str, Any], Any, Any] = job.cache[key]
     return found
 
 
-def everything(job: Job, style: catalogue.Style) -> tuple[Mapping[str, Any], Any]:
+def everything(job: Job, options: catalogue.Style) -> tuple[Mapping[str, Any], Any]:
     """State and matrix of all training rows."""
-    key = (id(style), "all")
+    key = (id(options), "all")
     if key not in job.cache:
-        state, made = features.fit_apply(job.columns, job.schema, job.truth, style, job.select, job.seed)
+        state, made = features.fit_apply(job.columns, job.schema, job.truth, options, job.select, job.seed)
         job.cache[key] = (state, matrix(made))
     found: tuple[Mapping[str, Any], Any] = job.cache[key]
     return found
@@ -270,7 +281,7 @@ def part(job: Job, candidate: Candidate, number: int) -> Part:
     """Fold `number` of a candidate."""
     row = catalogue.row(candidate.name, job.schema.task)
     train, valid = job.folds[number]
-    state, made, held = prepared(job, row.style, number, row.boosting)
+    state, made, held = prepared(job, style(job, row), number, row.boosting)
     estimator = fit(job, candidate, made, train, state, (held, valid), number=number)
     cut = row.boosting and time.monotonic() > job.deadline
     complete = not job.count or len(getattr(estimator, "classes_", job.schema.classes)) == job.count
@@ -292,8 +303,8 @@ def cross_validate(job: Job, candidate: Candidate, folds: Sequence[int] | None =
     numbers = range(len(job.folds)) if folds is None else folds
     began = time.monotonic()
     row = catalogue.row(candidate.name, job.schema.task)
-    if row.boosting and one_state(job, row.style):
-        everything(job, row.style)  # before the threads, so that it is made once
+    if row.boosting and one_state(job, style(job, row)):
+        everything(job, style(job, row))  # before the threads, so that it is made once
     try:
         parts = engine.local(lambda number: part(job, candidate, number), numbers, stop=job.stop)
     except boosting.Stopped as stopped:
@@ -331,10 +342,10 @@ def members(job: Job, found: Result, weight: float, refit: bool = True) -> list[
     """
     row = catalogue.row(found.candidate.name, job.schema.task)
     complete = all(one.complete for one in found.parts)
-    if not refit or (row.boosting and one_state(job, row.style) and complete and _partition(job, found)):
+    if not refit or (row.boosting and one_state(job, style(job, row)) and complete and _partition(job, found)):
         share = weight / len(found.parts)
         return [_member(job, found, one.estimator, one.state, share) for one in found.parts]
-    state, made = everything(job, row.style)
+    state, made = everything(job, style(job, row))
     grown = [boosting.rounds(one.estimator) for one in found.parts if one.complete] if row.boosting else []
     rounds = round(float(np.mean(grown))) if grown else None
     estimator = fit(job, found.candidate, made, np.arange(len(job.y)), state, rounds=rounds)

@@ -20,7 +20,7 @@ import numpy as np
 
 from keepfit.errors import ModelError
 from keepfit.models import metrics
-from keepfit.models.crossfit import WIDE, Candidate, Job, Result, cross_validate
+from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, wide
 
 SKEWED = 1.0  # skewness from which the logarithm of a positive target is tried
 CHEAP = 30_000  # rows times features up to which a forest is cheap
@@ -82,8 +82,8 @@ def _boosted(job: Job) -> list[Candidate]:
         }
         if not many:
             del sizes["large leaves"]
-    wide = {"colsample_bytree": 0.2} if len(job.schema.features) > WIDE else {}
-    return [_titled(name, {**given, **wide}) for name, given in sizes.items()]
+    few = {"colsample_bytree": 0.2} if wide(job.schema) else {}
+    return [_titled(name, {**given, **few}) for name, given in sizes.items()]
 
 
 def _titled(name: str, parameters: dict[str, Any]) -> Candidate:

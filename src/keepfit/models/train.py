@@ -99,7 +99,7 @@ def _job(
     if not len(folds):
         raise ModelError(f"{len(y)} training rows give no fold to validate on. More rows are needed.")
     metric = settings(schema, config.tuning.metric)["metric"]
-    select = selection(schema, config.features.select, config.features.keep, len(y))
+    select = selection(schema, config.features.select, config.features.keep)
     job = Job(
         columns,
         schema,

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from keepfit.models import linear
+from tests.models.tables import cancer, iris
+
+
+def words(rows=600, classes=2, seed=0):
+    """Documents as counts of 3,000 terms; each class prefers terms of its own."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, classes, rows)
+    rates = np.full((classes, 3000), 0.03)
+    for k in range(classes):
+        rates[k, 40 * k : 40 * (k + 1)] = 0.12
+    return sparse.csr_matrix(random.poisson(rates[y]).astype(np.float32)), y
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_naive_bayes_weights_help_a_linear_machine_on_text(classes):
+    X, y = words(3000, classes)
+    plain, weighed = (
+        machine.fit(X[:400], y[:400])
+        for machine in (linear.LinearSVM(random_state=0), linear.NaiveBayesLinear(random_state=0))
+    )
+    hits = [(machine.predict(X[400:]) == y[400:]).mean() for machine in (plain, weighed)]
+    assert hits[1] > hits[0] + 0.01
+    assert weighed.coef_.shape == (1 if classes == 2 else classes, 3000)
+    assert weighed.intercept_.shape == (len(weighed.coef_),)
+
+
+def test_dense_and_sparse_give_the_same_model():
+    X, y = words()
+    one, other = (linear.NaiveBayesLinear(random_state=0).fit(given, y) for given in (X, X.toarray()))
+    assert np.allclose(one.coef_, other.coef_, atol=1e-6)
+
+
+def test_the_answer_is_the_coefficients_alone():
+    X, y = words(classes=3)
+    fitted = linear.NaiveBayesLinear(random_state=0).fit(X, y)
+    margins = X @ fitted.coef_.T + fitted.intercept_
+    assert np.allclose(fitted.decision_function(X), margins)
+    assert (fitted.predict(X) == margins.argmax(axis=1)).all()
+    assert np.allclose(fitted.predict_proba(X).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("rows", [cancer, iris])
+def test_calibrated_margins_are_probabilities(rows):
+    columns, y, schema = rows()
+    X = np.column_stack(list(columns.values.values()))
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    codes = np.searchsorted(schema.classes, y.astype(str))
+    fitted = linear.LinearSVM(C=0.01, random_state=0).fit(X[::2], codes[::2])
+    slope, offset = linear.scale(fitted.decision_function(X[1::2]), codes[1::2])
+    honest = linear.calibrated(fitted, slope, offset)
+    assert np.allclose(honest.decision_function(X), slope * fitted.decision_function(X) + offset)
+    assert np.allclose(honest.predict_proba(X), linear.probabilities(slope * fitted.decision_function(X) + offset))
+
+    def loss(machine):
+        return -np.log(machine.predict_proba(X[1::2])[np.arange(len(codes[1::2])), codes[1::2]]).mean()
+
+    assert loss(honest) < loss(fitted)
