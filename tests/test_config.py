@@ -85,6 +85,18 @@ def test_secrets_are_filled_in_but_never_recorded(tmp_path: Path, monkeypatch: p
     assert "${DB_PASSWORD}" in config.recorded(loaded)["data"]["source"]
 
 
+def test_what_a_variable_brought_is_masked_wherever_it_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "hunter2")
+    monkeypatch.setenv("ENV", "eu")
+    loaded = config.load(write(tmp_path, "data: {source: 'https://h/${ENV}/${TOKEN}/a.csv', query: '${UNSET_:-x}'}\n"))
+    origin = {"source": loaded.data.source, "files": [{"url": "see hunter2"}], "rows": 3}
+    assert config.masked(loaded, origin) == {
+        "source": "https://h/eu/${TOKEN}/a.csv",
+        "files": [{"url": "see ${TOKEN}"}],
+        "rows": 3,
+    }
+
+
 def test_a_mistake_does_not_show_what_a_variable_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASSWORD", "hunter2")
     write(tmp_path, "data: {source: a.csv, test_size: '${DB_PASSWORD}'}\nfeatures: {keep: '${DB_PASSWORD}'}\n")

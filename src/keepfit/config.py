@@ -181,6 +181,7 @@ class Config(Section):
     serving: Serving = Serving()
     engine: str = "local"
     _written: Mapping[str, Any] = PrivateAttr(default_factory=dict)  # as in the file: ${VAR} unfilled
+    _filled: Mapping[str, str] = PrivateAttr(default_factory=dict)  # variable → what the environment gave for it
 
     @field_validator("goals")
     @classmethod
@@ -278,9 +279,9 @@ def parse(
     values: Mapping[str, Any], lines: Mapping[tuple[str, ...], int] | None = None, where: str = "keepfit.yaml"
 ) -> Config:
     """Plain values as a Config; every mistake at once."""
-    unset: list[str] = []
-    filled = _fill(values, unset)
-    mistakes = [f"  ${{{name}}} is not set in the environment" for name in dict.fromkeys(unset)]
+    used: dict[str, str | None] = {}
+    filled = _fill(values, used)
+    mistakes = [f"  ${{{name}}} is not set in the environment" for name, value in used.items() if value is None]
     try:
         config = Config.model_validate(filled)
     except ValidationError as error:
@@ -289,17 +290,19 @@ def parse(
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise ConfigError(f"{where} has {count}:\n" + "\n".join(mistakes))
     config._written = values
+    config._filled = {name: value for name, value in used.items() if value}
     return config
 
 
-def _fill(value: Any, unset: list[str]) -> Any:
+def _fill(value: Any, used: dict[str, str | None]) -> Any:
+    """`value` with the variables filled in; `used` gets what each was in the environment, None where it is missed."""
     if isinstance(value, Mapping):
-        return {k: _fill(v, unset) for k, v in value.items()}
+        return {k: _fill(v, used) for k, v in value.items()}
     if isinstance(value, list):
-        return [_fill(v, unset) for v in value]
+        return [_fill(v, used) for v in value]
     if not isinstance(value, str):
         return value
-    unset += [v[1] for v in VARIABLE.finditer(value) if v[2] is None and v[1] not in os.environ]
+    used.update({v[1]: os.environ.get(v[1], None if v[2] is None else "") for v in VARIABLE.finditer(value)})
     return VARIABLE.sub(lambda found: os.environ.get(found[1]) or found[2] or "", value)
 
 
@@ -352,6 +355,21 @@ def _unfill(value: Any, written: Any) -> Any:
         return {k: _unfill(v, written.get(k)) for k, v in value.items()}
     if isinstance(value, list) and isinstance(written, list):
         return [_unfill(*pair) for pair in zip(value, written, strict=True)]
+    return value
+
+
+def masked(config: Config, value: Any) -> Any:
+    """Text, or nested plain values, in which what `${VAR}` brought is `${VAR}` again: fit to be stored.
+
+    Values of under four characters are no secrets, and stay.
+    """
+    if isinstance(value, Mapping):
+        return {k: masked(config, v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(config, v) for v in value]
+    if isinstance(value, str):
+        for name, secret in sorted(config._filled.items(), key=lambda pair: -len(pair[1])):
+            value = value.replace(secret, f"${{{name}}}") if len(secret) > 3 else value
     return value
 
 

@@ -151,6 +151,18 @@ def test_goals_and_slices_that_name_nothing_are_told_before_training(tmp_path: P
     assert not list((tmp_path / ".keepfit").glob("runs/*/train*"))
 
 
+def test_nothing_that_a_run_leaves_behind_holds_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "hunter2secret")
+    made = make(tmp_path, extra="project: {description: 'by ${DB_PASSWORD}'}\n")
+    table(400).write_database("t", f"sqlite:///{tmp_path / 'data.db'}", engine="sqlalchemy")
+    query = "SELECT * FROM t WHERE plan <> '${DB_PASSWORD}'"
+    sets = ["data.source=sqlite:///data.db", f"data.query={query}", "data.documentation={notes: '${DB_PASSWORD}'}"]
+    assert Project(made.folder, sets).run()["outcome"] == "promoted"
+    left = [path for path in (tmp_path / ".keepfit").rglob("*") if path.is_file()]
+    assert any(b"${DB_PASSWORD}" in path.read_bytes() for path in left)
+    assert not [path for path in left if b"hunter2secret" in path.read_bytes()]
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "keepfit.cli", "run", "-C", str(folder), *arguments]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

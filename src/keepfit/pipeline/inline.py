@@ -38,7 +38,7 @@ def run(config: Config, project: Path, stage: str | None, resume: bool, progress
     with folders.alone(work):
         folder = _last(work, config) if resume or stage not in (None, "ingest") else _new(work, config, project)
         last = stage or STAGES[-1]
-        with _told(folder):
+        with _told(folder, config):
             record = _stages(config, project, folder, STAGES[: STAGES.index(last) + 1], tell, again=stage)
         record["next"] += "" if project == Path() else f" -C {project}"
         folders.note(folder, **{**record, "status": record["outcome"]})
@@ -46,7 +46,7 @@ def run(config: Config, project: Path, stage: str | None, resume: bool, progress
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _told(folder: Path, config: Config) -> Iterator[None]:
     """However a run ends, its record says so."""
     status, why = "failed", ""
     try:
@@ -59,7 +59,7 @@ def _told(folder: Path) -> Iterator[None]:
         status = "stopped"
         raise
     finally:
-        folders.note(folder, status=status, error=why)
+        folders.note(folder, status=status, error=settings.masked(config, why))
 
 
 def _stages(

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from keepfit.config import Config, parse
+from keepfit.config import Config, masked, parse
 from keepfit.data import leakage, read, schema, split, validate, version
 from keepfit.data.conform import conform
 from keepfit.errors import ConfigError, DataError
@@ -99,7 +99,7 @@ def _part(
     if meaning.target not in conformed[0].columns:
         raise DataError(f"The test set {config.data.test} has no column '{meaning.target}', which is data.target.")
     verdict = validate.validate(frame, meaning, config.checks, config.data, conformed)
-    whole = Part(Dataset(frame, meaning, "", origin), conformed[0])
+    whole = Part(Dataset(frame, meaning, "", masked(config, origin)), conformed[0])
     return whole.only(conformed[0][str(meaning.target)].is_not_null().to_numpy()), verdict
 
 
@@ -195,7 +195,8 @@ def look(config: Config, project: Path, path: Path) -> Path:
     frame, origin = read.read(config.data, project)
     meaning = understand(frame, config, functions)
     path.parent.mkdir(parents=True, exist_ok=True)
-    profile.profile(Dataset(prepare(frame, meaning, functions)[0], meaning, version.fingerprint(frame), origin), path)
+    typed = prepare(frame, meaning, functions)[0]
+    profile.profile(Dataset(typed, meaning, version.fingerprint(frame), masked(config, origin)), path)
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keepfit import show
-from keepfit.config import Config
+from keepfit.config import Config, masked
 from keepfit.pipeline import folders, report
 from keepfit.types import Check, Decision, Verdict, plain, read
 
@@ -20,7 +20,7 @@ def record(config: Config, folder: Path, last: str) -> dict[str, Any]:
     known: dict[str, Any] = {
         "run": folder.name,
         "name": config.project.name,
-        "description": config.project.description,
+        "description": masked(config, config.project.description),
         "profile": str(folder / "ingest" / "profile.html"),
         "data": folders.read_json(folder / "ingest" / "dataset.json")["version"],
         "goals": dict(config.goals),

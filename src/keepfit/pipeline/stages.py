@@ -107,7 +107,8 @@ def promote(
         version = mlflow.register(store, run, made.path, made.schema, ready.example(data.train))
         decision = _decide(config, project, version, judge(config, project, data, made, measured), run)
     except BaseException as error:
-        mlflow.end(store, run, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
+        why = settings.masked(config, str(error))
+        mlflow.end(store, run, "FAILED" if isinstance(error, Exception) else "KILLED", why)
         raise
     mlflow.end(store, run)
     return decision
