@@ -29,7 +29,7 @@ def test_it_sees_what_the_registry_says_and_predict_needs_no_mlflow(tmp_path: Pa
         "import sys; from keepfit.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit as stop: assert not stop.code\n"
-        "assert not {'mlflow', 'sklearn', 'pandas'} & set(sys.modules)"
+        "assert not {'mlflow', 'sklearn', 'pandas', 'sqlalchemy'} & set(sys.modules)"
     )
     arguments = ["predict", str(tmp_path / "data.csv"), "-o", str(tmp_path / "out.csv"), "-C", str(tmp_path)]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True)

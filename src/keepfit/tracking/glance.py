@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from keepfit import config
-from keepfit.tracking.reach import local
+from keepfit.tracking.places import local
 
 QUERY = (
     "SELECT v.version, v.source FROM model_versions v LEFT JOIN registered_model_aliases a "

@@ -32,7 +32,8 @@ from keepfit import config
 from keepfit.errors import BundleError, ConfigError, TrackingError
 from keepfit.tracking import git, lock, mlmodel, moved
 from keepfit.tracking.flatten import batches, key, numbers, parameters
-from keepfit.tracking.reach import local, reach, redacted, shown
+from keepfit.tracking.places import local, redacted, shown
+from keepfit.tracking.reach import reach
 from keepfit.types import Schema
 
 PAGE = 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import sqlalchemy
@@ -38,33 +38,3 @@ def _open(uri: str) -> None:
         sqlalchemy.inspect(engine).get_table_names()
     finally:
         engine.dispose()
-
-
-def local(uri: str) -> Path | None:
-    """The folder that a URI or path names, if it is one of this machine."""
-    parts = urlsplit(uri)
-    path = Path(unquote(parts.path) if parts.scheme == "file" else uri)
-    return path if parts.scheme in ("", "file") and path.is_dir() else None
-
-
-def shown(uri: str) -> str:
-    """A URI without the user and password in it.
-
-    >>> shown("postgresql://ann:secret@db.example:5432/mlflow")
-    'postgresql://db.example:5432/mlflow'
-    """
-    place = urlsplit(uri).netloc
-    return uri.replace(place, place.rpartition("@")[2], 1) if "@" in place else uri
-
-
-def redacted(text: str, *uris: str) -> str:
-    """A message without the credentials of `uris`, however they were quoted in it.
-
-    >>> redacted("no such user ann:secret", "postgresql://ann:secret@db.example/mlflow")
-    'no such user ann:***'
-    """
-    for uri in uris:
-        text = text.replace(uri, shown(uri))
-        secret = urlsplit(uri).password
-        text = text.replace(secret, "***") if secret else text
-    return text
