@@ -60,6 +60,7 @@ def test_a_report_escapes_names_and_holds_the_gate(tmp_path: object) -> None:
         "outcome": "refused",
         "headline": "<i>no</i>",
         "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 1.0, "baseline": 0.5}},
+        "confidence": 0.9,
         "decision": plain(decision),
     }
     report.write(path, record, [], [])
@@ -67,4 +68,5 @@ def test_a_report_escapes_names_and_holds_the_gate(tmp_path: object) -> None:
     assert "<b>" not in text
     assert "<i>" not in text
     assert "drop members" in text
+    assert "90 % interval" in text
     assert "http" not in text.replace("http-equiv", "")

@@ -5,9 +5,11 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or config; 3 the answer is "no".
 
 from __future__ import annotations
 
+import _thread
 import functools
 import json
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from keepfit.project import Project
 
 NO = 3
+STOPPED = "Stopped. What is finished is kept; 'keepfit run --resume' goes on with a run."
 
 
 class Session:
@@ -53,8 +56,7 @@ def command(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], clic
 
     def make(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
-        def run(directory: Path, sets: tuple[str, ...], as_json: bool, debug: bool, **rest: Any) -> None:
-            click.get_current_context().find_root().meta["keepfit.debug"] = debug
+        def run(directory: Path, sets: tuple[str, ...], as_json: bool, **rest: Any) -> None:
             code = function(Session(directory, sets, as_json), **rest)
             if code:
                 raise SystemExit(code)
@@ -70,7 +72,7 @@ COMMON = (
     click.option("-C", "directory", type=click.Path(path_type=Path), default=Path(), help="The project's folder."),
     click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of keepfit.yaml."),
     click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; text on stderr."),
-    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
 )
 REASON = click.option("--reason", required=True, help="Why; it is written down with your name.")
 
@@ -81,6 +83,7 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else kwargs.get("args")
         given = sys.argv if given is None else given
+        sys.unraisablehook = _ask_again
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
@@ -92,11 +95,19 @@ class Commands(click.Group):
                 raise
             message, code = _explain(error)
         except KeyboardInterrupt:
-            message, code = "Stopped. Finished stages are kept: 'keepfit run --resume' goes on from there.", 1
+            message, code = STOPPED, 1
         click.echo(f"Error: {message}", err=True)
         if "--json" in given:
             click.echo(json.dumps({"error": {"message": message, "exit_code": code}}, ensure_ascii=False))
         sys.exit(code)
+
+
+def _ask_again(lost: sys.UnraisableHookArgs) -> None:
+    """A Ctrl-C that came while Python cleaned up is dropped there, with a traceback; here it comes once more."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        threading.Timer(0.02, _thread.interrupt_main).start()  # not at once: it would be dropped here too
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -104,7 +115,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, KeepfitError):
         return str(error), error.exit_code
     if isinstance(error, click.Abort):
-        return "Stopped. Finished stages are kept: 'keepfit run --resume' goes on from there.", 1
+        return STOPPED, 1
     if isinstance(error, OSError):
         return _os_error(error), 1
     what = f"keepfit met a fault of its own: {type(error).__name__}: {error}"

@@ -85,6 +85,8 @@ class Project:
             if output is None:
                 raise ConfigError("predict of a file needs `output`: the file to write.")
             return champion.score_file(config, self.folder, Path(data), Path(output), version, progress)
+        if output is not None:
+            raise ConfigError("predict of a frame gives a frame and writes no `output`: write what it gives.")
         return champion.score_frame(config, self.folder, data, version)
 
     def promote(self, version: str, reason: str) -> Decision:

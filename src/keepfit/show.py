@@ -104,20 +104,22 @@ def schema(given: Schema) -> str:
     return f"{told}\n\ntask: {given.task} ({given.why_task})"
 
 
-def metrics(found: Mapping[str, Mapping[str, Any]], goals: Mapping[str, str]) -> str:
-    """Each metric with its interval beside the baseline and the goal."""
-    rows = []
-    for name, value in sorted(found.items(), key=lambda pair: (pair[0] not in goals, pair[0])):
+def metrics(record: Mapping[str, Any]) -> tuple[Sequence[str], list[Sequence[Any]]]:
+    """Head and rows of a run's metrics: each with its interval beside the baseline and the goal."""
+    goals = record.get("goals", {})
+    rows: list[Sequence[Any]] = []
+    for name, value in sorted(record["metrics"].items(), key=lambda pair: (pair[0] not in goals, pair[0])):
         interval = f"{text(value['low'])} – {text(value['high'])}" if value.get("low") is not None else ""
         rows.append((name, value["value"], interval, value.get("baseline"), goals.get(name, "")))
-    return table(("metric", "value", "95 % interval", "baseline", "goal"), rows)
+    sure = f"{record['confidence'] * 100:g} % interval"
+    return ("metric", "value", sure, "baseline", "goal"), rows
 
 
 def run(record: Mapping[str, Any]) -> str:
     """What a run came to, where to read more, and what to do next."""
     parts = [record["headline"]]
     if record.get("metrics"):
-        parts.append(metrics(record["metrics"], record.get("goals", {})))
+        parts.append(table(*metrics(record)))
     if record.get("decision"):
         given: Verdict = read(Verdict, record["decision"]["verdict"])
         parts.append(verdict(given, everything=True))

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from keepfit import Project
+from keepfit.errors import ConfigError
 from tests.projects import keepfit, project, table
 
 pytestmark = pytest.mark.slow
@@ -109,3 +111,19 @@ def test_a_goal_that_is_missed_refuses_the_model(tmp_path: Path) -> None:
     code, output = keepfit("predict", str(folder / "data.csv"), "-o", str(folder / "out.csv"), "-C", str(folder))
     assert code == 1
     assert "no champion" in output
+
+
+def test_init_takes_a_glob_from_here_to_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raw").mkdir()
+    for part in ("1", "2"):
+        table().write_csv(tmp_path / "raw" / f"{part}.csv")
+    monkeypatch.chdir(tmp_path)
+    assert keepfit("init", "churn", "--data", "raw/*.csv", "--target", "left")[0] == 0
+    assert 'source: "../raw/*.csv"' in (tmp_path / "churn" / "keepfit.yaml").read_text()
+    code, output = keepfit("check", "-C", "churn")
+    assert code == 0, output
+
+
+def test_a_frame_is_not_written_to_a_file_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="writes no `output`"):
+        Project(project(tmp_path, table())).predict(table(), output=tmp_path / "out.csv")

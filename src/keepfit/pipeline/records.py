@@ -53,6 +53,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
         "outcome": "trained",
         "headline": f"{config.project.name}: {describe(manifest)}{_interrupted(trained)}.",
         "metrics": judged["metrics"],
+        "confidence": judged["confidence"],
         "slices": judged.get("slices", []),
         "without_repeats": judged.get("without_repeats"),
         "measured": folders.read_json(folder / "train" / "measured.json"),

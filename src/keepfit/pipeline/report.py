@@ -25,7 +25,7 @@ def page(title: str, body: str) -> str:
 
 def write(path: Path, record: Mapping[str, Any], plots: Iterable[Path], verdicts: Sequence[Verdict]) -> None:
     """Write the report of a run; `record` is what `keepfit run --json` prints."""
-    parts = [_head(record), _section("Metrics", _metrics(record))]
+    parts = [_head(record), _section("Metrics", show.html_table(*show.metrics(record)))]
     if record.get("without_repeats"):
         parts.append(_section("Without test rows that repeat a training row", _table([record["without_repeats"]])))
     if record.get("decision"):
@@ -51,21 +51,6 @@ def _head(record: Mapping[str, Any]) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"<h2>{html.escape(title)}</h2><div class='scroll'>{body}</div>"
-
-
-def _metrics(record: Mapping[str, Any]) -> str:
-    goals = record.get("goals", {})
-    rows = [
-        (
-            name,
-            m["value"],
-            f"{show.text(m.get('low'))} – {show.text(m.get('high'))}",
-            m.get("baseline"),
-            goals.get(name),
-        )
-        for name, m in record["metrics"].items()
-    ]
-    return show.html_table(("metric", "value", "95 % interval", "baseline", "goal"), rows)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
