@@ -19,10 +19,11 @@ from keepfit import features
 from keepfit.config import Config
 from keepfit.data import leakage, profile, split
 from keepfit.errors import RefusedError
+from keepfit.features.values import Columns
 from keepfit.models import bundle as bundles
 from keepfit.models import evaluate, export, metrics, plots
 from keepfit.models import train as training
-from keepfit.models.fitted import Output
+from keepfit.models.fitted import Fitted, Output
 from keepfit.pipeline import champion, folders, measure, ready
 from keepfit.progress import Tell
 from keepfit.tracking import gate, git, mlflow, registry
@@ -51,13 +52,14 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     cuts = split.folds(known.frame, schema, config.tuning.cv, seed, config.data)
     fitted = training.train(known.columns, known.y, schema, config, cuts, seed, tell)
     tell(0, 0, "evaluating on the test rows")
-    output = training.predict(fitted, asked.columns)
+    proof = ready.proof(known, asked, schema)
+    answers = training.predict(fitted, proof)  # begins with the test rows: they are asked once, for both uses
+    output = answers[slice(len(asked.y))]
     judged = evaluate.evaluate(asked.y, output, schema, known.y, asked.frame, config.evaluation, seed)
     judged |= _unseen(known, asked, schema, output)
     code = champion.keep(project, ready.hooks_file(config, project))
     drawn = plots.draw(asked.y, output, schema, folder / "plots")
     tell(0, 0, "packaging and proving")
-    proof = ready.proof(known, asked, schema)
     made = bundles.write(
         folder / "bundle",
         fitted,
@@ -68,12 +70,18 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         config=settings.recorded(config),
         hooks=code,
         files={f"plots/{file.name}": file for file in drawn},
-        prove=lambda path: export.parity(fitted, champion.load(config, project, path).predict, proof),
+        prove=lambda path: _prove(config, project, path, fitted, proof, answers),
     )
     folders.write_json(
         folder / "measured.json", measure.measure(champion.load(config, project, made.path), asked.frame)
     )
     return made
+
+
+def _prove(config: Config, project: Path, path: Path, fitted: Fitted, proof: Columns, answers: Output) -> Verdict:
+    """Whether the bundle in `path` answers as the trained model did."""
+    stored = champion.load(config, project, path)
+    return export.parity(fitted, stored.predict, proof, expected=answers)
 
 
 def _unseen(known: ready.Rows, asked: ready.Rows, schema: Schema, output: Output) -> dict[str, Any]:
