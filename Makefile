@@ -10,6 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 run: $(VENV)/.core
 	$(BIN)/keepfit run -C $(PROJECT)
+	@echo "keepfit is $(BIN)/keepfit here; 'source $(BIN)/activate' puts it on the PATH."
 
 check-data: $(VENV)/.core
 	$(BIN)/keepfit check -C $(PROJECT)
