@@ -5,12 +5,13 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or config; 3 the answer is "no".
 
 from __future__ import annotations
 
-import _thread
 import functools
 import json
+import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +84,9 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else kwargs.get("args")
         given = sys.argv if given is None else given
-        sys.unraisablehook = _ask_again
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with ctrl_c_kept():
+                code = super().main(*args, **{**kwargs, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
         except click.ClickException as error:
             error.show()
@@ -102,12 +103,23 @@ class Commands(click.Group):
         sys.exit(code)
 
 
-def _ask_again(lost: sys.UnraisableHookArgs) -> None:
-    """A Ctrl-C that came while Python cleaned up is dropped there, with a traceback; here it comes once more."""
-    if isinstance(lost.exc_value, KeyboardInterrupt):
-        threading.Timer(0.02, _thread.interrupt_main).start()  # not at once: it would be dropped here too
-    else:
-        sys.__unraisablehook__(lost)
+@contextmanager
+def ctrl_c_kept() -> Iterator[None]:
+    """A Ctrl-C that comes while Python cleans up is dropped there, with a traceback; here it is sent once more."""
+    before = sys.unraisablehook
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            main_thread = threading.main_thread().ident or 0
+            threading.Timer(0.02, signal.pthread_kill, (main_thread, signal.SIGINT)).start()  # at once is too early
+        else:
+            before(lost)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _explain(error: Exception) -> tuple[str, int]:
