@@ -177,7 +177,8 @@ def _imbalance(
         if can is None or can in judge.parameters:
             return tried, {**told, "why": f"{judge.title} takes no class weights, or has its own"}
         job.tell(0, 0, "class weights", None)
-        plain, even = (cross_validate(job, c).value for c in (judge, portfolio.balanced(judge)))
+        folds = range(min(2, len(job.folds))) if len(job.y) >= portfolio.LONG else None  # enough to tell
+        plain, even = (cross_validate(job, c, folds).value for c in (judge, portfolio.balanced(judge)))
         asked = "balanced" if metrics.better(job.metric, even, plain) else "none"
         told |= {"measured": {"metric": job.metric, "none": plain, "balanced": even, "on": judge.title}}
     told |= {"method": asked, "why": "measured out of fold" if "measured" in told else "model.imbalance"}
