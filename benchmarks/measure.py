@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
+BUSY = 0.1  # share of the machine that others may take before a budget of wall seconds is cut short by them
 GRACE = 5.0  # seconds that descendants may go on when the command itself has ended
 EVERY = 0.02  # seconds between two looks at the tree's memory
 

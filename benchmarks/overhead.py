@@ -46,7 +46,8 @@ def run(options: Options) -> Result:
         share = outside(usage.cpu, spent)
         rows.append(_row(f"keepfit run, {name}", usage, share))
         if promised:
-            claims.append(Claim(f"{name}: share of CPU outside fitting and scoring", share, "<=", SHARE))
+            cut = usage.others > measure.BUSY  # less fitting in its wall seconds than a quiet machine does
+            claims.append(Claim(f"{name}: share of CPU outside fitting and scoring", share, "<=", SHARE, disturbed=cut))
         told = {"all": usage.cpu, **spent, **{f"stage {k}": v for k, v in stages.items()}}
         notes.append(f"{name}, CPU-s: {', '.join(f'{k} {v:.2f}' for k, v in told.items())}")
     return Result("overhead", PROMISE, tuple(rows), tuple(claims), notes=tuple(notes))
@@ -92,5 +93,5 @@ def _by_hand(folder: Path) -> Usage:
 
 
 def _row(job: str, usage: Usage, share: float | None) -> dict[str, Any]:
-    cost = {"CPU s": usage.cpu, "wall s": usage.wall, "peak MB": usage.peak / 1e6}
+    cost = {"CPU s": usage.cpu, "wall s": usage.wall, "others %": 100 * usage.others, "peak MB": usage.peak / 1e6}
     return {"job": job, **cost, "overhead %": None if share is None else 100 * share}

@@ -24,7 +24,6 @@ from benchmarks.results import Claim, Options, Result
 
 PROMISE = "at least AutoGluon medium_quality at 60 s, for at most 1/5 of its CPU time"
 SECONDS, SHARE, RESAMPLES = 60, 0.2, 1000
-BUSY = 0.1  # share of the machine that others may take; with more, a budget in wall seconds is cut short
 PROGRAM = Path(__file__).with_name("peers") / "autogluon_tabular.py"
 Floats = NDArray[np.float64]
 
@@ -175,7 +174,7 @@ def claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     for name, metric in dict.fromkeys((row["data"], row["metric"]) for row in rows):
         mine = [row for row in rows if (row["data"], row["metric"]) == (name, metric)]
         gain = float(np.mean([row["gain"] for row in mine]))
-        starved = max(row["others %"] for row in mine) > 100 * BUSY
+        starved = max(row["others %"] for row in mine) > 100 * measure.BUSY
         noise = any(row["low"] <= 0 <= row["high"] for row in mine)
         ratio = sum(row["keepfit cpu"] for row in mine) / sum(row["autogluon cpu"] for row in mine)
         found.append(Claim(f"{name}: gain in {metric} over AutoGluon", gain, ">=", 0.0, noise, starved))
