@@ -29,9 +29,17 @@ def test_values_in_few_characters(value: object, expected: str) -> None:
 
 def test_a_verdict_shows_failures_first_and_hides_nothing_when_asked() -> None:
     brief = show.verdict(GATE).splitlines()
-    assert brief[0] == "gate: failed (3 checks, 1 failed, 1 warnings, 1 not checked)"
+    assert brief[0] == "gate: failed (3 checks, 1 failed, 1 warning, 1 not checked)"
     assert brief[1:] == ["  ✗ size: 9 (limit <= 5 MB): drop members", "  ! age: old"]
     assert len(show.verdict(GATE, everything=True).splitlines()) == 5
+
+
+def test_a_run_tells_what_its_data_were_warned_of() -> None:
+    leak = Check("leakage.target_alone.total", "failed", 0.99, 0.98, "'total' alone tells the target", "warning")
+    record = {"headline": "churn: version 1 is the champion.", "next": "keepfit predict"}
+    told = show.run({**record, "checks": plain(Verdict("data", (leak,)))})
+    assert "'total' alone tells the target" in told
+    assert "data:" not in show.run({**record, "checks": plain(Verdict("data", (Check("data.rows", "passed"),)))})
 
 
 def test_a_long_cell_is_cut_and_stays_on_its_line() -> None:

@@ -67,11 +67,20 @@ def verdict(given: Verdict, everything: bool = False) -> str:
 
 def _counts(given: Verdict) -> str:
     made = sum(c.outcome != "not checked" for c in given.checks)
-    parts = [f"{made} checks"]
+    parts = [counted(made, "check")]
     parts += [f"{len(given.failures)} failed"] if given.failures else []
-    parts += [f"{len(given.warnings)} warnings"] if given.warnings else []
+    parts += [counted(len(given.warnings), "warning")] if given.warnings else []
     parts += [f"{len(given.checks) - made} not checked"] if made < len(given.checks) else []
     return ", ".join(parts)
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "warning"), counted(0, "warning")
+    ('1 warning', '0 warnings')
+    """
+    return f"{text(count)} {what}{'' if count == 1 else 's'}"
 
 
 def _mark(check: Check) -> str:
@@ -118,6 +127,9 @@ def metrics(record: Mapping[str, Any]) -> tuple[Sequence[str], list[Sequence[Any
 def run(record: Mapping[str, Any]) -> str:
     """What a run came to, where to read more, and what to do next."""
     parts = [record["headline"]]
+    if record.get("checks"):
+        data: Verdict = read(Verdict, record["checks"])
+        parts += [verdict(data)] if data.warnings else []
     if record.get("metrics"):
         parts.append(table(*metrics(record)))
     if record.get("decision"):

@@ -24,6 +24,7 @@ def record(config: Config, folder: Path, last: str) -> dict[str, Any]:
         "profile": str(folder / "ingest" / "profile.html"),
         "data": folders.read_json(folder / "ingest" / "dataset.json")["version"],
         "goals": dict(config.goals),
+        "checks": plain(folders.read_verdict(folder / "ingest" / "verdict.json")),
     }
     found = TOLD[last](config, folder, known)
     if last != "ingest":
@@ -119,7 +120,7 @@ def summary(config: Config, folder: Path, stage: str) -> str:
         about = folders.read_json(folder / "ingest" / "dataset.json")
         verdict = folders.read_verdict(folder / "ingest" / "verdict.json")
         counts = f"{show.text(about['rows'])} + {show.text(about['test']['rows'])} rows"
-        return f"{counts}, {about['how']}; {len(verdict.warnings)} warnings"
+        return f"{counts}, {about['how']}; {show.counted(len(verdict.warnings), 'warning')}"
     if stage == "train":
         trained = _trained(config, folder, {})
         return f"{trained['headline'].partition(': ')[2]} {_best(trained['metrics'])}"
