@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from keepfit import engine
 from keepfit.config import Config, masked, parse
 from keepfit.data import leakage, read, schema, split, validate, version
 from keepfit.data.conform import conform
@@ -22,7 +23,7 @@ from keepfit.features import hooks
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import derive, prepare, seen
 from keepfit.features.values import Columns
-from keepfit.models import metrics
+from keepfit.models import catalogue, metrics
 from keepfit.pipeline import measure
 from keepfit.types import Column, Dataset, Schema, Split, Verdict
 
@@ -74,11 +75,16 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
 
 
 def _named(config: Config, meaning: Schema, columns: list[str]) -> None:
-    """Raises ConfigError for goals and slices that name nothing: now, and not after the training."""
-    metric = {name for name, metric in metrics.METRICS.items() if metric.task == meaning.task}
-    scores = sorted({*metric, *measure.NAMES, *(short for short, name in metrics.ALIASES.items() if name in metric)})
+    """Raises ConfigError for all that the config names and nobody knows: now, and not after the training."""
+    own = {name for name, metric in metrics.METRICS.items() if metric.task == meaning.task}
+    scores = sorted(own | {short for short, name in metrics.ALIASES.items() if name in own})
+    models = sorted(["auto", *catalogue.CATALOGUE, *catalogue.ALIASES])
     asked: tuple[tuple[str, Iterable[str], list[str]], ...] = (
-        ("goals", config.goals, scores),
+        ("model.type", [config.model.type] if ":" not in config.model.type else (), models),
+        ("tuning.metric", [config.tuning.metric], ["auto", *scores]),
+        ("gate.metric", [config.gate.metric], ["auto", *scores]),
+        ("goals", config.goals, [*scores, *measure.NAMES]),
+        ("engine", [config.engine], list(engine.ENGINES)),
         ("gate.slices", config.gate.slices, columns),
         ("evaluation.slices", config.evaluation.slices or (), columns),
     )
@@ -145,9 +151,17 @@ def _of_training(column: Column, typed: pl.DataFrame) -> Column:
 def rows(config: Config, project: Path, data: Dataset) -> Rows:
     """A Dataset as arrays."""
     frame = typed(config, project, data).frame
-    target = frame[str(data.schema.target)]
-    y = target.to_numpy() if data.schema.task == "regression" else np.array(target.to_list(), dtype=object)
-    return Rows(frame, from_frame(frame, data.schema), y)
+    return Rows(frame, from_frame(frame, data.schema), _values(frame[str(data.schema.target)], data.schema))
+
+
+def target(data: Dataset) -> NDArray[Any]:
+    """The target of a Dataset alone (n,): cheap where the features are not."""
+    alone = dataclasses.replace(data.schema, columns=tuple(c for c in data.schema.columns if c.role == "target"))
+    return _values(conform(data.frame, alone)[0][str(data.schema.target)], data.schema)
+
+
+def _values(known: pl.Series, meaning: Schema) -> NDArray[Any]:
+    return known.to_numpy() if meaning.task == "regression" else np.array(known.to_list(), dtype=object)
 
 
 def proof(known: Rows, asked: Rows, meaning: Schema, count: int = PROOF_ROWS) -> Columns:

@@ -144,7 +144,7 @@ def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Ma
         y=asked.y,
         classes=schema.classes,
         challenger=challenger.predict(asked.columns),
-        baseline=evaluate.baseline(ready.rows(config, project, data.train).y, asked.y, schema),
+        baseline=evaluate.baseline(ready.target(data.train), asked.y, schema),
         champion=against,
         without=why or gate.FIRST,
         intervals=folders.read_json(made.path / "metrics.json")["metrics"],
