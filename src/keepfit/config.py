@@ -47,6 +47,13 @@ class ProjectSection(Section):
     description: str = ""
     owner: str = ""
 
+    @field_validator("name")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        if "/" in name or ":" in name:
+            raise ValueError("must name a registered model, without '/' and ':'")
+        return name
+
 
 class Leakage(Section):
     """What to do about each kind of leak: stop, warn or ignore."""

@@ -148,6 +148,12 @@ def test_goals_and_slices_that_name_nothing_are_told_before_training(tmp_path: P
     ) as told:
         made.run()
     assert "size_mb'" not in str(told.value)
+    sets = [f"{key}=nope" for key in ("model.type", "tuning.metric", "gate.metric", "engine")]
+    with pytest.raises(ConfigError) as told:
+        Project(tmp_path, sets).check()
+    assert str(told.value).count("unknown name 'nope'") == len(sets)
+    with pytest.raises(ConfigError, match=r"project\.name: must name a registered model, without .* not .a/b"):
+        Project(tmp_path, ["project.name=a/b"]).check()
     assert not list((tmp_path / ".keepfit").glob("runs/*/train*"))
 
 
