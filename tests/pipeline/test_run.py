@@ -169,6 +169,24 @@ def test_nothing_that_a_run_leaves_behind_holds_a_secret(tmp_path: Path, monkeyp
     assert not [path for path in left if b"hunter2secret" in path.read_bytes()]
 
 
+def test_nothing_in_the_model_depends_on_the_test_rows(tmp_path: Path) -> None:
+    project(tmp_path, table(400))
+    usual = table(100)
+    usual.write_csv(tmp_path / "usual.csv")
+    other = usual.with_columns(age=pl.col("age") * 1000, plan=pl.lit("never seen"), spend=-pl.col("spend"))
+    other.write_csv(tmp_path / "other.csv")
+    learned = []
+    for test in ("usual", "other"):
+        sets = [f"data.test={test}.csv", "data.leakage.duplicates=ignore"]
+        record = Project(tmp_path, sets).run(stage="ingest") and Project(tmp_path, sets).run(stage="train")
+        sums = (Path(record["bundle"]) / "checksums.sha256").read_text().splitlines()
+        learned.append(
+            [line for line in sums if line.partition("  ")[2].startswith(("models", "features", "reference"))]
+        )
+    assert len(learned[0]) >= 3
+    assert learned[0] == learned[1]
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "keepfit.cli", "run", "-C", str(folder), *arguments]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
