@@ -2,7 +2,8 @@
 
     goals             each metric, size and latency that the config asks for
     baseline          better than the trivial baseline, beyond chance
-    champion          not worse than the champion on the same rows, by more than a margin
+    champion          not worse than the champion on the same rows, by more than a margin; a champion that
+                      cannot be asked about these rows is replaced by hand only
     slices            no slice below its floor
     size, latency     within the limits of `gate`
     parity            the bundle answers like the model that was trained
