@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,17 @@ def test_mlflow_reads_the_signature_back(tmp_path: Path) -> None:
 
 def test_a_classification_gives_text() -> None:
     schema = Schema((Column("a", "number", "float"),), "classification", "y", ("no", "yes"))
-    assert json.loads(mlmodel.signature(schema)["outputs"])[0]["type"] == "string"
+    assert json.loads(mlmodel.signature(schema, {})["outputs"])[0]["type"] == "string"
+
+
+def test_dates_are_declared_as_they_come() -> None:
+    schema = Schema((Column("sold", "date", "date", why="dates written as ISO 8601"),), "regression", "price")
+
+    def declared(values: list[object]) -> str:
+        return str(json.loads(mlmodel.signature(schema, {"sold": values})["inputs"])[0]["type"])
+
+    assert declared([None, "20141013T000000"]) == "string"  # a frame that pandas read from a CSV file holds text too
+    assert declared([datetime(2014, 10, 13, tzinfo=UTC)]) == "datetime"
 
 
 def test_requirements_are_pinned_and_nothing_is_guessed(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def write(
 
     `example` has a few rows as column → values; `about` is kept as the model's metadata.
     """
-    (folder / "MLmodel").write_text(_yaml(_mlmodel(schema, run_id, about, bool(example))), encoding="utf-8")
+    (folder / "MLmodel").write_text(_yaml(_mlmodel(schema, run_id, about, example)), encoding="utf-8")
     requirements = [f"{name}=={metadata.version(name)}" for name in PACKAGES]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     python = platform.python_version()
@@ -50,7 +50,9 @@ def write(
         (folder / "input_example.json").write_text(json.dumps(_split(example), ensure_ascii=False), encoding="utf-8")
 
 
-def _mlmodel(schema: Schema, run_id: str, about: Mapping[str, Any], example: bool) -> dict[str, Any]:
+def _mlmodel(
+    schema: Schema, run_id: str, about: Mapping[str, Any], example: Mapping[str, Iterable[Any]]
+) -> dict[str, Any]:
     now = datetime.now(UTC).replace(tzinfo=None)
     flavor = {
         "loader_module": LOADER,
@@ -64,7 +66,7 @@ def _mlmodel(schema: Schema, run_id: str, about: Mapping[str, Any], example: boo
         "utc_time_created": str(now),
         "mlflow_version": metadata.version("mlflow-skinny"),
         "flavors": {"python_function": flavor},
-        "signature": signature(schema),
+        "signature": signature(schema, example),
         "metadata": plain(about),
     }
     if example:
@@ -76,13 +78,14 @@ def _mlmodel(schema: Schema, run_id: str, about: Mapping[str, Any], example: boo
     return made
 
 
-def signature(schema: Schema) -> dict[str, Any]:
+def signature(schema: Schema, example: Mapping[str, Iterable[Any]]) -> dict[str, Any]:
     """MLflow's signature of a model: the columns that a caller brings, and the prediction.
 
     A column that had missing values is optional. The types are those that MLflow takes as they
-    come from a CSV file and from a data frame (see `_type`).
+    come from a CSV file and from a data frame (see `_type`); `example` tells whether dates come as text.
     """
-    inputs = [{"type": _type(c), "name": c.name, "required": c.missing == 0} for c in schema.inputs]
+    texts = {name for name, values in example.items() if any(isinstance(value, str) for value in values)}
+    inputs = [{"type": _type(c, c.name in texts), "name": c.name, "required": c.missing == 0} for c in schema.inputs]
     predicted = "string" if schema.task == "classification" else "double"
     outputs = [{"type": predicted, "name": "prediction", "required": True}]
     params = [{"name": "method", "type": "string", "default": "predict", "shape": None}]  # see deployment.pyfunc
@@ -93,7 +96,7 @@ def signature(schema: Schema) -> dict[str, Any]:
     }
 
 
-def _type(column: Column) -> str:
+def _type(column: Column, text: bool) -> str:
     """The MLflow type of a column.
 
     MLflow refuses int64 where a double is declared, and a double where a long is. Whole numbers
@@ -106,7 +109,7 @@ def _type(column: Column) -> str:
     if column.dtype == "bool":
         return "string" if column.missing else "boolean"
     if column.dtype == "date":
-        return "string" if column.formats else "datetime"
+        return "string" if text or column.formats else "datetime"
     return "double" if column.dtype == "float" else "string"
 
 
