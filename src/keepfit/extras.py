@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from keepfit.errors import ConfigError, MissingExtraError
@@ -35,6 +38,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`Did you mean …? ` with the nearest known name, or nothing when none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"Did you mean '{near[0]}'? " if near else ""
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """A project's folder on Python's path while its own modules are imported and called."""
+    path = str(folder.resolve())
+    sys.path.insert(0, path)
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
 
 
 def load(target: str, key: str) -> Any:
@@ -59,7 +73,8 @@ def missing(error: ModuleNotFoundError, key: str) -> MissingExtraError:
     """A missing package as an error that says what to install."""
     package = (error.name or "").partition(".")[0]
     extra = EXTRAS.get(package)
-    install = f"pip install 'keepfit[{extra}]'" if extra else f"pip install {package}"
+    own = f"pip install {package}, or put {package}.py beside keepfit.yaml if it is your own module"
+    install = f"pip install 'keepfit[{extra}]'" if extra else own
     return MissingExtraError(f"{key} needs the package '{package}', which is not installed: {install}")
 
 

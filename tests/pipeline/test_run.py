@@ -109,6 +109,31 @@ def test_hooks_add_features_that_serving_makes_too(tmp_path: Path) -> None:
     assert "looks at other rows" in output
 
 
+def test_an_estimator_beside_keepfit_yaml_is_found_and_predicts(tmp_path: Path) -> None:
+    code = """
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+class Nearest(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.means_ = np.stack([X[y == c].mean(axis=0) for c in self.classes_])
+        return self
+    def predict_proba(self, X):
+        far = ((X[:, None, :] - self.means_) ** 2).mean(axis=2)
+        return np.exp(-far) / np.exp(-far).sum(axis=1, keepdims=True)
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+"""
+    (tmp_path / "nearest_of_ours.py").write_text(code)
+    model = "model: {type: 'nearest_of_ours:Nearest', trusted: ['nearest_of_ours.Nearest']}\n"
+    folder = project(tmp_path, table())
+    file = folder / "keepfit.yaml"
+    file.write_text(file.read_text().replace("model: {type: logistic_regression}\n", model))
+    assert Project(folder).run()["version"] == "1"
+    sys.modules.pop("nearest_of_ours")  # as in another process
+    assert Project(folder).predict(table(5)).height == 5
+
+
 def test_a_stage_that_is_made_again_is_judged_again(tmp_path: Path) -> None:
     made = make(tmp_path)
     first = made.run()

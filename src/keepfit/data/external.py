@@ -6,8 +6,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +16,7 @@ import polars as pl
 from keepfit import config
 from keepfit.data import decode, frames
 from keepfit.errors import ConfigError, DataError
-from keepfit.extras import load, missing, nearest
+from keepfit.extras import importable, load, missing, nearest
 
 BUNDLED = ("iris", "breast_cancer", "wine", "diabetes", "digits")
 DOWNLOADED = ("california_housing", "covtype", "20newsgroups", "kddcup99", "olivetti_faces", "lfw_people", "rcv1")
@@ -57,24 +56,13 @@ def function(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame
     module_name, colon, attribute = target.partition(":")
     if not (colon and module_name and attribute):
         raise ConfigError(f"data.source '{source}': write it as python:module:function.")
-    with _importable(folder):
+    with importable(folder):
         module = _module(source, module_name, folder)
         frame = _called(source, _callable(source, module, attribute))
     made = frames.to_polars(frame, f"what {source} gave")
     file = Path(module.__file__) if module.__file__ else None
     files = [{"path": file.name, "bytes": file.stat().st_size, "sha256": decode.sha256(file)}] if file else []
     return made, {"format": "python", "files": files}
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """The project folder on Python's path, for the import and the call only."""
-    path = str(folder.resolve())
-    sys.path.insert(0, path)
-    try:
-        yield
-    finally:
-        sys.path.remove(path)
 
 
 def _module(source: str, name: str, folder: Path) -> ModuleType:

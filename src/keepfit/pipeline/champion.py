@@ -11,6 +11,7 @@ from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.deployment import batch, runtime
 from keepfit.errors import BundleError, ConfigError, DataError, TrackingError
+from keepfit.extras import importable
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models import bundle as bundles
@@ -78,7 +79,8 @@ def answers(config: Config, project: Path, data: Dataset) -> tuple[Output | None
 def load(config: Config, project: Path, path: Path, threads: int = 1) -> runtime.Runtime:
     """The runtime of a bundle folder; its hooks come from the project, never from the bundle."""
     made = bundles.read(path)
-    return runtime.load(path, hooks=code(project, made), trusted=config.model.trusted, threads=threads)
+    with importable(project):  # an estimator of the user's own stands beside keepfit.yaml
+        return runtime.load(path, hooks=code(project, made), trusted=config.model.trusted, threads=threads)
 
 
 def code(project: Path, made: Bundle) -> Path | None:

@@ -19,6 +19,7 @@ from keepfit import features
 from keepfit.config import Config
 from keepfit.data import leakage, profile, split
 from keepfit.errors import RefusedError
+from keepfit.extras import importable
 from keepfit.features.values import Columns
 from keepfit.models import bundle as bundles
 from keepfit.models import evaluate, export, metrics, plots
@@ -50,7 +51,8 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     schema, seed = data.train.schema, config.data.random_state
     known, asked = ready.rows(config, project, data.train), ready.rows(config, project, data.test)
     cuts = split.folds(known.frame, schema, config.tuning.cv, seed, config.data)
-    fitted = training.train(known.columns, known.y, schema, config, cuts, seed, tell)
+    with importable(project):  # an estimator of the user's own stands beside keepfit.yaml
+        fitted = training.train(known.columns, known.y, schema, config, cuts, seed, tell)
     tell(0, 0, "evaluating on the test rows")
     proof = ready.proof(known, asked, schema)
     answers = training.predict(fitted, proof)  # begins with the test rows: they are asked once, for both uses
