@@ -111,10 +111,12 @@ class Project:
         return [Record(v) for v in champion.versions(config, self.folder)]
 
     def runs(self) -> list[Record]:
-        """Past runs, newest first."""
+        """Past runs, newest first. One that says "running" while nothing works here was killed."""
         from keepfit.pipeline import folders
 
-        return [Record(folders.about(run)) for run in folders.runs(self.work)]
+        found = [folders.about(run) for run in folders.runs(self.work)]
+        gone = {} if folders.busy(self.work) else {"running": "killed"}
+        return [Record(run, status=gone.get(run["status"], run["status"])) for run in found]
 
     def history(self) -> list[Decision]:
         """Every decision, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from keepfit import Project
+from keepfit.cli import main
 from keepfit.errors import ConfigError
 from tests.projects import keepfit, project, table
 
@@ -100,7 +103,15 @@ def test_violated_expectations_stop_before_training(tmp_path: Path) -> None:
     assert code == 3
     assert "checks.age.max" in output
     assert "checks.plan.values" in output
-    assert not list((folder / ".keepfit" / "runs").glob("*/train"))
+    (run,) = (folder / ".keepfit" / "runs").iterdir()
+    assert str(run / "ingest" / "profile.html") in output  # the evidence is kept, and named
+    assert (run / "ingest" / "profile.html").is_file()
+    code, output = keepfit("run", "--resume", "-C", str(folder))  # and stops whoever goes on from there
+    assert code == 3
+    assert "checks.age.max" in output
+    assert not (run / "train").exists()
+    document = json.loads(CliRunner().invoke(main, ["run", "-C", str(folder), "--json"]).stdout)
+    assert "checks.age.max" in {check["name"] for check in document["verdict"]["checks"]}
 
 
 def test_a_goal_that_is_missed_refuses_the_model(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 
 from keepfit import Project
 from keepfit.errors import BusyError, ConfigError, TrackingError
+from keepfit.progress import Progress
 from tests.projects import keepfit, project, table
 
 pytestmark = pytest.mark.slow
@@ -234,8 +235,10 @@ def test_a_killed_run_goes_on_from_its_last_whole_stage(tmp_path: Path) -> None:
     wait_for(tmp_path, "train.partial")
     with pytest.raises(BusyError, match=str(running.pid)):
         made.run()
+    assert [run["status"] for run in made.runs()] == ["running"]
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
+    assert [run["status"] for run in made.runs()] == ["killed"]
     (folder,) = (tmp_path / ".keepfit" / "runs").glob("*")
     assert (folder / "ingest").is_dir()
     assert not (folder / "train").exists()
@@ -253,15 +256,23 @@ def test_a_killed_run_goes_on_from_its_last_whole_stage(tmp_path: Path) -> None:
     assert "Traceback" not in told
 
 
+class Impatient(Progress):
+    """Presses Ctrl-C as soon as there is a best score."""
+
+    pressed = False
+
+    def __call__(self, done: float, total: float, message: str, best: str | None = None) -> None:
+        if best and not self.pressed:
+            self.pressed = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_ctrl_c_keeps_the_best_so_far_and_says_so(tmp_path: Path) -> None:
-    make(tmp_path, rows=3000)
-    running = start(tmp_path, *SLOW)
-    wait_for(tmp_path, "train.partial")
-    time.sleep(8)
-    running.send_signal(signal.SIGINT)
-    out, told = running.communicate(timeout=120)
-    assert running.returncode in (0, 3), told
-    assert "interrupted" in told + out
+    make(tmp_path, rows=1000)
+    changes = ["model.type=random_forest", "model.n_estimators=20", "tuning.trials=500", "tuning.time_budget=300"]
+    record = Project(tmp_path, changes).run(progress=Impatient())
+    assert record["outcome"] in ("promoted", "refused")
+    assert "interrupted" in record["headline"]
 
 
 def test_json_is_one_document_on_stdout(tmp_path: Path) -> None:

@@ -299,16 +299,17 @@ def _seal(partial: Path) -> None:
 def _rename(partial: Path, folder: Path) -> None:
     """Everything to the disk, then the name; what was there before goes when the new is in place."""
     for path in [*partial.rglob("*"), partial]:
-        _sync(path)
+        sync(path)
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """What was written to a file or folder is on the disk when this returns."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -72,6 +72,7 @@ class Job:
     deadline: float = float("inf")
     tell: Callable[[float, float, str, str | None], None] = lambda done, total, message, best: None
     cache: dict[Any, Any] = field(default_factory=dict)
+    map: Callable[..., list[Any]] = engine.local  # of the ENGINES: how folds are spread
 
     @property
     def count(self) -> int:
@@ -306,7 +307,7 @@ def cross_validate(job: Job, candidate: Candidate, folds: Sequence[int] | None =
     if row.boosting and one_state(job, style(job, row)):
         everything(job, style(job, row))  # before the threads, so that it is made once
     try:
-        parts = engine.local(lambda number: part(job, candidate, number), numbers, stop=job.stop)
+        parts = job.map(lambda number: part(job, candidate, number), numbers, stop=job.stop)
     except boosting.Stopped as stopped:
         raise KeyboardInterrupt from stopped
     if job.stop.is_set():

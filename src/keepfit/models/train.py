@@ -25,7 +25,9 @@ from threadpoolctl import threadpool_limits
 
 from keepfit import features
 from keepfit.config import Config
+from keepfit.engine import ENGINES
 from keepfit.errors import ConfigError, ModelError
+from keepfit.extras import pick
 from keepfit.features.values import Columns
 from keepfit.models import calibrate, catalogue, ensemble, fitted, metrics, portfolio, threshold, tune
 from keepfit.models.crossfit import Candidate, Fold, Job, Result, cross_validate, matrix, members, selection
@@ -113,6 +115,7 @@ def _job(
         stop or threading.Event(),
         time.monotonic() + config.tuning.time_budget,
     )
+    job.map = pick(ENGINES, config.engine, "engine")
     if progress is not None:
         job.tell = progress
     return job

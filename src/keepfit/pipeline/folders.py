@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from keepfit.errors import BusyError, DataError
+from keepfit.models.bundle import sync
 from keepfit.types import Dataset, Schema, Split, Verdict, plain, read
 
 
@@ -32,10 +33,10 @@ def whole(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     yield partial
     for path in [*partial.rglob("*"), partial]:
-        _sync(path)
+        sync(path)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def drop(folder: Path) -> None:
@@ -45,14 +46,6 @@ def drop(folder: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -74,6 +67,18 @@ def alone(work: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def busy(work: Path) -> bool:
+    """Whether a run works in this project now. Writes nothing."""
+    try:
+        with (work / "run.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def write_json(path: Path, value: Any) -> None:

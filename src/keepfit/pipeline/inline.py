@@ -68,6 +68,7 @@ def _stages(
     """Run the stages that are not whole yet, and `again` in any case."""
     for name in wanted:
         if (folder / name).is_dir() and name != again:
+            stages.permit(folder / STAGES[0])
             continue
         if again and name != again:
             raise DataError(f"--stage {again} needs the stage '{name}' of the last run, which is not finished.")
@@ -80,6 +81,7 @@ def _stages(
         with folders.whole(folder / name) as out:
             RUN[name](config, project, folder, out, tell)
         folders.note(folder, timings={name: round(_cpu() - before, 3)})
+        stages.permit(folder / STAGES[0])
         tell.end(records.summary(config, folder, name))
     return records.record(config, folder, wanted[-1])
 

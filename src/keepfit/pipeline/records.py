@@ -65,7 +65,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
 
 
 def _interrupted(trained: Mapping[str, Any]) -> str:
-    return " (interrupted: the best so far was kept)" if trained.get("interrupted") else ""
+    return "; interrupted: the best so far was kept" if trained.get("interrupted") else ""
 
 
 def describe(manifest: Mapping[str, Any]) -> str:
@@ -87,7 +87,8 @@ def describe(manifest: Mapping[str, Any]) -> str:
 def _judged(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     trained = _trained(config, folder, known)
     decision: Decision = read(Decision, folders.read_json(folder / "promote" / "decision.json"))
-    model = describe(folders.read_json(_bundle(folder) / "bundle.json"))
+    manifest = folders.read_json(_bundle(folder) / "bundle.json")
+    model = describe(manifest) + _interrupted(manifest["report"])
     promoted = decision.kind == "promoted"
     is_now = "is the champion" if promoted else "is refused; " + _still(decision)
     headline = f"{config.project.name}: version {decision.version} ({model}) {is_now}."

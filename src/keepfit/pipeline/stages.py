@@ -32,18 +32,24 @@ from keepfit.types import Bundle, Decision, Schema, Split, Verdict
 
 
 def ingest(config: Config, project: Path, folder: Path) -> Split:
-    """Read, understand, check and split the data. Raises RefusedError when a check stops.
+    """Read, understand, check and split the data.
 
-    Writes both frames as they were read, the Verdict, and the profile.
+    Writes both frames as they were read, the Verdict (see `permit`), and the profile.
     """
     parts, verdict = ready.examine(config, project)
     folders.save_split(parts, folder)
     folders.write_json(folder / "verdict.json", verdict)
     profile.profile(ready.typed(config, project, parts.train), folder / "profile.html", (verdict,))
+    return parts
+
+
+def permit(folder: Path) -> None:
+    """Raises RefusedError when the checks of an ingested folder stop: nothing is trained on such data."""
+    verdict = folders.read_verdict(folder / "verdict.json")
     if verdict.failures:
         found = "\n".join(f"  {check.name}: {check.detail or check.value}" for check in verdict.failures)
-        raise RefusedError(f"The checks of the data say no, so nothing was trained:\n{found}", verdict)
-    return parts
+        seen = f"The data as they are: {folder / 'profile.html'}"
+        raise RefusedError(f"The checks of the data say no, so nothing was trained:\n{found}\n{seen}", verdict)
 
 
 def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) -> Bundle:

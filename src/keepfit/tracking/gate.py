@@ -272,7 +272,8 @@ def _floor(trial: Trial, name: str, column: str, floor: float) -> Check:
     scored, small = _slices(trial, name, slices[column])
     left = f"; {small} with under {SLICE_ROWS} rows or one class not checked" if small else ""
     if not scored:
-        return Check(title, "not checked", None, limit, f"no slice has {SLICE_ROWS} rows and a defined {name}")
+        detail = f"no slice has {SLICE_ROWS} rows and a defined {name}: what was asked for cannot be shown"
+        return Check(title, "failed", None, limit, detail)
     worst = min(scored, key=lambda group: scored[group][0] if better_high else -scored[group][0])
     value, rows = scored[worst]
     below = sum(v < floor if better_high else v > floor for v, _ in scored.values())
