@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import mlflow as library
@@ -271,3 +273,15 @@ def test_a_bundle_that_cannot_be_read_registers_nothing(store: mlflow.Store, tmp
     with pytest.raises(BundleError, match=r"nowhere is no bundle: it has no bundle.json"):
         mlflow.register(store, run, tmp_path / "nowhere", SCHEMA)
     assert mlflow.versions(store) == []
+
+
+@pytest.mark.slow
+def test_a_database_that_a_full_disk_or_a_kill_left_half_made_is_made_anew(tmp_path: Path) -> None:
+    database, mark = tmp_path / "mlflow.db", tmp_path / "mlflow.db.begun"
+    with closing(sqlite3.connect(database)) as half:
+        half.execute("CREATE TABLE _alembic_tmp_experiments (id INTEGER)")
+    mark.touch()  # as the attempt that was cut off left it
+    store = mlflow.connect(config.Tracking(), tmp_path, "churn")
+    assert client(store).get_experiment_by_name("churn") is not None
+    assert not mark.exists()
+    assert client(mlflow.connect(config.Tracking(), tmp_path, "churn")).get_experiment_by_name("churn") is not None
