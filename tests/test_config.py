@@ -125,6 +125,11 @@ def test_goals_are_comparisons(bad: str) -> None:
         config.parse({"data": {"source": "a.csv"}, "goals": {"accuracy": bad}})
 
 
+def test_a_goal_that_is_a_bare_number_says_how_to_write_it() -> None:
+    with pytest.raises(ConfigError, match=r"write 'accuracy: \">= 0.9\"'"):
+        config.parse({"data": {"source": "a.csv"}, "goals": {"accuracy": 0.9}})
+
+
 def test_the_schema_knows_every_section() -> None:
     schema = config.schema()
     assert {"project", "data", "model", "tuning", "goals", "gate"} <= set(schema["properties"])

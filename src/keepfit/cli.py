@@ -95,11 +95,15 @@ class Commands(click.Group):
             if "--debug" in given:
                 raise
             message, code = _explain(error)
+            verdict = getattr(error, "verdict", None)
         except KeyboardInterrupt:
-            message, code = STOPPED, 1
+            message, code, verdict = STOPPED, 1, None
         click.echo(f"Error: {message}", err=True)
         if "--json" in given:
-            click.echo(json.dumps({"error": {"message": message, "exit_code": code}}, ensure_ascii=False))
+            from keepfit.types import plain
+
+            told = {"error": {"message": message, "exit_code": code}, "verdict": plain(verdict)}
+            click.echo(json.dumps(told, ensure_ascii=False, default=str))
         sys.exit(code)
 
 
@@ -142,7 +146,7 @@ def _os_error(error: OSError) -> str:
         return (
             f"The disk is full (writing {where}). Nothing finished was lost: free space, then 'keepfit run --resume'."
         )
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return f"No permission for {where}. Check who owns it and its mode (ls -l), or choose another folder."
     return f"{error.strerror or error}: {where}"
 

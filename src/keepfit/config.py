@@ -190,12 +190,12 @@ class Config(Section):
     _written: Mapping[str, Any] = PrivateAttr(default_factory=dict)  # as in the file: ${VAR} unfilled
     _filled: Mapping[str, str] = PrivateAttr(default_factory=dict)  # variable → what the environment gave for it
 
-    @field_validator("goals")
+    @field_validator("goals", mode="before")
     @classmethod
-    def _goals(cls, goals: dict[str, str]) -> dict[str, str]:
-        for name, goal in goals.items():
-            if not GOAL.match(goal):
-                raise ValueError(f"'{name}: {goal}' is no goal; write '{name}: \">= 0.9\"'")
+    def _goals(cls, goals: Any) -> Any:
+        for name, goal in goals.items() if isinstance(goals, Mapping) else ():
+            if not GOAL.match(str(goal)):
+                raise ValueError(f"'{name}: {goal}' is no goal; write '{name}: \">= {goal or 0.9}\"'")
         return goals
 
 

@@ -218,7 +218,7 @@ def test_what_cannot_be_read_or_written(tmp_path, two):
     refused(tmp_path, two, table(4), r"unknown format of the output. Known: \.csv", output="out.xlsx")
     refused(tmp_path, two, table(4), r"unknown format of the output", output="out.parquet.gz")
     refused(tmp_path, two, table(4), r"is the input\. Choose another name", output="in.csv")
-    refused(tmp_path, two, table(4), r"cannot be written: File exists", output="in.csv/out.csv")
+    refused(tmp_path, two, table(4), r"There is no folder", output="in.csv/out.csv")
     (tmp_path / "in.csv").write_text("")
     refused(tmp_path, two, None, "is empty")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from sklearn.linear_model import LogisticRegression
-from tests.models import fits
 
 from keepfit.deployment import runtime
 from keepfit.errors import BundleError, ModelError
 from keepfit.models import bundle
 from keepfit.types import Check, Verdict
+from tests.models import fits
 
 ROOT_FILES = {
     *("bundle.json", "metrics.json", "reference.json", "parity.json"),

@@ -114,6 +114,25 @@ def test_violated_expectations_stop_before_training(tmp_path: Path) -> None:
     assert "checks.age.max" in {check["name"] for check in document["verdict"]["checks"]}
 
 
+def test_levels_that_only_the_test_set_has_are_told(tmp_path: Path) -> None:
+    folder = project(tmp_path, table())
+    table().with_columns(plan=pl.lit("weekly")).write_csv(folder / "test.csv")
+    _, output = keepfit(
+        "check", "-C", str(folder), "--set", "data.test=test.csv", "--set", "data.leakage.duplicates=warn"
+    )
+    assert "test.unseen.plan" in output
+    assert "'weekly'" in output
+
+
+def test_an_output_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    folder = project(tmp_path, table())
+    assert keepfit("run", "-C", str(folder))[0] == 0
+    code, output = keepfit("predict", str(folder / "data.csv"), "-o", str(folder / "typo" / "o.csv"), "-C", str(folder))
+    assert code == 1
+    assert "There is no folder" in output
+    assert not (folder / "typo").exists()
+
+
 def test_a_goal_that_is_missed_refuses_the_model(tmp_path: Path) -> None:
     folder = project(tmp_path, table(), 'goals: {accuracy: ">= 1.01"}\n')
     code, output = keepfit("run", "-C", str(folder))
@@ -122,6 +141,9 @@ def test_a_goal_that_is_missed_refuses_the_model(tmp_path: Path) -> None:
     code, output = keepfit("predict", str(folder / "data.csv"), "-o", str(folder / "out.csv"), "-C", str(folder))
     assert code == 1
     assert "no champion" in output
+    code, output = keepfit("promote", "1", "--reason", "we know better", "-C", str(folder))
+    assert code == 0
+    assert "the gate had said: failed" in output  # by hand one may; what the gate said stays with it
 
 
 def test_init_takes_a_glob_from_here_to_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

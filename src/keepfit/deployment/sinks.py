@@ -39,7 +39,8 @@ def sink(path: Path) -> Iterator[Write]:
         raise DataError(f"{path}: unknown format of the output. Known: {known}; the text ones also as .gz.")
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            raise DataError(f"There is no folder {path.parent} to write {path.name} into. Make it, or name another.")
         clear(path)
         with partial.open("wb") as file:
             with _packed(file, packed) as stream, contextlib.closing(opened(stream, suffix(path))) as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from pathlib import Path
@@ -136,7 +137,10 @@ def promote(config: Config, project: Path, version: str, reason: str) -> Decisio
     from keepfit.tracking import registry
 
     _reasoned(reason)
-    return registry.promote(store(config, project), version, reason, lambda path: attempt(config, project, path))
+    judged = [d.verdict for d in history(config, project) if d.version == version and d.verdict.checks]
+    proof = dataclasses.replace(judged[-1], subject="promotion by hand; the gate had said") if judged else None
+    tried = lambda path: attempt(config, project, path)
+    return registry.promote(store(config, project), version, reason, tried, proof)
 
 
 def rollback(config: Config, project: Path, to: str | None, reason: str) -> Decision:

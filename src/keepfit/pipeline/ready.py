@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,11 +25,13 @@ from keepfit.features.prepare import derive, prepare, seen
 from keepfit.features.values import Columns
 from keepfit.models import catalogue, metrics
 from keepfit.pipeline import measure
-from keepfit.types import Column, Dataset, Schema, Split, Verdict
+from keepfit.types import Check, Column, Dataset, Schema, Split, Verdict
 
 HOOKS = "features.py"
 EXAMPLE_ROWS = 3
 PROOF_ROWS = 10_000
+UNSEEN = 0.01  # share of test rows with a category unknown in training that is worth a warning
+LEVELS = 1000  # a schema lists no more levels than this
 
 
 class Rows(NamedTuple):
@@ -71,6 +73,7 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     train = train.only(~leakage.known_too_late(train.typed, test.typed, config.data))
     verdict += leakage.leakage(train.typed, test.typed, meaning, config.data)
     told = of_training(meaning, train.typed)
+    verdict += Verdict("test", tuple(_unseen(told, test.typed)))
     return Split(_versioned(train, told), _versioned(test, told), how), dataclasses.replace(verdict, subject="data")
 
 
@@ -125,6 +128,19 @@ def _only(config: Config, names: list[str]) -> Any:
     """The data section without what it says of columns that the hooks did not make."""
     roles = {name: role for name, role in config.data.columns.items() if name in names}
     return config.data.model_copy(update={"columns": roles, "time": None, "group": None, "known_at": None})
+
+
+def _unseen(told: Schema, test: pl.DataFrame) -> Iterator[Check]:
+    """A warning for each category that has levels in the test rows which the training rows lack."""
+    for column in told.columns:
+        if column.role != "category" or len(column.levels) >= LEVELS or column.name not in test.columns:
+            continue
+        values = test[column.name].drop_nulls()
+        new = values.filter(~values.is_in(pl.Series(column.levels, dtype=pl.String).implode()))
+        if len(new) > UNSEEN * max(len(values), 1):
+            shown = ", ".join(repr(level) for level in new.unique().sort().to_list()[:5])
+            detail = f"{len(new):,} of {len(values):,} test rows have levels that no training row has: {shown}"
+            yield Check(f"test.unseen.{column.name}", "failed", len(new) / len(values), UNSEEN, detail, "warning")
 
 
 def _versioned(part: Part, meaning: Schema) -> Dataset:

@@ -25,6 +25,8 @@ def settle(database: Path, artifacts: str, experiment: str) -> bool:
     Returns whether something was changed. Call it under the store's lock.
     """
     with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+            return False  # MLflow has made no tables yet
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         found = connection.execute(query, (experiment,)).fetchone()
         if not found or found[0] == artifacts or not str(found[0]).startswith("file:"):

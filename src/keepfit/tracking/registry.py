@@ -52,7 +52,7 @@ def promote(
         before = mlflow.aliases(store).get(CHAMPION)
         if before == version:
             raise TrackingError(f"Version {version} of '{store.model}' is the champion already; nothing moved.")
-        proof = verdict or Verdict("promotion by hand")
+        proof = Verdict("promotion by hand") if verdict is None else verdict
         decision = Decision("promoted", store.model, reason, proof, version, before, by, run=run)
         return _move(store, decision, try_bundle)
 
