@@ -76,37 +76,18 @@ def connect(tracking: config.Tracking, work: Path, name: str) -> Store:
     store = Store(uri, registry, experiment, name, work)
     # several processes that open a new database at once would all create its tables, and die
     with lock.held(work / "mlflow.lock", "Opening the tracking database", 120), _told(store, "open the tracking store"):
-        begun = _begin(store)
+        own = work / "mlflow.db"
+        begun = moved.begin(own) if store.database == own else None
         for address in dict.fromkeys((uri, registry)):
             reach(address)
-        _settle(store)
+        if store.database == own:
+            moved.settle(own, _artifacts(store), store.experiment)
         client = _client(store)
         client.search_registered_models(max_results=1)
         _experiment(store, client)
-        begun.unlink(missing_ok=True)
+        if begun:
+            begun.unlink(missing_ok=True)
     return store
-
-
-def _begin(store: Store) -> Path:
-    """The mark of a database in the making; what was cut off half-made (a kill, a full disk) is made anew.
-
-    Nothing can be in such a database yet: the mark goes before the store is first handed out.
-    """
-    own = store.work / "mlflow.db"
-    mark = own.with_name("mlflow.db.begun")
-    if store.database == own:
-        if mark.exists():
-            for end in ("", "-journal", "-wal", "-shm"):
-                own.with_name(own.name + end).unlink(missing_ok=True)
-        if not own.exists() or not own.stat().st_size:
-            mark.touch()
-    return mark
-
-
-def _settle(store: Store) -> None:
-    own = store.work / "mlflow.db"
-    if store.database == own and own.exists() and own.stat().st_size:
-        moved.settle(own, _artifacts(store), store.experiment)
 
 
 def _artifacts(store: Store) -> str:

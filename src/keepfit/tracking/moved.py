@@ -1,4 +1,4 @@
-"""A project folder that was moved or copied takes its MLflow database along.
+"""The project's own MLflow database: begun whole, and taken along when the folder is moved or copied.
 
 MLflow keeps the full path of every run's artifacts. After a move they would not be found, and
 after a copy the copy would write into the original. So the paths in the database of the project's
@@ -19,11 +19,27 @@ PLACES = {
 }
 
 
+def begin(database: Path) -> Path:
+    """The mark of a database in the making; what was cut off half-made (a kill, a full disk) is made anew.
+
+    Nothing can be in such a database yet: the mark goes before the store is first handed out.
+    """
+    mark = database.with_name(f"{database.name}.begun")
+    if mark.exists():
+        for end in ("", "-journal", "-wal", "-shm"):
+            database.with_name(database.name + end).unlink(missing_ok=True)
+    if not database.exists() or not database.stat().st_size:
+        mark.touch()
+    return mark
+
+
 def settle(database: Path, artifacts: str, experiment: str) -> bool:
     """Let `database` know that the artifacts of `experiment` are at the URI `artifacts` now.
 
     Returns whether something was changed. Call it under the store's lock.
     """
+    if not database.exists():
+        return False
     with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
             return False  # MLflow has made no tables yet
