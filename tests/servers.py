@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,19 +37,19 @@ def _postgres_programs() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an empty database on a PostgreSQL server that lives as long as the session."""
+def postgres_url() -> Iterator[str]:
+    """The URL of an empty database on a PostgreSQL server that lives as long as the session.
+
+    Its folder is not pytest's: another session that starts meanwhile may close or clear that one.
+    """
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("no PostgreSQL here: install it (Debian: apt-get install postgresql)")
-    folder = tmp_path_factory.mktemp("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="keepfit-postgres-"))
     user = None
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         user = next(name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
         shutil.chown(folder, user)
-        for parent in (folder.parent, *folder.parent.parents[:2]):
-            if parent.stat().st_uid == 0 and str(parent).startswith("/tmp/"):
-                parent.chmod(0o711)
 
     def run(*command: str) -> None:
         done = subprocess.run(
@@ -71,6 +72,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     yield f"postgresql://keepfit:s3c%3Ar%25t@127.0.0.1:{port}/postgres"
     run("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

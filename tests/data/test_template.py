@@ -17,6 +17,7 @@ from keepfit.types import Column, Schema
 
 # Characters that YAML 1.1 can hold; "$" is left out, because ${VAR} is filled in when it is read.
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="$", exclude_categories=["Cs"]), min_size=1, max_size=30)
+NAME = TEXT.filter(lambda name: bool(name.strip()) and not {"/", ":"} & set(name))
 ROLES = st.sampled_from(["number", "category", "text", "date", "id", "ignore"])
 COLUMNS = st.builds(
     Column, TEXT, ROLES, why=TEXT, missing=st.floats(0, 1), levels=st.lists(TEXT, max_size=8).map(tuple),
@@ -41,7 +42,7 @@ def back(text: str) -> config.Config:
     return config.parse(yaml.safe_load(text))
 
 
-@given(TEXT, st.lists(COLUMNS, max_size=5), DATAS, st.sampled_from(["classification", "regression", "none"]), TEXT)
+@given(NAME, st.lists(COLUMNS, max_size=5), DATAS, st.sampled_from(["classification", "regression", "none"]), TEXT)
 def test_it_reads_back_as_what_was_asked(name: str, columns: list[Column], data: Data, task: str, why: str) -> None:
     text = template(name, Schema(tuple(columns), task, data.target, why_task=why), data)
     asked = config.parse({"project": {"name": name}, "data": data.model_dump()})

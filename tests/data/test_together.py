@@ -95,8 +95,8 @@ def test_any_frame(tmp_path: Path, frame: pl.DataFrame, task: str, report: bool,
 
 
 def test_moments_of_every_kind() -> None:
-    frame = pl.DataFrame({"a": [date(2020, 1, 1), None] * 20, "b": [datetime(1, 1, 1), datetime(9999, 12, 31)] * 20,
-                          "y": [1, 0, 1, 0, 0] * 8})  # fmt: skip
+    moments = [datetime(1, 1, 1), datetime(9999, 12, 31), *(datetime(1970 + year, 1, 1) for year in range(6))]
+    frame = pl.DataFrame({"a": [date(2020, 1, 1), None] * 20, "b": moments * 5, "y": [1, 0, 1, 0, 0] * 8})
     assert whole(frame, Data(source="x", target="y")).outcome == "passed"  # type: ignore[call-arg]
 
 

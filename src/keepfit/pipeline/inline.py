@@ -6,7 +6,6 @@ A run is a folder; a stage that is whole there is not made again by `--resume`.
 from __future__ import annotations
 
 import resource
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -119,7 +118,7 @@ def _cpu() -> float:
 
 def _new(work: Path, config: Config, project: Path) -> Path:
     now = datetime.now(UTC)
-    folder = work / "runs" / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    folder = work / "runs" / f"{now:%Y%m%d-%H%M%S-%f}"  # in the order of time, also by name
     folder.mkdir(parents=True)
     about = {"run": folder.name, "started": now.isoformat(timespec="seconds"), "status": "running"}
     made_by = {"config": settings.recorded(config), "hooks": ready.hooks_hash(config, project)}
