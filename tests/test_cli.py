@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -78,6 +79,39 @@ def test_with_json_an_error_is_a_document_too(tmp_path: Path) -> None:
     assert code == json.loads(out)["error"]["exit_code"] == 2
     assert "keepfit init" in json.loads(out)["error"]["message"]
     assert "keepfit init" in err
+
+
+def test_with_json_wrong_usage_is_a_document_too() -> None:
+    for arguments in (["run", "--no-such", "--json"], ["predict", "--json"], ["--json", "run"], ["no-such", "--json"]):
+        code, out, err = keepfit(*arguments)
+        assert code == json.loads(out)["error"]["exit_code"] == 2, arguments
+        assert json.loads(out)["error"]["message"] in err
+
+
+def test_the_value_of_an_option_is_no_flag(tmp_path: Path) -> None:
+    for arguments in (["--set", "--json"], ["--set", "--debug"]):
+        code, out, err = keepfit("check", "-C", str(tmp_path), *arguments)
+        assert (code, out) == (2, "")
+        assert "Traceback" not in err
+    assert main.flags(["promote", "--reason", "--json", "-C", "--debug", "--", "--json"]) == set()
+    assert main.flags(["promote", "3", "--json", "--set", "a=b", "--debug"]) == {"--json", "--debug"}
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["version", "--json"], ["check", "-C", "/nowhere", "--json"]])
+def test_a_reader_that_is_gone_ends_it_quietly(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head -1` does when it has its line
+    command = [sys.executable, "-m", "keepfit.cli", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode in (1, 2)
+    assert not [word for word in ("Traceback", "BrokenPipe", "ignored") if word in done.stderr]
+
+
+def test_every_command_takes_the_common_options() -> None:
+    for name, command in main.commands.items():
+        taken = {name for option in command.params for name in option.opts}
+        assert {"-C", "--set", "--json", "--debug"} <= taken, name
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

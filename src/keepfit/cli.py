@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import sys
 import threading
@@ -83,28 +84,57 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else kwargs.get("args")
-        given = sys.argv if given is None else given
+        asked = self.flags(sys.argv[1:] if given is None else given)
+        verdict = None
         try:
             with ctrl_c_kept():
                 code = super().main(*args, **{**kwargs, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
         except click.ClickException as error:
             error.show()
-            sys.exit(error.exit_code)
+            message, code = error.format_message(), error.exit_code
         except Exception as error:
-            if "--debug" in given:
+            if "--debug" in asked:
                 raise
             message, code = _explain(error)
             verdict = getattr(error, "verdict", None)
+            click.echo(f"Error: {message}", err=True)
         except KeyboardInterrupt:
-            message, code, verdict = STOPPED, 1, None
-        click.echo(f"Error: {message}", err=True)
-        if "--json" in given:
-            from keepfit.types import plain
-
-            told = {"error": {"message": message, "exit_code": code}, "verdict": plain(verdict)}
-            click.echo(json.dumps(told, ensure_ascii=False, default=str))
+            message, code = STOPPED, 1
+            click.echo(f"Error: {message}", err=True)
+        if "--json" in asked:
+            _document(message, code, verdict)
         sys.exit(code)
+
+    def flags(self, arguments: Sequence[str]) -> set[str]:
+        """The arguments that are flags, `--json` for one; not those that are the value of an option, or follow `--`.
+
+        Needed before click reads them: what it refuses is told as JSON too.
+        """
+        named = next((self.commands[word] for word in arguments if word in self.commands), self)
+        options = [option for option in named.params if isinstance(option, click.Option)]
+        valued = {name for option in options if not (option.is_flag or option.count) for name in option.opts}
+        found: set[str] = set()
+        words = iter(arguments)
+        for word in words:
+            if word == "--":
+                break
+            if word in valued:
+                next(words, None)
+            elif word.startswith("-"):
+                found.add(word)
+        return found
+
+
+def _document(message: str, code: int, verdict: Any) -> None:
+    """An error as the one JSON document on stdout."""
+    from keepfit.types import plain
+
+    told = {"error": {"message": message, "exit_code": code}, "verdict": plain(verdict)}
+    try:
+        click.echo(json.dumps(told, ensure_ascii=False, default=str))
+    except BrokenPipeError:  # nobody reads; what Python still holds must not be tried again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -285,18 +315,18 @@ def doctor(session: Session) -> None:
     session.answer(found, show.table(["what", "is"], found.items(), widest=100))
 
 
-@main.command()
-def schema() -> None:
+@command()
+def schema(session: Session) -> None:
     """The JSON Schema of keepfit.yaml, for editors."""
     from keepfit import config
 
     click.echo(json.dumps(config.schema(), indent=2))
 
 
-@main.command()
-def version() -> None:
+@command()
+def version(session: Session) -> None:
     """The version of keepfit."""
-    click.echo(__version__)
+    session.answer({"version": __version__}, __version__)
 
 
 if __name__ == "__main__":
