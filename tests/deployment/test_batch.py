@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 import signal
 import subprocess
 import sys
@@ -301,13 +300,6 @@ def test_a_killed_run_leaves_no_output(tmp_path, two, kill):
     assert len(left) == (1 if kill == signal.SIGKILL else 0), left
     batch.predict(two, tmp_path / "in.csv", tmp_path / "out.csv")  # the next run clears it away
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv"]
-
-
-def test_what_another_process_is_writing_is_left_alone(tmp_path):
-    theirs = tmp_path / f".out.csv.partial-{os.getppid()}"
-    theirs.touch()
-    sinks.clear(tmp_path / "out.csv")
-    assert theirs.exists()
 
 
 def test_progress_is_told(tmp_path, two):

@@ -8,8 +8,6 @@ Everything that comes from the data is escaped.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from keepfit import durable
 from keepfit.data import drawn, hashes
 from keepfit.data.charts import bars, escape, heatmap
 from keepfit.data.single import scores
@@ -96,17 +95,7 @@ def _anchor(title: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    durable.write_bytes(path, text.encode(errors="replace"))
 
 
 def _overview(made: Profile) -> str:

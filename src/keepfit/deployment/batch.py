@@ -14,10 +14,10 @@ is not guessed at: it goes to a file beside the output, with its place and the r
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
-import os
 import queue
 import threading
 import time
@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet
 
-from keepfit import config
+from keepfit import config, durable
 from keepfit.data import files, frames, read
 from keepfit.data.delimited import BadRow
 from keepfit.deployment.runtime import Runtime
@@ -233,10 +233,9 @@ class _Rejected:
 
     def __init__(self, output: Path) -> None:
         self.path = output.with_name(f"{output.name}.rejected.csv")
-        self.partial = output.with_name(f".{output.name}.rejected-{os.getpid()}")
         self.count = 0
         self.lock = threading.Lock()
-        self.file: Any = None
+        self.open = contextlib.ExitStack()
         self.writer: Any = None
 
     def line(self, bad: BadRow) -> None:
@@ -253,9 +252,8 @@ class _Rejected:
 
     def _write(self, records: list[tuple[Any, ...]], rows: int) -> None:
         with self.lock:
-            if self.file is None:
-                self.file = self.partial.open("w", encoding="utf-8", newline="")
-                self.writer = csv.writer(self.file)
+            if self.writer is None:
+                self.writer = csv.writer(self.open.enter_context(durable.replacing(self.path, text=True)))
                 self.writer.writerow(self.HEAD)
             self.writer.writerows(records)
             self.count += rows
@@ -264,14 +262,6 @@ class _Rejected:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self.file is None:
-            if kind is None:
-                self.path.unlink(missing_ok=True)  # of an earlier run
-            return
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        if kind is None:
-            self.partial.replace(self.path)
-        else:
-            self.partial.unlink(missing_ok=True)
+        if self.writer is None and kind is None:
+            self.path.unlink(missing_ok=True)  # of an earlier run
+        self.open.__exit__(kind, error, trace)

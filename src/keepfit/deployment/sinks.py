@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
 
+from keepfit import durable
 from keepfit.data.files import suffix
 from keepfit.errors import DataError
 
@@ -37,45 +37,23 @@ def sink(path: Path) -> Iterator[Write]:
     if opened is None or packed == ".zst" or (packed == ".gz" and opened is parquet):
         known = ", ".join(f".{name}" for name in SINKS)
         raise DataError(f"{path}: unknown format of the output. Known: {known}; the text ones also as .gz.")
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         if not path.parent.is_dir():
             raise DataError(f"There is no folder {path.parent} to write {path.name} into. Make it, or name another.")
-        clear(path)
-        with partial.open("wb") as file:
-            with _packed(file, packed) as stream, contextlib.closing(opened(stream, suffix(path))) as writer:
-                next(writer)
-                yield writer.send
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        durable.clear(path)
+        with (
+            durable.replacing(path) as file,
+            _packed(file, packed) as stream,
+            contextlib.closing(opened(stream, suffix(path))) as writer,
+        ):
+            next(writer)
+            yield writer.send
     except OSError as error:
         before = "; what was there before is untouched" if path.exists() else ""
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}. Nothing is left of it{before}. "
             "Free some space, or choose another folder."
         ) from error
-    finally:
-        if partial.exists():
-            partial.unlink()
-
-
-def clear(path: Path) -> None:
-    """Remove what killed processes left of an earlier try at `path`."""
-    for left in path.parent.glob(f".{path.name}.partial-*"):
-        number = left.name.rpartition("-")[2]
-        if number.isdigit() and not _alive(int(number)):
-            left.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _packed(file: IO[bytes], end: str) -> Any:

@@ -12,7 +12,6 @@ Nothing in the two files can run code: npz is read without pickle, JSON holds te
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from keepfit import durable
 from keepfit.errors import BundleError
 
 FORMAT = 1
@@ -55,12 +55,8 @@ def _outward(value: Any, arrays: dict[str, Any]) -> Any:
 
 
 def _write(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
+    with durable.replacing(path) as file:
         fill(file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def load(folder: Path) -> dict[str, Any]:

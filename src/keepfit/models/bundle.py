@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from keepfit import durable
 from keepfit.errors import BundleError, ModelError
 from keepfit.extras import load
 from keepfit.models.fitted import Fitted
@@ -193,7 +194,7 @@ def write(
         card = load("keepfit.models.card:card", "card")(manifest, metrics, config, verdict)
         _text(partial / "card.md", card)
         _seal(partial)
-        _rename(partial, folder)
+        durable.settle(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Bundle(folder, manifest)
@@ -294,24 +295,3 @@ def _seal(partial: Path) -> None:
     """Write the checksums of all files."""
     names = sorted(set(_files(partial)) - {SUMS})
     _text(partial / SUMS, "".join(f"{_hash(partial / name)}  {name}\n" for name in names))
-
-
-def _rename(partial: Path, folder: Path) -> None:
-    """Everything to the disk, then the name; what was there before goes when the new is in place."""
-    for path in [*partial.rglob("*"), partial]:
-        sync(path)
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def sync(path: Path) -> None:
-    """What was written to a file or folder is on the disk when this returns."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 from keepfit import config as settings
+from keepfit import durable
 from keepfit.config import Config
 from keepfit.deployment import batch, runtime
 from keepfit.errors import BundleError, ConfigError, DataError, TrackingError
@@ -109,12 +109,7 @@ def keep(project: Path, file: Path | None) -> Path | None:
     target = project / settings.WORK / "code" / f"{hashlib.sha256(content).hexdigest()}.py"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
-        with partial.open("wb") as copy:
-            copy.write(content)
-            copy.flush()
-            os.fsync(copy.fileno())
-        partial.replace(target)
+        durable.write_bytes(target, content)
     return file
 
 

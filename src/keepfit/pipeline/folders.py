@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keepfit import durable
 from keepfit.errors import BusyError, DataError
-from keepfit.models.bundle import sync
 from keepfit.types import Dataset, Schema, Split, Verdict, plain, read
 
 
@@ -32,11 +32,7 @@ def whole(folder: Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial
-    for path in [*partial.rglob("*"), partial]:
-        sync(path)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    sync(folder.parent)
+    durable.settle(partial, folder)
 
 
 def drop(folder: Path) -> None:
@@ -83,12 +79,7 @@ def busy(work: Path) -> bool:
 
 def write_json(path: Path, value: Any) -> None:
     """Nouns and plain values as JSON; the file is whole or not there."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(plain(value), file, ensure_ascii=False, indent=1, default=str)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    durable.write_text(path, json.dumps(plain(value), ensure_ascii=False, indent=1, default=str))
 
 
 def read_json(path: Path) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from keepfit import engine
+from keepfit import durable, engine
 from keepfit.config import Config, masked, parse
 from keepfit.data import leakage, read, schema, split, validate, version
 from keepfit.data.conform import conform
@@ -243,7 +243,5 @@ def init(folder: Path, source: str, target: str | None) -> Path:
     meaning = schema.infer(frame, data, "auto")
     path = folder / "keepfit.yaml"
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(template.template(folder.resolve().name, meaning, data), encoding="utf-8")
-    partial.replace(path)
+    durable.write_text(path, template.template(folder.resolve().name, meaning, data))
     return path

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keepfit import show
+from keepfit import durable, show
 from keepfit.types import Verdict, read
 
 STYLE = Path(__file__).with_suffix(".css")
@@ -37,7 +37,7 @@ def write(path: Path, record: Mapping[str, Any], plots: Iterable[Path], verdicts
     images = "".join(f"<img alt='{html.escape(p.stem)}' src='{_inline(p)}'>" for p in plots)
     parts.append(_section("Plots", f"<div class='plots'>{images}</div>") if images else "")
     parts += [_section(verdict.subject.capitalize(), _verdict(verdict)) for verdict in verdicts]
-    path.write_text(page(f"keepfit: {record['name']}", "".join(parts)), encoding="utf-8")
+    durable.write_text(path, page(f"keepfit: {record['name']}", "".join(parts)))
 
 
 def _head(record: Mapping[str, Any]) -> str:

@@ -43,19 +43,6 @@ def _open(path: Path) -> TextIO:
         raise TrackingError(f"{path} cannot be written: {error.strerror}. keepfit needs to write there.") from error
 
 
-def alive(process: int) -> bool:
-    """Is another process of that number at work? A lock cannot tell: it says nothing of a run's past holder."""
-    if process in (0, os.getpid()):
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _try(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -28,7 +28,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from keepfit import config
+from keepfit import config, durable
 from keepfit.errors import BundleError, ConfigError, TrackingError
 from keepfit.tracking import git, lock, mlmodel, moved
 from keepfit.tracking.flatten import batches, key, numbers, parameters
@@ -159,7 +159,7 @@ def _bury(store: Store, client: MlflowClient, experiment: str) -> None:
     query = f"attributes.status = 'RUNNING' and tags.`keepfit.host` = '{socket.gethostname()}'"
     for run in client.search_runs([experiment], query, max_results=1000):
         mine = run.data.tags.get("keepfit.work") == str(store.work)
-        if mine and not lock.alive(int(run.data.tags.get("keepfit.pid", 0))):
+        if mine and not durable.alive(int(run.data.tags.get("keepfit.pid", 0))):
             client.set_terminated(run.info.run_id, "KILLED")
 
 

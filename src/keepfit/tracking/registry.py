@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from keepfit import durable
 from keepfit.errors import BusyError, TrackingError
 from keepfit.tracking import decisions, lock, mlflow
 from keepfit.types import Check, Decision, Verdict, plain, read
@@ -177,15 +177,10 @@ def _heal(store: mlflow.Store) -> Decision | None:
 
 
 def _note(work: Path, move: dict[str, object]) -> None:
-    partial = work / f"{JOURNAL}.partial"
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(move, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(work / JOURNAL)
+        durable.write_text(work / JOURNAL, json.dumps(move))
     except OSError as error:
-        raise TrackingError(f"{partial} cannot be written: {error.strerror}. Nothing moved.") from error
+        raise TrackingError(f"{work / JOURNAL} cannot be written: {error.strerror}. Nothing moved.") from error
 
 
 def _mirror(store: mlflow.Store, decision: Decision) -> None:
