@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,12 @@ from tests.servers import postgres_url, s3_endpoint, web_server  # noqa: F401 - 
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MPLBACKEND", "agg")
+# the tests run side by side: threads that wait for each other busily would cost ten times the CPU
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# a job that a script starts with `&` ignores Ctrl-C, and so would all that it starts
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

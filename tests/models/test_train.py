@@ -335,8 +335,8 @@ def test_mistakes_in_the_config(sections, error, message):
 @pytest.mark.slow
 def test_two_thousand_columns():
     random = np.random.default_rng(0)
-    X = random.normal(size=(5000, 2000))
-    y = np.where(X[:, 0] + X[:, 1] + random.normal(size=5000) > 0, "yes", "no").astype(object)
+    X = random.normal(size=(1000, 2000))
+    y = np.where(X[:, 0] + X[:, 1] + random.normal(size=1000) > 0, "yes", "no").astype(object)
     rows = table(X, y)
-    model = fit(rows, tuning={"time_budget": 30})
+    model = fit(rows, tuning={"time_budget": 5, "cv": 2})
     assert metrics.point(y, train.predict(model, rows[0]), rows[2].classes)["accuracy"] > 0.75
