@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import date, datetime
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from keepfit import features
 from keepfit.data.conform import conform
 from keepfit.errors import DataError
 from keepfit.features.frame import from_frame
-from keepfit.features.rows import from_rows, reader
+from keepfit.features.rows import _each, from_rows, reader, remembered
 from keepfit.features.values import Coded, Tokens
 from keepfit.types import Column, Schema
 
@@ -167,3 +168,64 @@ def dense(matrix):
     full = np.zeros((len(matrix.indptr) - 1, matrix.width), np.float32)
     full[np.repeat(np.arange(len(full)), np.diff(matrix.indptr)), matrix.indices] = matrix.data
     return full
+
+
+# --- whole columns at once, and value by value ---------------------------------------------------
+
+ODD = st.sampled_from(
+    [
+        True, False, math.nan, math.inf, -math.inf, 10**400, -(10**400), 2**63, 2**1023, -0.0, 5e-324, 1e308,
+        Decimal("1.5"), Decimal("NaN"), Decimal("1e400"), np.float64(2.5), np.float32(0.1), np.int64(7), np.bool_(True),
+        np.str_(" a "), np.float64("nan"), "\u2003 7 \t", "\x1f8", "1_000", "١٢", "-7.0", "-0.0", "1e400", "nan", "inf",
+        "Infinity", "-999", "+5", ".5", "5.", "0x10", "TRUE", "a" * 300, "\n", [1], {"a": 1}, b"7", object, 1j,
+        date(2020, 1, 2), datetime(2020, 1, 2, 3), float, "2020-01-02", "20200102", 1577923200,
+    ]
+)  # fmt: skip
+VALUES = st.one_of(st.none(), NUMBERS, WHOLE, WORDS, st.text(max_size=4), DATES, MOMENTS, ODD)
+KINDS = st.one_of(
+    *(st.lists(kind, min_size=1, max_size=6) for kind in (VALUES, NUMBERS, WHOLE, WORDS, NUMBERS.map(str)))
+)
+COLUMNS = (
+    *SCHEMA.columns,
+    Column("n", "number", tokens=("-999", "")),
+    Column("d", "date", formats=("epoch",)),
+    Column("c", "category"),
+)
+READERS = [reader(Schema((column,), "regression")) for column in COLUMNS]  # kept, so that they remember
+
+
+@pytest.mark.parametrize("place", range(len(COLUMNS)))
+@given(st.lists(KINDS, min_size=1, max_size=3))
+def test_a_column_read_at_once_is_what_its_values_are_one_by_one(place, requests):
+    column = COLUMNS[place]
+    for values in requests:
+        rows = [{column.name: value} for value in values]
+        found, problems = READERS[place](rows)
+        expected_problems = []
+        expected = _each(rows, column, expected_problems)
+        assert problems == expected_problems
+        exactly(found.values[column.name], expected)
+
+
+def exactly(one, two):
+    if isinstance(one, (Coded, Tokens)):
+        assert same(one, two)
+    else:
+        assert one.dtype == two.dtype == np.float64
+        assert one.tobytes() == two.tobytes() or np.array_equal(one, two, equal_nan=True)
+
+
+@pytest.mark.parametrize("place", range(len(COLUMNS)))
+def test_rows_of_another_shape_among_good_ones(place):
+    name = COLUMNS[place].name
+    for bad in ({}, "no row", None, 7, [1, 2], {"other": 1}):
+        _, problems = READERS[place]([{name: None}, bad])
+        assert [problem.row for problem in problems] == [1]
+
+
+def test_what_is_remembered_is_bounded():
+    asked = []
+    look = remembered(lambda value: asked.append(value) or value, kept=3)
+    for text in ["a", "b", "c", "a", "d", "a", "x" * 300, "x" * 300, 1, 1]:
+        look(text)
+    assert asked == ["a", "b", "c", "d", "a", "x" * 300, "x" * 300, 1, 1]

@@ -13,12 +13,13 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keepfit import features
 from keepfit.data.parse import Problem
+from keepfit.deployment import linear_rows
 from keepfit.errors import BundleError
 from keepfit.extras import load as load_target
 from keepfit.features import rows as requests
@@ -30,6 +31,8 @@ from keepfit.types import Bundle, Schema
 
 Matrix = Any  # float32 (rows, width) or Sparse
 Raw = Callable[[Matrix], Floats]  # a model file: matrix → (rows, outputs)
+Rows = Callable[[Sequence[Mapping[str, Any]]], tuple[Output, list[Problem]]]
+FEW = 8  # up to so many rows, Python on each value is faster than numpy on each column
 
 # kind of a model file → how it is opened: function(path, entry, schema, trusted, threads) → Raw
 RUNTIMES: dict[str, str] = {
@@ -47,7 +50,7 @@ class Runtime:
     schema: Schema
     bundle: Bundle
     predict: Callable[[Columns], Output]
-    rows: Callable[[Sequence[Mapping[str, Any]]], tuple[Output, list[Problem]]]
+    rows: Rows
     hooks: Mapping[str, Callable[[Any], Any]]
 
 
@@ -64,28 +67,57 @@ def load(folder: Path, hooks: Path | None = None, trusted: Sequence[str] = (), t
     bundle = bundles.read(Path(folder))
     schema = bundle.schema
     functions = _hooks(bundle, hooks)
-    predict = _predictor(bundle, schema, trusted, threads)
-    return Runtime(schema, bundle, predict, _rows(schema, functions, predict), functions)
+    found = _predictor(bundle, schema, trusted, threads)
+    return Runtime(schema, bundle, found.predict, _rows(schema, functions, found), functions)
 
 
-def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int) -> Callable[[Columns], Output]:
+def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int) -> Predictor:
     manifest = bundle.manifest
-    states = [features.compiled(features.load(bundle.path / name)) for name in manifest["features"]]
-    models = [(int(entry["features"]), _opened(bundle, entry, trusted, threads)) for entry in manifest["models"]]
-    groups = _groups(manifest["members"], len(schema.classes))
-    weights, parts = [weight for weight, _ in groups], [part for _, part in groups]
-    calibration, threshold = manifest["calibration"], manifest["threshold"]
-    interval, classes = manifest["interval"], schema.classes
+    learned = [features.load(bundle.path / name) for name in manifest["features"]]
+    folds = [_folded(bundle, entry, learned) for entry in manifest["models"]]
+    needed = {entry["features"] for entry, fold in zip(manifest["models"], folds, strict=True) if fold is None}
+    states = [(place, features.compiled(state)) for place, state in enumerate(learned) if place in needed]
+    models = [
+        (entry["features"], _opened(bundle, entry, trusted, threads)) if fold is None else (None, fold.scores)
+        for entry, fold in zip(manifest["models"], folds, strict=True)
+    ]
+    finish = _finish(manifest, schema.classes)
 
     def predict(columns: Columns) -> Output:
-        matrices = [state(columns) for state in states]
-        raw = [model(matrices[place]) for place, model in models]
+        matrices = {place: state(columns) for place, state in states}
+        return finish([model(columns if place is None else matrices[place]) for place, model in models])
+
+    return Predictor(predict, finish, folds[0] if len(folds) == 1 else None)
+
+
+class Predictor(NamedTuple):
+    """`predict`; its last step, from raw outputs to answers; and the model itself where it is a folded one."""
+
+    predict: Callable[[Columns], Output]
+    finish: Callable[[list[Floats]], Output]
+    folded: linear_rows.Folded | None
+
+
+def _folded(bundle: Bundle, entry: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]) -> Any:
+    """A linear model with one output as a function of columns, where its features allow it."""
+    if entry["kind"] != "linear":
+        return None
+    return linear_rows.folded(bundle.path / entry["file"], learned[entry["features"]])
+
+
+def _finish(manifest: Mapping[str, Any], classes: tuple[str, ...]) -> Callable[[list[Floats]], Output]:
+    """The function from all models' raw outputs to answers."""
+    groups = _groups(manifest["members"], len(classes))
+    weights, parts = [weight for weight, _ in groups], [part for _, part in groups]
+    calibration, threshold, interval = (manifest[key] for key in ("calibration", "threshold", "interval"))
+
+    def finish(raw: list[Floats]) -> Output:
         with np.errstate(over="ignore"):  # exp of an extreme score is infinite, and stays so
             scores = [part(raw) for part in parts]
         blended = scores[0] if len(scores) == 1 else combine(weights, scores)
         return answer(blended, classes, calibration, threshold, interval)
 
-    return predict
+    return finish
 
 
 def _opened(bundle: Bundle, entry: Mapping[str, Any], trusted: Sequence[str], threads: int) -> Raw:
@@ -160,17 +192,20 @@ def _hooks(bundle: Bundle, path: Path | None) -> Mapping[str, Callable[[Any], An
     return functions
 
 
-def _rows(
-    schema: Schema, functions: Mapping[str, Any], predict: Callable[[Columns], Output]
-) -> Callable[[Sequence[Mapping[str, Any]]], tuple[Output, list[Problem]]]:
+def _rows(schema: Schema, functions: Mapping[str, Any], found: Predictor) -> Rows:
     read = (
         load_target("keepfit.deployment.hooked:reader", "features.code")(schema, functions)
         if functions
         else (requests.reader(schema))
     )
+    few = linear_rows.rows(schema, found.folded) if found.folded and not functions else None
 
     def rows(asked: Sequence[Mapping[str, Any]]) -> tuple[Output, list[Problem]]:
+        if few and 0 < len(asked) <= FEW:
+            scores = few(asked)
+            if scores is not None:
+                return found.finish([scores]), []
         columns, problems = read(asked)
-        return predict(columns), problems
+        return found.predict(columns), problems
 
     return rows

@@ -23,19 +23,24 @@ from keepfit.types import Schema
 BLOCK = 2_000  # rows of one product
 
 
+def coefficients(path: Path) -> tuple[NDArray[Any], Floats]:
+    """Coefficients (outputs, features) in the type they were learned in, and intercepts (outputs,)."""
+    stored = _arrays(path)
+    return stored["coef"], np.asarray(stored["intercept"], np.float64)
+
+
 def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
     """The function from a matrix to scores (rows, outputs)."""
-    stored = _arrays(path)
-    coefficients, intercept = stored["coef"], np.asarray(stored["intercept"], np.float64)
-    if not coefficients.size:
+    learned, intercept = coefficients(path)
+    if not learned.size:
         return lambda matrix: np.tile(intercept, (_rows(matrix), 1))
-    weights = np.ascontiguousarray(coefficients.T)  # in the type they were learned in
+    weights = np.ascontiguousarray(learned.T)  # in the type they were learned in
     if weights.shape[1] == 1:
         weights = weights[:, 0]  # a vector is faster than a matrix of one column
 
     def scores(matrix: NDArray[np.float32] | Sparse) -> Floats:
         if isinstance(matrix, Sparse):
-            return sparse_product(matrix, coefficients) + intercept
+            return sparse_product(matrix, learned) + intercept
         product = _product(matrix, weights)
         return np.asarray((product[:, None] if product.ndim == 1 else product) + intercept)
 

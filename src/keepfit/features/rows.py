@@ -22,11 +22,17 @@ import numpy as np
 from keepfit.data.parse import PARSE, Problem
 from keepfit.features.text import tokens
 from keepfit.features.values import Coded, Columns
-from keepfit.types import Schema
+from keepfit.types import Column, Schema
 
 FIRST = np.zeros(1, np.int32)  # the codes of one row, made once
 NOTHING = np.full(1, -1, np.int32)
 FIRST.flags.writeable = NOTHING.flags.writeable = False
+PLAIN = frozenset((float, int, type(None)))  # exactly these: a bool or a Decimal goes through `data.parse`
+TEXT = frozenset((str,))
+REMEMBERED = 10_000  # texts whose meaning is kept, for each column
+LONGEST = 200  # characters of a text that is kept
+ODD = (KeyError, ValueError, TypeError, IndexError)  # what a row or a value of another shape brings
+Quick = Callable[[list[Any]], Any]
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]], schema: Schema) -> tuple[Columns, list[Problem]]:
@@ -35,26 +41,40 @@ def from_rows(rows: Sequence[Mapping[str, Any]], schema: Schema) -> tuple[Column
 
 
 def reader(schema: Schema) -> Callable[[Sequence[Mapping[str, Any]]], tuple[Columns, list[Problem]]]:
-    """`from_rows` for one schema, for many calls."""
-    plan = [(column.name, column, PARSE[column.role], ARRAYS[column.role]) for column in schema.inputs]
+    """`from_rows` for one schema, for many calls.
+
+    A column whose values are of the usual kinds is read at once; any other goes value by value
+    through `data.parse`, to the same result, and tells its problems.
+    """
+    plan = [(column.name, column, QUICK[column.role](column)) for column in schema.inputs]
 
     def read(rows: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[Problem]]:
         problems: list[Problem] = []
         values = {}
-        for name, column, parse, array in plan:
-            found = []
-            for row in rows:
-                try:
-                    found.append(parse(row[name], column))
-                except (KeyError, ValueError, TypeError, IndexError) as error:
-                    found.append(None)
-                    problems.append(_problem(len(found) - 1, name, row, error))
-            values[name] = array(found)
+        for name, column, quick in plan:
+            try:
+                found = quick([row[name] for row in rows])
+            except (*ODD, OverflowError):  # an integer of more than 308 digits
+                found = None
+            values[name] = _each(rows, column, problems) if found is None else found
         if problems:
             problems = sorted(dict.fromkeys(problems), key=lambda p: (p.row, p.column))
         return Columns(values, len(rows)), problems
 
     return read
+
+
+def _each(rows: Sequence[Any], column: Column, problems: list[Problem]) -> Any:
+    """A column's values one by one; adds what cannot be read to `problems`."""
+    found: list[Any] = []
+    parse, name = PARSE[column.role], column.name
+    for row in rows:
+        try:
+            found.append(parse(row[name], column))
+        except ODD as error:
+            found.append(None)
+            problems.append(_problem(len(found) - 1, name, row, error))
+    return ARRAYS[column.role](found)
 
 
 def _problem(place: int, name: str, row: Any, error: Exception) -> Problem:
@@ -89,4 +109,80 @@ ARRAYS: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "date": numbers,
     "category": coded,
     "text": tokens,
+}
+
+
+# --- whole columns at once ------------------------------------------------------------------------
+# Each is a function of a column that gives a function from its raw values to the array, or to None
+# (or one of ODD) where a value is of another kind.
+
+
+def _quick_numbers(column: Column) -> Quick:
+    written = not any(_finite(token) for token in column.tokens)  # else a number may mean "missing"
+
+    def quick(raw: list[Any]) -> Any:
+        kinds = set(map(type, raw))
+        if not kinds <= PLAIN:
+            text = "".join(raw) if written and kinds == TEXT else "_"
+            if "_" in text or not text.isascii():  # float() would take 1_000 and the digits of other scripts
+                return None
+            raw = [*map(float, raw)]
+            found = np.array(raw, np.float64)
+            return found if np.isfinite(found).all() else None
+        found = numbers(raw)
+        if len(raw) == 1:  # the cheapest test of one value
+            return None if raw[0] is not None and raw[0] - raw[0] != 0 and raw[0] == raw[0] else found
+        return None if np.isinf(found).any() else found
+
+    return quick
+
+
+def _finite(token: str) -> bool:
+    try:
+        return bool(np.isfinite(float(token)))
+    except ValueError:
+        return False
+
+
+def remembered(meaning: Callable[[Any], Any], kept: int = REMEMBERED) -> Callable[[Any], Any]:
+    """`meaning`, with the results for up to `kept` texts (and None) at hand.
+
+    Raises what `meaning` raises.
+
+    >>> asked = remembered(float)
+    >>> asked("1.5"), asked("1.5")
+    (1.5, 1.5)
+    """
+    known: dict[Any, Any] = {}
+
+    def look(value: Any) -> Any:
+        try:
+            return known[value]
+        except (KeyError, TypeError):  # new, or nothing that a dict holds
+            found = meaning(value)
+            if value is None or (type(value) is str and len(value) <= LONGEST):
+                if len(known) >= kept:
+                    known.clear()
+                known[value] = found
+            return found
+
+    return look
+
+
+def _quick_meanings(column: Column) -> Quick:
+    parse, array = PARSE[column.role], ARRAYS[column.role]
+    look = remembered(lambda value: parse(value, column))
+    return lambda raw: array([*map(look, raw)])
+
+
+def _quick_texts(column: Column) -> Quick:
+    parse, array = PARSE[column.role], ARRAYS[column.role]
+    return lambda raw: array([parse(value, column) for value in raw])
+
+
+QUICK: Mapping[str, Callable[[Column], Quick]] = {
+    "number": _quick_numbers,
+    "date": _quick_meanings,
+    "category": _quick_meanings,
+    "text": _quick_texts,
 }

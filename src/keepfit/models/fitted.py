@@ -88,11 +88,11 @@ def labels(probabilities: Floats, classes: tuple[str, ...], threshold: float | N
     ['no']
     """
     names = np.array(classes, dtype=object)
-    rounded = np.round(probabilities, DIGITS)
     if threshold is not None and len(classes) == 2:
-        picked: NDArray[Any] = names[(rounded[:, 1] >= round(threshold, DIGITS)).astype(np.intp)]
+        positive = np.round(probabilities[:, 1], DIGITS) >= round(threshold, DIGITS)
+        picked: NDArray[Any] = names[positive.astype(np.intp)]
         return picked
-    return np.asarray(names[rounded.argmax(axis=1)])
+    return np.asarray(names[np.round(probabilities, DIGITS).argmax(axis=1)])
 
 
 def combine(weights: Sequence[float], scores: Sequence[Floats]) -> Floats:

@@ -1,0 +1,249 @@
+"""A linear model over features, folded into the columns themselves.
+
+The score of a linear model is a sum over features, and each feature is made of one column. So what
+a column adds to the score is a function of that column alone: a straight line and a line that bends
+at the quantiles for a number, a number per level for a category. `fold` works these functions out
+once; scoring then needs no matrix of features: a number is a look-up between two knots instead of a
+row of ramps, a category one look-up instead of a row of zeros.
+
+What has no such form (dates, texts) keeps its block of features, with its part of the coefficients.
+Plain features are rounded to float32 as in training; the sums are float64.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keepfit.extras import pick
+from keepfit.features import ROLES, category
+from keepfit.features.number import FAR, LARGEST
+from keepfit.features.values import Coded, Sparse
+
+Floats = NDArray[np.float64]
+SINGLE = struct.Struct("f")
+
+
+class Term(NamedTuple):
+    """What `columns` add to the score.
+
+    `many` takes the values of all columns (as in `Columns.values`) and gives (n,) float64; `one`
+    takes one parsed value of the only column (a finite float, a level, or None), and gives the
+    very same number. It is None where the features of a row need more than that.
+    """
+
+    columns: tuple[str, ...]
+    many: Callable[[Mapping[str, Any]], Floats]
+    one: Callable[[Any], float] | None
+
+
+def fold(state: Mapping[str, Any], coefficients: Floats) -> list[Term] | None:
+    """The terms of a model with `coefficients` (width,) over the features of `state`; None if it has no such form.
+
+    >>> block = {"columns": ["age"], "flags": np.array([]), "plain": np.array([0]), "fill": np.array([30.0])}
+    >>> [term] = fold({"blocks": [{"role": "number", "state": {**block, "width": 1}}], "select": None}, np.array([2.0]))
+    >>> term.one(4.0), term.one(None), term.many({"age": np.array([4.0, np.nan])}).tolist()
+    (8.0, 60.0, [8.0, 60.0])
+    """
+    weights = _unselected(state, coefficients)
+    if weights is None:
+        return None
+    terms: list[Term] = []
+    start = 0
+    for block in state["blocks"]:
+        inner = block["state"]
+        end = start + inner["width"]
+        found = FOLDS.get(block["role"], _whole)(block["role"], inner, weights[start:end])
+        if found is None:
+            return None
+        terms += found
+        start = end
+    return terms
+
+
+def _unselected(state: Mapping[str, Any], coefficients: Floats) -> Floats | None:
+    """Coefficients of all features; those that were not chosen have none."""
+    if not state["select"]:
+        return coefficients
+    if "keep" not in state["select"]:
+        return None  # principal components: every feature is in each
+    weights = np.zeros(sum(block["state"]["width"] for block in state["blocks"]))
+    weights[state["select"]["keep"]] = coefficients
+    return weights
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+def _numbers(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
+    """One term a column, as `features.number` makes its features."""
+    if "fill" not in state:
+        return None  # a missing value has no score
+    columns, plain, flags = state["columns"], state["plain"].tolist(), state["flags"].tolist()
+    low, step, bent = (state.get(key, np.empty(0)) for key in ("bin_low", "bin_scale", "bin_column"))
+    flagged = len(plain) + len(low)
+    terms = []
+    for i, name in enumerate(columns):
+        mine = np.flatnonzero(bent == i)
+        line = _line(low[mine], step[mine], weights[len(plain) + mine])
+        if line is None:
+            return None
+        scaled = (float(state["mean"][i]), float(state["scale"][i])) if "mean" in state else None
+        slope = float(weights[plain.index(i)]) if i in plain else None
+        flag = float(weights[flagged + flags.index(i)]) if i in flags else 0.0
+        terms.append(_number(name, float(state["fill"][i]), scaled, slope, line, flag))
+    return terms
+
+
+def _line(low: Floats, step: Floats, weights: Floats) -> tuple[Floats, Floats] | None:
+    """Knots and heights of the weighted sum of one column's ramps; None if they do not meet."""
+    if not len(low):
+        return np.empty(0), np.empty(0)
+    knots = np.append(low, low[-1] + 1 / step[-1])
+    if not (np.diff(knots) > 0).all() or not np.allclose(low[:-1] + 1 / step[:-1], low[1:], rtol=1e-9, atol=1e-300):
+        return None
+    return knots, np.append(0.0, weights.cumsum())
+
+
+def _number(
+    name: str,
+    fill: float,
+    scaled: tuple[float, float] | None,
+    slope: float | None,
+    line: tuple[Floats, Floats],
+    flag: float,
+) -> Term:
+    knots, heights = line
+
+    def known(values: Floats) -> Floats:
+        total = np.zeros(len(values))
+        if slope is not None:
+            shown = np.minimum(np.maximum(values, -LARGEST), LARGEST)
+            if scaled is not None:
+                shown = np.minimum(np.maximum((shown - scaled[0]) * scaled[1], -FAR), FAR)
+            total += shown.astype(np.float32).astype(np.float64) * slope
+        if len(knots):
+            total += np.interp(values, knots, heights)
+        return total
+
+    gap = float(known(np.array([fill]))[0]) + flag
+
+    def many(values: Mapping[str, Floats]) -> Floats:
+        found = known(values[name])
+        gaps = np.isnan(values[name])
+        if gaps.any():
+            found[gaps] = gap
+        return found
+
+    return Term((name,), many, _one_number(gap, scaled, slope, line))
+
+
+def _one_number(
+    gap: float, scaled: tuple[float, float] | None, slope: float | None, line: tuple[Floats, Floats]
+) -> Callable[[float | None], float]:
+    """The same arithmetic, to the last bit, on one Python float."""
+    knots, heights = (part.tolist() for part in line)
+    slopes = (np.diff(line[1]) / np.diff(line[0])).tolist()
+    last = len(knots) - 1
+    mean, scale = scaled or (0.0, 1.0)
+    far = FAR if scaled else LARGEST
+    pack, unpack = SINGLE.pack, SINGLE.unpack
+
+    def one(value: float | None) -> float:
+        if value is None:
+            return gap
+        total = 0.0
+        if slope is not None:
+            shown = (min(max(value, -LARGEST), LARGEST) - mean) * scale
+            total += unpack(pack(min(max(shown, -far), far)))[0] * slope
+        if last > 0:
+            at = bisect_right(knots, value) - 1
+            if at < 0:
+                return total + heights[0]
+            total += heights[last] if at >= last else slopes[at] * (value - knots[at]) + heights[at]
+        return total
+
+    return one
+
+
+# --- categories and the rest --------------------------------------------------------------------
+
+
+def _categories(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
+    """One term a column: a number per level, one for unseen levels, one for missing values."""
+    if state["encode"] == "codes":
+        return None  # places of levels: made for trees
+    tables = _onehot(state, weights) if state["encode"] == "onehot" else _means(state, weights)
+    triples = zip(state["columns"], state["levels"], tables, strict=True)
+    return [_category(name, {level: i for i, level in enumerate(levels)}, table) for name, levels, table in triples]
+
+
+def _onehot(state: Mapping[str, Any], weights: Floats) -> list[Floats]:
+    tables, start = [], 0
+    for levels, rare, missing in zip(state["levels"], state["rare"], state["missing"], strict=True):
+        ends = [weights[at] if at >= 0 else 0.0 for at in (rare, missing)]
+        tables.append(np.append(weights[start : start + len(levels)], ends))
+        start += len(levels) + (rare >= 0) + (missing >= 0)
+    return tables
+
+
+def _means(state: Mapping[str, Any], weights: Floats) -> list[Floats]:
+    """Target means times their coefficients; the stored tables end with missing, then unseen."""
+    wide, tables = len(state["prior"]), []
+    for i, means in enumerate(state["tables"]):
+        table = np.asarray(means, np.float64) @ weights[i * wide : (i + 1) * wide]
+        tables.append(np.append(table[:-2], table[:-3:-1]))
+    return tables
+
+
+def _category(name: str, index: Mapping[str, int], table: Floats) -> Term:
+    unseen, missing = len(table) - 2, len(table) - 1
+    scores: dict[str, float] = dict(zip(index, table.tolist(), strict=False))
+    stranger, gap = float(table[unseen]), float(table[missing])
+
+    def many(values: Mapping[str, Coded]) -> Floats:
+        found: Floats = table[category.positions(values[name], index, unseen, missing)]
+        return found
+
+    def one(level: str | None) -> float:
+        return gap if level is None else scores.get(level, stranger)
+
+    return Term((name,), many, one)
+
+
+def _whole(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
+    """A block of features that stays as it is."""
+    features = pick(ROLES, role, "role").compiled(state)
+
+    def many(values: Mapping[str, Any]) -> Floats:
+        return product(features(values), weights)
+
+    return [Term(tuple(state["columns"]), many, None)]
+
+
+def product(matrix: NDArray[np.float32] | Sparse, weights: Floats) -> Floats:
+    """`matrix @ weights` in float64, row by row the same whatever rows stand beside it.
+
+    >>> product(Sparse(np.array([2, 3], np.float32), np.array([0, 1], np.int32), np.array([0, 0, 2]), 2),
+    ...         np.array([1.0, 10.0])).tolist()
+    [0.0, 32.0]
+    """
+    if not isinstance(matrix, Sparse):
+        return np.asarray((matrix.astype(np.float64) * weights).sum(axis=1))
+    total = np.zeros(len(matrix.indptr) - 1)
+    full = np.flatnonzero(np.diff(matrix.indptr))  # reduceat has no empty runs
+    if len(full):
+        terms = weights[matrix.indices] * matrix.data
+        total[full] = np.add.reduceat(terms, matrix.indptr[full])
+    return total
+
+
+FOLDS: Mapping[str, Callable[[str, Mapping[str, Any], Floats], list[Term] | None]] = {
+    "number": _numbers,
+    "category": _categories,
+}

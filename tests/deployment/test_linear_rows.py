@@ -1,0 +1,135 @@
+"""A few rows, many rows and columns: the same answers from one linear model."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from keepfit import features
+from keepfit.deployment import linear_rows, runtime
+from keepfit.errors import ModelError
+from keepfit.features.rows import from_rows
+from keepfit.features.values import Columns
+from keepfit.models import bundle
+from keepfit.models.fitted import Fitted, Member
+from keepfit.models.train import predict
+from keepfit.types import Column, Schema
+from tests.models import fits
+
+SCHEMA = Schema(
+    (
+        Column("age", "number", tokens=("?",)),
+        Column("plan", "category", tokens=("?",)),
+        Column("income", "number"),
+        Column("town", "category"),
+        Column("y", "target"),
+    ),
+    "classification",
+    "y",
+    ("no", "yes"),
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    columns, signal = fits.rows()
+    y = np.digitize(signal, [0.3])
+    state, matrix = features.fit_apply(columns, SCHEMA, np.array(SCHEMA.classes, object)[y], fits.STYLES["linear"])
+    return Fitted("classification", SCHEMA.classes, (Member("lr", 1.0, state, LogisticRegression().fit(matrix, y)),))
+
+
+@pytest.fixture(scope="module")
+def loaded(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("linear") / "b"
+    return runtime.load(bundle.write(folder, model, SCHEMA, fits.ABOUT, **fits.REST).path)
+
+
+def rows(count):
+    random = np.random.default_rng(3)
+    towns = ["town 3", "town 39", "nowhere", None, 7, 7.0, "TRUE", " town 3 "]
+    ages = [41, 41.5, "41", " 4e1 ", None, "?", True, math.nan, Decimal("3.5"), np.float32(2.5), 10**30, -3.0]
+    plans = ["pro", " pro", "?", None, "max", "never", np.str_("max"), True, date(2020, 1, 1)]
+    incomes = [0, 1e12, 2_000.5, "3e4", None]
+    return [
+        {"age": ages[a % len(ages)], "plan": plans[p % 9], "income": incomes[i % 5], "town": towns[t % 8], "more": 1}
+        for a, p, i, t in random.integers(0, 1000, (count, 4)).tolist()
+    ]
+
+
+def test_rows_alone_a_few_and_many_are_answered_to_the_last_bit_alike(loaded, model):
+    asked = rows(400)
+    many, problems = loaded.rows(asked)
+    assert problems == []
+    for step in (1, 2, runtime.FEW):
+        parts = [loaded.rows(asked[at : at + step])[0] for at in range(0, 400, step)]
+        assert np.concatenate([part.probabilities for part in parts]).tobytes() == many.probabilities.tobytes()
+        assert np.concatenate([part.values for part in parts]).tolist() == many.values.tolist()
+    columns, _ = from_rows(asked, SCHEMA)
+    assert loaded.predict(columns).probabilities.tobytes() == many.probabilities.tobytes()
+    trained = predict(model, columns)
+    np.testing.assert_allclose(many.probabilities, trained.probabilities, atol=1e-6)
+    assert many.values.tolist() == trained.values.tolist()
+
+
+def test_a_few_rows_need_no_columns(loaded, monkeypatch):
+    monkeypatch.setattr(Columns, "__init__", None)
+    assert len(loaded.rows(rows(runtime.FEW))[0]) == runtime.FEW
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (math.inf, "infinite"),
+        (10**400, "infinite"),
+        ("old", "not a number: 'old'"),
+        ([1], "not a number: [1]"),
+        (float, "not a number: <class 'float'>"),
+    ],
+    ids=str,
+)
+def test_what_is_no_number_is_told_and_counts_as_missing(loaded, value, problem):
+    [good, _] = asked = [{**rows(1)[0], "age": None}, {**rows(1)[0], "age": value}]
+    output, problems = loaded.rows(asked)
+    assert [(p.row, p.column, p.problem) for p in problems] == [(1, "age", problem)]
+    assert output.probabilities[1].tolist() == loaded.rows([good])[0].probabilities[0].tolist()
+
+
+def test_rows_without_a_column_or_that_are_none(loaded):
+    _, problems = loaded.rows([{"age": 1}])
+    assert {(p.row, p.column) for p in problems} == {(0, "plan"), (0, "income"), (0, "town")}
+    _, problems = loaded.rows(["no row"])
+    assert [(p.row, p.column) for p in problems] == [(0, "")]
+
+
+def test_columns_without_one_that_is_needed(loaded):
+    columns, _ = from_rows(rows(20), SCHEMA)
+    del columns.values["town"]
+    with pytest.raises(ModelError, match=r"needs the column 'town', which is not there"):
+        loaded.predict(columns)
+
+
+def test_models_with_dates_texts_or_several_outputs_are_answered_too(tmp_path):
+    row = {"age": "41", "income": 20000, "plan": "pro", "town": "town 7", "since": "2020-01-05", "note": "good film"}
+    for kind, text, estimator in (("two", True, LogisticRegression()), ("three", False, LogisticRegression()),
+                                  ("values", True, Ridge())):  # fmt: skip
+        fitted = fits.fitted([estimator], kind, text=text)
+        path = bundle.write(tmp_path / kind, fitted, fits.schema(kind, text), fits.ABOUT, **fits.REST).path
+        found = runtime.load(path)
+        columns, _ = from_rows([row, {**row, "age": None}], fits.schema(kind, text))
+        wanted, got = predict(fitted, columns), found.rows([row, {**row, "age": None}])[0]
+        if kind == "values":
+            np.testing.assert_allclose(got.values, wanted.values, rtol=1e-6)
+        else:
+            np.testing.assert_allclose(got.probabilities, wanted.probabilities, atol=1e-6)
+
+
+def test_a_schema_with_an_input_that_the_model_does_not_use(loaded):
+    model = linear_rows.folded(loaded.bundle.path / "models/0.npz", features.load(loaded.bundle.path / "features/0"))
+    wider = Schema((*SCHEMA.columns, Column("more", "number")), "classification", "y", ("no", "yes"))
+    assert linear_rows.rows(wider, model) is None  # its values are to be checked all the same
+    assert linear_rows.rows(SCHEMA, model)(rows(2)).shape == (2, 1)
