@@ -189,14 +189,15 @@ def main() -> None:
 
 @command(
     click.argument("directory_new", metavar="DIR", type=click.Path(path_type=Path)),
-    click.option("--data", "source", default="sklearn:iris", show_default=True, help="Where the data is."),
+    click.option("--data", "source", default=None, help="Where the data is.  [default: sklearn:iris]"),
     click.option("--target", default=None, help="The column to predict."),
+    click.option("--template", default=None, help="Begin with an example: classification, regression, text, …"),
 )
-def init(session: Session, directory_new: Path, source: str, target: str | None) -> None:
+def init(session: Session, directory_new: Path, source: str | None, target: str | None, template: str | None) -> None:
     """Write keepfit.yaml from a look at the data, each line commented."""
     from keepfit.project import init as write
 
-    path = write(session.folder / directory_new, source, target)
+    path = write(session.folder / directory_new, source, target, template)
     session.answer({"config": path}, f"Wrote {path}\nNext: keepfit check -C {directory_new}")
 
 

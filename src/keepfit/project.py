@@ -132,14 +132,21 @@ class Project:
         return inline.reproduce(self.folder, run)
 
 
-def init(folder: Path | str, source: str = "sklearn:iris", target: str | None = None) -> Path:
-    """Write a commented keepfit.yaml for `source` into `folder`. Never overwrites one."""
+def init(folder: Path | str, source: str | None = None, target: str | None = None, template: str | None = None) -> Path:
+    """Write a commented keepfit.yaml into `folder`: for `source` (default: sklearn:iris), or from a template.
+
+    Never overwrites one. Raises ConfigError for an unknown template, naming the nearest.
+    """
     from keepfit.pipeline import ready
 
     folder = Path(folder)
     if any((folder / name).exists() for name in settings.NAMES):
         raise ConfigError(f"{folder} has a keepfit.yaml already; nothing was written. Choose another folder.")
-    return ready.init(folder, source, target)
+    if template is None:
+        return ready.init(folder, source or "sklearn:iris", target)
+    if source or target:
+        raise ConfigError("--template brings data of its own: leave out --data and --target.")
+    return ready.begin(folder, template)
 
 
 def doctor(folder: Path) -> dict[str, str]:

@@ -29,6 +29,12 @@ GOALS = {
     "regression": ('r2: ">= 0.80"', 'rmse: "<= 100"'),
 }
 MODELS = "logistic_regression, ridge, random_forest, lightgbm, …, or module:Class"
+NOTHING: Mapping[str, Mapping[str, Any]] = {}
+SET = {
+    "type": f"or auto, {MODELS}",
+    "trials": "0: the estimator's parameters as they are, cross-validated once",
+    "time_budget": "seconds",
+}
 EXPLAINED = {
     "source": "where the data is: path, glob, folder, URI, sklearn:NAME or python:module:function",
     "target": "the column to predict",
@@ -39,10 +45,11 @@ EXPLAINED = {
 }
 
 
-def template(name: str, schema: Schema, data: Data) -> str:
+def template(name: str, schema: Schema, data: Data, sections: Mapping[str, Mapping[str, Any]] = NOTHING) -> str:
     """keepfit.yaml for a project called `name`, from the Schema that was inferred.
 
-    Reading it back gives `data`, the name, and the defaults for everything else.
+    Reading it back gives `data`, the name, what `sections` set of model, tuning and goals, and the
+    defaults for everything else.
     """
     lines = [
         "# What keepfit trains, serves and watches in this project. 'keepfit schema' lists every key,",
@@ -51,7 +58,7 @@ def template(name: str, schema: Schema, data: Data) -> str:
         _line("project:", "names the project"),
         _line(f"  name: {_yaml(name)}", "also the name of the registered model"),
         *_data(schema, data),
-        *_wishes(schema),
+        *_wishes(schema, sections),
         *_found(schema),
     ]
     return "\n".join(lines) + "\n"
@@ -76,18 +83,26 @@ def _example(schema: Schema) -> str:
     return f"{_yaml(names[0])}: category"
 
 
-def _wishes(schema: Schema) -> Iterator[str]:
-    """What one may want to set next, as comments."""
+def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What is set beside the data; and, as comments, what one may want to set next."""
     if checks := list(_checks(schema)):
         yield _line("# checks:", "what is expected of the data; all violations are reported at once")
         yield from checks
-    yield _line("# model:", "default: a small portfolio, blended by what helps")
-    yield _line("#   type: auto", MODELS)
-    yield _line("# tuning:", "search inside cross-validation")
-    yield _line("#   time_budget: 60", "seconds")
-    yield _line("# goals:", "a model that misses one is never promoted")
-    for goal in GOALS.get(schema.task, ()):
-        yield _line(f"#   {goal}", "a metric and its limit")
+    goals = tuple((goal, "a metric and its limit") for goal in GOALS.get(schema.task, ()))
+    for section, why, lines in (
+        ("model", "default: a small portfolio, blended by what helps", (("type: auto", MODELS),)),
+        ("tuning", "search inside cross-validation", (("time_budget: 60", "seconds"),)),
+        ("goals", "a model that misses one is never promoted", goals),
+    ):
+        if section in given:
+            yield _line(f"{section}:", why)
+            yield from (
+                _line(f"  {key}: {_yaml(value)}", SET.get(key, "a metric and its limit"))
+                for key, value in given[section].items()
+            )
+        else:
+            yield _line(f"# {section}:", why)
+            yield from (_line(f"#   {text}", told) for text, told in lines)
 
 
 def _checks(schema: Schema) -> Iterator[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from keepfit import durable, engine
 from keepfit.config import Config, masked, parse
-from keepfit.data import leakage, read, schema, split, validate, version
+from keepfit.data import leakage, read, schema, split, template, validate, version
 from keepfit.data.conform import conform
 from keepfit.errors import ConfigError, DataError
 from keepfit.extras import nearest
@@ -24,7 +24,7 @@ from keepfit.features.frame import from_frame
 from keepfit.features.prepare import derive, prepare, seen
 from keepfit.features.values import Columns
 from keepfit.models import catalogue, metrics
-from keepfit.pipeline import measure
+from keepfit.pipeline import measure, templates
 from keepfit.types import Check, Column, Dataset, Schema, Split, Verdict
 
 HOOKS = "features.py"
@@ -230,10 +230,21 @@ def look(config: Config, project: Path, path: Path) -> Path:
     return path
 
 
-def init(folder: Path, source: str, target: str | None) -> Path:
-    """Write a commented keepfit.yaml for a source that was looked at."""
-    from keepfit.data import template
+def begin(folder: Path, name: str) -> Path:
+    """Write the files of a template and its keepfit.yaml. Raises ConfigError where one of them is there already."""
+    made = templates.find(name)
+    files = made.files()
+    there = [path for path in files if (folder / path).exists()]
+    if there:
+        raise ConfigError(f"{folder / there[0]} is there already; nothing was written. Choose another folder.")
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    return init(folder, str(folder / made.source) if files else made.source, made.target, made.sections)
 
+
+def init(folder: Path, source: str, target: str | None, sections: Mapping[str, Any] = template.NOTHING) -> Path:
+    """Write a commented keepfit.yaml for a source that was looked at; `sections` are set in it as they are."""
     data = parse({"data": {"source": source, "target": target}}).data
     frame, _ = read.read(data, Path())
     if Path(source).exists() or not read.SCHEME.match(
@@ -243,5 +254,5 @@ def init(folder: Path, source: str, target: str | None) -> Path:
     meaning = schema.infer(frame, data, "auto")
     path = folder / "keepfit.yaml"
     folder.mkdir(parents=True, exist_ok=True)
-    durable.write_text(path, template.template(folder.resolve().name, meaning, data))
+    durable.write_text(path, template.template(folder.resolve().name, meaning, data, sections))
     return path
