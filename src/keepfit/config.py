@@ -24,150 +24,64 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
+from keepfit.sections import (
+    Action,
+    Canary,
+    Data,
+    Evaluation,
+    Expectation,
+    Features,
+    Gate,
+    Leakage,
+    Log,
+    Model,
+    ProjectSection,
+    Section,
+    Serving,
+    Tracking,
+    Tuning,
+)
+
+__all__ = [
+    "NAMES",
+    "VARIABLE",
+    "WORK",
+    "Action",
+    "Canary",
+    "Config",
+    "Data",
+    "Evaluation",
+    "Expectation",
+    "Features",
+    "Gate",
+    "Leakage",
+    "Log",
+    "Model",
+    "ProjectSection",
+    "Section",
+    "Serving",
+    "Tracking",
+    "Tuning",
+    "environment",
+    "find",
+    "goal",
+    "load",
+    "masked",
+    "parse",
+    "put",
+    "read",
+    "recorded",
+    "schema",
+]
 
 NAMES = ("keepfit.yaml", "config/config.yaml")
 WORK = ".keepfit"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")  # ${NAME} or ${NAME:-default}
 GOAL = re.compile(r"^\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*$")
-Action = Literal["stop", "warn", "ignore"]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class ProjectSection(Section):
-    """Names the project; `name` is also the name of the registered model."""
-
-    name: str = Field("", description="registered model's name; default: the folder's name")
-    description: str = ""
-    owner: str = ""
-
-    @field_validator("name")
-    @classmethod
-    def _registered(cls, name: str) -> str:
-        if "/" in name or ":" in name:
-            raise ValueError("must name a registered model, without '/' and ':'")
-        return name
-
-
-class Leakage(Section):
-    """What to do about each kind of leak: stop, warn or ignore."""
-
-    duplicates: Action = Field("stop", description="the same row in train and test")
-    groups: Action = Field("stop", description="an entity of data.group in train and test")
-    known_later: Action = Field("stop", description="test rows older than training rows, late columns")
-    target_alone: Action = Field("warn", description="one column tells the target nearly alone")
-    ids: Action = Field("warn", description="an id that works as a feature")
-    threshold: float = Field(0.98, description="single-column score (0 to 1) that is too good to be true")
-
-
-class Data(Section):
-    """Where the data is and what its columns are."""
-
-    source: str = Field(description="path, glob, folder, URI, sklearn:NAME or python:module:function")
-    query: str | None = Field(None, description="SQL query, for postgresql:// and sqlite://")
-    test: str | None = Field(None, description="a separate, official test set; else one is split off")
-    target: str | None = Field(None, description="the column to predict")
-    test_size: float = Field(0.2, gt=0, lt=1)
-    random_state: int = Field(42, ge=0, lt=2**32)
-    header: list[str] | None = Field(None, description="column names of files that have no header")
-    separator: str | None = Field(None, description="of CSV files; default: found out")
-    encoding: str | None = Field(None, description="of text files; default: UTF-8, else found out")
-    missing: list[str] = Field(
-        ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"], description="strings that mean 'missing'"
-    )
-    columns: dict[str, str] = Field({}, description="column → role, where inference got it wrong")
-    time: str | None = Field(None, description="a date column: split in time order")
-    group: str | None = Field(None, description="an entity column: never on both sides of a split")
-    known_at: str | None = Field(None, description="when a row became known")
-    drop_missing_target: bool = Field(True, description="drop rows without a target; else stop")
-    leakage: Leakage = Leakage()
-    documentation: dict[str, Any] = Field({}, description="origin, licence, notes")
-
-
-class Expectation(Section):
-    """What is expected of a column."""
-
-    min: float | None = None
-    max: float | None = None
-    nulls: float | None = Field(None, ge=0, le=1, description="largest share of missing values")
-    values: list[Any] | None = Field(None, description="the only allowed values")
-    unique: bool | None = None
-    pattern: str | None = Field(None, description="regular expression that each value matches whole")
-    required: bool = Field(True, description="the column must be there")
-    action: Literal["stop", "warn"] = "stop"
-
-
-class Features(Section):
-    """How features are made and selected."""
-
-    code: str | None = Field(None, description="file of functions that add columns; default: features.py if there")
-    select: Literal["none", "auto", "mutual_information", "importance", "pca"] = "auto"
-    keep: int | float | None = Field(None, description="features (or share) that select keeps")
-
-
-class Model(Section):
-    """The estimator; its own parameters stand beside `type`."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
-    type: str = Field("auto", description="auto, a name of the catalogue, or module:Class")
-    calibrate: Literal["auto", "none", "sigmoid", "isotonic"] = "auto"
-    imbalance: Literal["auto", "none", "balanced"] = "auto"
-    threshold: float | str = Field("auto", description="decision threshold of two classes: a number, auto, or a metric")
-    costs: dict[Literal["false_positive", "false_negative"], float] | None = None
-    trusted: list[str] = Field([], description="types that skops may load for runtime: python")
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The estimator's own parameters."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-class Tuning(Section):
-    """Search over features and estimators, inside cross-validation."""
-
-    trials: int = Field(30, ge=0)
-    time_budget: float = Field(60, gt=0, description="seconds, wall clock")
-    cv: int = Field(5, ge=2)
-    search: Literal["tpe", "random", "grid"] = "tpe"
-    metric: str = "auto"
-    space: dict[str, Any] = Field({}, description="parameter → list of values or {low, high, log}")
-
-
-class Evaluation(Section):
-    """How the model is judged on the test rows."""
-
-    bootstrap: int = Field(1000, ge=100, description="resamples of each interval")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    slices: list[str] | None = Field(None, description="columns to slice by; default: chosen")
-
-
-class Gate(Section):
-    """What a challenger must prove besides `goals`."""
-
-    metric: str = "auto"
-    margin: float = Field(0.005, ge=0, description="how much worse than the champion is still no loss")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    slices: dict[str, float] = Field({}, description="column → lowest metric in each of its slices")
-    size_mb: float | None = Field(1024, description="largest bundle")
-    latency_ms: float | None = Field(100, description="largest median of a single row")
-
-
-class Serving(Section):
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
-
-
-class Tracking(Section):
-    """MLflow. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME win over both keys."""
-
-    uri: str | None = Field(None, description="default: SQLite under .keepfit/")
-    experiment: str | None = Field(None, description="default: project.name")
 
 
 class Config(Section):
@@ -177,7 +91,7 @@ class Config(Section):
     project: ProjectSection = ProjectSection()
     task: Literal["auto", "classification", "regression"] = "auto"
     data: Data
-    checks: dict[str, Expectation] = {}
+    checks: dict[str, Expectation] = Field({})
     features: Features = Features()
     model: Model = Model()
     tuning: Tuning = Tuning()

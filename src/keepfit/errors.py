@@ -8,6 +8,7 @@
     ├── BundleError           a bundle is damaged, foreign or too new
     ├── TrackingError         the tracking server or the registry
     ├── BusyError             another keepfit works in the same project
+    ├── RequestError          a request that the server cannot answer (4xx, 503)
     └── RefusedError          the answer is "no" (exit code 3); carries the Verdict
 
 Programming mistakes stay Python's own exceptions: only what a user can act on is in the tree.
@@ -15,6 +16,7 @@ Programming mistakes stay Python's own exceptions: only what a user can act on i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -58,3 +60,13 @@ class RefusedError(KeepfitError):
     def __init__(self, message: str, verdict: Any = None) -> None:
         super().__init__(message)
         self.verdict = verdict
+
+
+class RequestError(KeepfitError):
+    """A request that is answered with 4xx or 503. `details`: row, column and problem of each fault."""
+
+    def __init__(
+        self, status: int, code: str, message: str, details: Sequence[Mapping[str, Any]] = (), retry: float = 0.0
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.details, self.retry = status, code, message, details, retry
