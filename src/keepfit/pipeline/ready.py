@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,18 +13,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from keepfit import durable, engine
+from keepfit import durable
 from keepfit.config import Config, masked, parse
 from keepfit.data import leakage, read, schema, split, template, validate, version
 from keepfit.data.conform import conform
 from keepfit.errors import ConfigError, DataError
-from keepfit.extras import nearest
 from keepfit.features import hooks
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import derive, prepare, seen
 from keepfit.features.values import Columns
-from keepfit.models import catalogue, metrics
-from keepfit.pipeline import measure, templates
+from keepfit.pipeline import asked, templates
 from keepfit.types import Check, Column, Dataset, Schema, Split, Verdict
 
 HOOKS = "features.py"
@@ -61,7 +59,7 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     frame, origin = read.read(config.data, project)
     meaning = understand(frame, config, functions)
     train, verdict = _part(frame, origin, meaning, config, functions)
-    _named(config, meaning, train.typed.columns)
+    asked.known(config, project, meaning, train.typed.columns)
     verdict += hooks.rowwise(seen(train.typed, meaning), functions)
     if config.data.test:
         test, found = _part(*read.read(config.data, project, config.data.test), meaning, config, functions)
@@ -75,30 +73,6 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     told = of_training(meaning, train.typed)
     verdict += Verdict("test", tuple(_unseen(told, test.typed)))
     return Split(_versioned(train, told), _versioned(test, told), how), dataclasses.replace(verdict, subject="data")
-
-
-def _named(config: Config, meaning: Schema, columns: list[str]) -> None:
-    """Raises ConfigError for all that the config names and nobody knows: now, and not after the training."""
-    own = {name for name, metric in metrics.METRICS.items() if metric.task == meaning.task}
-    scores = sorted(own | {short for short, name in metrics.ALIASES.items() if name in own})
-    models = sorted(["auto", *catalogue.CATALOGUE, *catalogue.ALIASES])
-    asked: tuple[tuple[str, Iterable[str], list[str]], ...] = (
-        ("model.type", [config.model.type] if ":" not in config.model.type else (), models),
-        ("tuning.metric", [config.tuning.metric], ["auto", *scores]),
-        ("gate.metric", [config.gate.metric], ["auto", *scores]),
-        ("goals", config.goals, [*scores, *measure.NAMES]),
-        ("engine", [config.engine], list(engine.ENGINES)),
-        ("gate.slices", config.gate.slices, columns),
-        ("evaluation.slices", config.evaluation.slices or (), columns),
-    )
-    mistakes = [
-        f"{key}: unknown name '{name}'. {nearest(name, known)}Known: {', '.join(known)}"
-        for key, names, known in asked
-        for name in names
-        if name not in known
-    ]
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
 
 
 def _part(
