@@ -11,6 +11,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from keepfit.tracking import tables
+
 # table → columns that hold artifact URIs
 PLACES = {
     "experiments": ("artifact_location",),
@@ -30,6 +32,7 @@ def begin(database: Path) -> Path:
             database.with_name(database.name + end).unlink(missing_ok=True)
     if not database.exists() or not database.stat().st_size:
         mark.touch()
+        tables.make(database)
     return mark
 
 
