@@ -95,7 +95,7 @@ def test_links_calibration_threshold_and_interval_are_kept(tmp_path):
     assert written(tmp_path / "values", values, "values")[1][0]
     got = runtime.load(tmp_path / "values").predict(columns)
     np.testing.assert_allclose(got.high - got.low, 15.0)
-    np.testing.assert_allclose(got.values, predict(values, columns).values, rtol=1e-6)
+    np.testing.assert_allclose(got.values, predict(values, columns).values, rtol=1e-5)  # training sums in float32
 
 
 def test_a_member_that_never_saw_a_class_gives_it_nothing(tmp_path):

@@ -147,7 +147,8 @@ def _one_number(
     gap: float, scaled: tuple[float, float] | None, slope: float | None, line: tuple[Floats, Floats]
 ) -> Callable[[float | None], float]:
     """The same arithmetic, to the last bit, on one Python float."""
-    knots, heights = (part.tolist() for part in line)
+    knots: list[float] = line[0].tolist()
+    heights: list[float] = line[1].tolist()
     slopes = (np.diff(line[1]) / np.diff(line[0])).tolist()
     last = len(knots) - 1
     mean, scale = scaled or (0.0, 1.0)
@@ -160,7 +161,8 @@ def _one_number(
         total = 0.0
         if slope is not None:
             shown = (min(max(value, -LARGEST), LARGEST) - mean) * scale
-            total += unpack(pack(min(max(shown, -far), far)))[0] * slope
+            rounded: float = unpack(pack(min(max(shown, -far), far)))[0]
+            total += rounded * slope
         if last > 0:
             at = bisect_right(knots, value) - 1
             if at < 0:
