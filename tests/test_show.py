@@ -34,6 +34,18 @@ def test_a_verdict_shows_failures_first_and_hides_nothing_when_asked() -> None:
     assert len(show.verdict(GATE, everything=True).splitlines()) == 5
 
 
+def test_a_reproduction_shows_what_was_before() -> None:
+    told = show.verdict(Verdict("again", (Check("accuracy", "failed", 0.8, 0.9),)), beside="before")
+    assert "accuracy: 0.8 (before 0.9)" in told
+
+
+def test_history_shows_names_without_addresses() -> None:
+    by = "A very long name of a team of maintainers <team@users.noreply.example.org>"
+    told = show.decisions([Decision("promoted", "churn", "passed", GATE, "1", by=by)])
+    assert "A very long name of a t…   passed" in told
+    assert "@" not in told
+
+
 def test_a_run_tells_what_its_data_were_warned_of() -> None:
     leak = Check("leakage.target_alone.total", "failed", 0.99, 0.98, "'total' alone tells the target", "warning")
     record = {"headline": "churn: version 1 is the champion.", "next": "keepfit predict"}
@@ -70,11 +82,14 @@ def test_a_report_escapes_names_and_holds_the_gate(tmp_path: object) -> None:
         "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 1.0, "baseline": 0.5}},
         "confidence": 0.9,
         "decision": plain(decision),
+        "leaderboard": [{"name": "ridge", "score": 0.5}],
+        "judged_by": "rmse, lower is better",
     }
     report.write(path, record, [], [])
     text = path.read_text(encoding="utf-8")
     assert "<b>" not in text
     assert "<i>" not in text
     assert "drop members" in text
+    assert "score is out-of-fold rmse, lower is better" in text
     assert "90 % interval" in text
     assert "http" not in text.replace("http-equiv", "")

@@ -287,7 +287,7 @@ def reproduce(session: Session, run_id: str) -> int:
     from keepfit import show
 
     verdict = session.project.reproduce(run_id)
-    session.answer(verdict, show.verdict(verdict, everything=True))
+    session.answer(verdict, show.verdict(verdict, everything=True, beside="before"))
     return 0 if verdict else NO
 
 

@@ -57,11 +57,14 @@ def _numeric(cell: str) -> bool:
     return not cell or cell.replace(",", "").replace(".", "").replace("-", "").replace("e", "").isdigit()
 
 
-def verdict(given: Verdict, everything: bool = False) -> str:
-    """A Verdict as lines: what failed and what warned, and with `everything` the rest too."""
+def verdict(given: Verdict, everything: bool = False, beside: str = "limit") -> str:
+    """A Verdict as lines: what failed and what warned, and with `everything` the rest too.
+
+    `beside` is what the limit of its checks is called: a reproduction has what was before.
+    """
     shown = [c for c in given.checks if everything or c.outcome == "failed"]
     lines = [f"{given.subject}: {given.outcome} ({_counts(given)})"]
-    lines += [f"  {_mark(c)} {_sentence(c)}" for c in sorted(shown, key=_rank)]
+    lines += [f"  {_mark(c)} {_sentence(c, beside)}" for c in sorted(shown, key=_rank)]
     return "\n".join(lines)
 
 
@@ -91,9 +94,9 @@ def _rank(check: Check) -> int:
     return {"✗": 0, "!": 1, "✓": 2, "–": 3}[_mark(check)]
 
 
-def _sentence(check: Check) -> str:
+def _sentence(check: Check, beside: str) -> str:
     measured = text(check.value)
-    limit = f" (limit {text(check.limit)})" if check.limit is not None else ""
+    limit = f" ({beside} {text(check.limit)})" if check.limit is not None else ""
     parts = [check.name, f"{measured}{limit}".strip(), check.detail]
     return ": ".join(part for part in parts if part)
 
@@ -157,8 +160,13 @@ def _cell(value: Any) -> Any:
 
 def decisions(found: Sequence[Decision]) -> str:
     """The history, newest first."""
-    rows = [(d.when[:19], d.kind, d.version, d.previous, d.by, d.reason) for d in reversed(found)]
+    rows = [(d.when[:19], d.kind, d.version, d.previous, _who(d.by), d.reason) for d in reversed(found)]
     return table(("when", "decision", "version", "before", "by", "reason"), rows, 80) if rows else "No decision yet."
+
+
+def _who(by: str) -> str:
+    """The name, without the address that git writes after it."""
+    return _short(by.partition(" <")[0], 24)
 
 
 def decision(given: Decision) -> str:

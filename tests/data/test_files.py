@@ -76,6 +76,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"No file at .*/dat/x/y.csv. In {tmp_path} there are: data/\."):
         read(data("dat/x/y.csv"), tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "data" / "keepfit.yaml").touch()
+    for name in ("keepfit.csv", "x.csv"):  # alike in what is no data, or in the ending alone
+        with pytest.raises(DataError) as told:
+            read(data(f"data/{name}"), tmp_path)
+        assert "Did you mean" not in str(told.value)
     with pytest.raises(DataError, match=rf"No file at .*/empty/y.csv. {tmp_path}/empty is empty."):
         read(data("empty/y.csv"), tmp_path)
 

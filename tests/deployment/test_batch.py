@@ -220,6 +220,7 @@ def test_what_cannot_be_read_or_written(tmp_path, two):
     refused(tmp_path, two, table(4), r"There is no folder", output="in.csv/out.csv")
     (tmp_path / "in.csv").write_text("")
     refused(tmp_path, two, None, "is empty")
+    refused(tmp_path, two, table(0), r"in\.csv has no rows\. Nothing was written")
 
 
 def test_where_no_row_is_good_the_output_has_none(tmp_path, two):

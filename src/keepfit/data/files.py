@@ -180,12 +180,14 @@ def _existing(path: Path) -> Path:
 
 
 def _neighbours(folder: Path, name: str) -> str:
-    """What lies in a folder, nearest names first."""
+    """What lies in a folder, and of what could be data the name that is nearest to `name`."""
     names = sorted(p.name + ("/" if p.is_dir() else "") for p in folder.iterdir() if not p.name.startswith("."))
     if not names:
         return f"{folder} is empty."
-    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1)
-    meant = f"Did you mean '{next(n for n in names if n.lower() == near[0])}'? " if near else ""
+    # the endings are left out: 'x.csv' and 'a.csv' are alike in nothing else
+    stems = {n.partition(".")[0].lower(): n for n in names if n.endswith("/") or suffix(Path(n)) in FORMATS}
+    near = difflib.get_close_matches(name.partition(".")[0].lower(), stems, n=1)
+    meant = f"Did you mean '{stems[near[0]]}'? " if near else ""
     more = ", …" if len(names) > SHOWN else ""
     return f"{meant}In {folder} there are: {', '.join(names[:SHOWN])}{more}."
 

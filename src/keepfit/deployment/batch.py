@@ -80,7 +80,8 @@ def predict(
             done += frame.height
             progress(done, total, f"{done:,} rows scored")
         if not names:
-            raise DataError(f"{source} has no row that could be scored. Rows that cannot be read: {rejected.count}.")
+            none = f"no row that could be scored: {rejected.count:,} cannot be read" if rejected.count else "no rows"
+            raise DataError(f"{source} has {none}. Nothing was written.")
     seconds = time.monotonic() - began
     return {
         "rows": done,

@@ -63,7 +63,7 @@ def _compare(
     checks = [_difference(f"difference on {what}", expected, got, limit)]
     if fitted.classes:
         wrong = np.flatnonzero(expected.values != got.values)
-        detail = f"{len(columns)} rows" if not len(wrong) else _shown(wrong[0], expected, got)
+        detail = f"{len(columns):,} {what}" if not len(wrong) else _shown(wrong[0], expected, got)
         checks.append(Check(f"labels on {what}", "failed" if len(wrong) else "passed", len(wrong), 0, detail))
     return checks
 
@@ -80,7 +80,11 @@ def _difference(name: str, expected: Output, got: Output, limit: float) -> Check
     gaps = differences(expected, got)
     worst = float(gaps.max())
     passed = worst <= limit  # a NaN on one side only is infinite
-    detail = f"{len(gaps)} rows" if passed else f"largest at row {int(gaps.argmax())} of {len(gaps)}"
+    detail = (
+        f"{len(gaps):,} {name.removeprefix('difference on ')}"
+        if passed
+        else f"largest at row {int(gaps.argmax())} of {len(gaps)}"
+    )
     return Check(name, "passed" if passed else "failed", worst, limit, detail)
 
 

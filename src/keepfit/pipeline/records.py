@@ -8,6 +8,7 @@ from typing import Any
 
 from keepfit import show
 from keepfit.config import Config, masked
+from keepfit.models.metrics import METRICS
 from keepfit.pipeline import folders, report
 from keepfit.types import Check, Decision, Verdict, plain, read
 
@@ -58,6 +59,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
         "slices": judged.get("slices", []),
         "without_repeats": judged.get("without_repeats"),
         "measured": folders.read_json(folder / "train" / "measured.json"),
+        "judged_by": f"{trained['metric']}, {'higher' if METRICS[trained['metric']].sign > 0 else 'lower'} is better",
         "leaderboard": [{key: line.get(key) for key in BOARD} for line in trained["leaderboard"]],
         "bundle": str(_bundle(folder)),
         "next": "keepfit run --stage promote",
@@ -137,7 +139,7 @@ def compare(first: Path, again: Path, seconds: float) -> Verdict:
     sums = [_sums(folder / "bundle") for folder in (first, again)]
     names = sorted(name for name in sums[0] if name.startswith(("models/", "features/")))
     differ = [name for name in names if sums[0][name] != sums[1].get(name)]
-    files = Check("model files", "failed" if differ else "passed", len(differ), 0, ", ".join(differ[:5]))
+    files = Check("model files that differ", "failed" if differ else "passed", len(differ), None, ", ".join(differ[:5]))
     metrics = [folders.read_json(folder / "bundle" / "metrics.json")["metrics"] for folder in (first, again)]
     checks = [_same(name, metrics[0][name]["value"], metrics[1].get(name, {}).get("value")) for name in metrics[0]]
     return Verdict(f"reproduction in {seconds:.0f} s", (files, *checks))

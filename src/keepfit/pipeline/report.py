@@ -33,7 +33,8 @@ def write(path: Path, record: Mapping[str, Any], plots: Iterable[Path], verdicts
     if record.get("slices"):
         parts.append(_section("Weakest slices", _table(record["slices"])))
     if record.get("leaderboard"):
-        parts.append(_section("Models tried", _table(record["leaderboard"])))
+        by = f"Models tried: score is out-of-fold {record['judged_by']}"
+        parts.append(_section(by, _table(record["leaderboard"])))
     images = "".join(f"<img alt='{html.escape(p.stem)}' src='{_inline(p)}'>" for p in plots)
     parts.append(_section("Plots", f"<div class='plots'>{images}</div>") if images else "")
     parts += [_section(verdict.subject.capitalize(), _verdict(verdict)) for verdict in verdicts]
