@@ -13,7 +13,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -47,21 +48,25 @@ def evaluate(
     `trained` is the target of the training rows: the trivial baseline learns from it. Raises
     ConfigError for a column of `evaluation.slices` that the frame lacks.
     """
-    given = metrics.available(metrics.answers(y, output, schema.classes))
-    plain = metrics.point(y, output, schema.classes, given)
-    drawn = metrics.samples(y, output, schema.classes, given, settings.bootstrap, seed)
+    given = metrics.answers(y, output, schema.classes)
+    names = metrics.available(given)
+    plain = metrics.point(y, output, schema.classes, names)
+    found = {name: groups(frame, name, schema) for name in columns(frame, schema, settings.slices)}
+    weak = slices(given, found)
+    # the rows are drawn once, for all metrics and all slices
+    asked = [*(partial(metrics.METRICS[name].function, given) for name in names), partial(_means, given, weak)]
+    *drawn, parts = metrics.resample(asked, len(y), settings.bootstrap, seed)
     trivial = baseline(trained, y, schema)
     known = metrics.available(metrics.answers(y, trivial, schema.classes))
     beside = metrics.point(y, trivial, schema.classes, known)
     judged = {}
-    for name, value in plain.items():
-        low, high = metrics.interval(drawn[name], settings.confidence)
+    for (name, value), resampled in zip(plain.items(), drawn, strict=True):
+        low, high = metrics.interval(resampled, settings.confidence)
         row = {"value": value, "low": low, "high": high, "baseline": beside.get(name, math.nan)}
         judged[name] = {key: _number(v) for key, v in row.items()}
-    found = {name: groups(frame, name, schema) for name in columns(frame, schema, settings.slices)}
     return {
         "metrics": judged,
-        "slices": slices(y, output, schema.classes, found, settings, seed),
+        "slices": [_slice(given, one, part, settings.confidence) for one, part in zip(weak, parts.T, strict=True)],
         "confusion": confusion(y, output, schema.classes) if schema.classes else None,
         "rows": len(y),
         "confidence": settings.confidence,
@@ -130,21 +135,21 @@ def _quarters(column: pl.Series) -> NDArray[Any]:
     return np.asarray(named[place])
 
 
-def slices(
-    y: NDArray[Any],
-    output: Output,
-    classes: tuple[str, ...],
-    found: Mapping[str, NDArray[Any]],
-    settings: config.Evaluation,
-    seed: int,
-) -> list[dict[str, Any]]:
+class Slice(NamedTuple):
+    """A group of rows by one column."""
+
+    column: str
+    group: str
+    rows: NDArray[np.intp]
+
+
+def slices(given: metrics.Answers, found: Mapping[str, NDArray[Any]]) -> list[Slice]:
     """The groups of at least 30 rows where the model is surely worse than on all rows, worst first.
 
-    Surely is by two standard errors; the value is accuracy, or the root mean squared error. With
-    nothing surely worse the list is empty.
+    `found` has each row's group by column (n,). Surely is by two standard errors, of the share of wrong
+    labels or of the squared error. With nothing surely worse the list is empty.
     """
-    name = "accuracy" if classes else "rmse"
-    lost = _losses(y, output, classes)
+    lost = _losses(given)
     worse = []
     for column, group in found.items():
         labels, place, counts = np.unique(group.astype(str), return_inverse=True, return_counts=True)
@@ -152,39 +157,32 @@ def slices(
         spread = np.sqrt(np.maximum(np.bincount(place, lost**2) / counts - mean**2, 0.0) + 1e-12 * lost.var() + 1e-300)
         sure = (mean - lost.mean()) / (spread / np.sqrt(counts))
         worse += [
-            (float(sure[k]), column, str(labels[k]), np.flatnonzero(place == k))
-            for k in np.flatnonzero((counts >= SLICE_ROWS) & (counts < len(y)) & (sure > SURE))
+            (float(sure[k]), Slice(column, str(labels[k]), np.flatnonzero(place == k)))
+            for k in np.flatnonzero((counts >= SLICE_ROWS) & (counts < len(lost)) & (sure > SURE))
         ]
-    worse.sort(key=lambda one: (-one[0], one[1], one[2]))
-    return [_slice(y, output, classes, name, one[1:], settings, seed) for one in worse[:SHOWN]]
+    worse.sort(key=lambda one: (-one[0], one[1].column, one[1].group))
+    return [part for _, part in worse[:SHOWN]]
 
 
-def _losses(y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> Floats:
+def _losses(given: metrics.Answers) -> Floats:
     """What each row adds: 1 for a wrong label, or the squared error."""
-    given = metrics.answers(y, output, classes)
-    return np.asarray(given.truth != given.picked if classes else (given.truth - given.picked) ** 2, np.float64)
+    return np.asarray(given.truth != given.picked if given.count else (given.truth - given.picked) ** 2, np.float64)
 
 
-def _slice(
-    y: NDArray[Any],
-    output: Output,
-    classes: tuple[str, ...],
-    name: str,
-    one: tuple[str, str, NDArray[np.intp]],
-    settings: config.Evaluation,
-    seed: int,
-) -> dict[str, Any]:
-    column, group, rows = one
-    part = output[rows]
-    drawn = metrics.samples(y[rows], part, classes, [name], settings.bootstrap, seed)[name]
-    low, high = metrics.interval(drawn, settings.confidence)
-    value = metrics.point(y[rows], part, classes, [name])[name]
-    return {
-        "column": column,
-        "group": group,
-        "rows": len(rows),
-        "metric": name,
-        "value": value,
-        "low": low,
-        "high": high,
-    }
+def _means(given: metrics.Answers, parts: Sequence[Slice], weights: Floats) -> Floats:
+    """Accuracy or root mean squared error of each slice (k, slices); NaN where none of its rows was drawn."""
+    inside = np.zeros((len(given.truth), len(parts)), weights.dtype)
+    for number, part in enumerate(parts):
+        inside[part.rows, number] = 1
+    total = weights @ inside
+    lost = weights @ (inside * _losses(given).astype(weights.dtype)[:, None])
+    mean = np.divide(lost, total, out=np.full_like(total, np.nan), where=total > 0)
+    return 1 - mean if given.count else np.sqrt(mean)
+
+
+def _slice(given: metrics.Answers, one: Slice, drawn: Floats, confidence: float) -> dict[str, Any]:
+    low, high = metrics.interval(drawn, confidence)
+    value = _means(given, [one], np.ones((1, len(given.truth))))[0, 0]
+    name = "accuracy" if given.count else "rmse"
+    shown = {"metric": name, "value": float(value), "low": low, "high": high}
+    return {"column": one.column, "group": one.group, "rows": len(one.rows), **shown}

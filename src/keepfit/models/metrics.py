@@ -18,9 +18,10 @@ and Brier is the sum over the classes. A class that no row has (in a resample) i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -33,7 +34,8 @@ from keepfit.models.fitted import Output
 
 Floats = NDArray[np.floating[Any]]
 ROWS = 50_000  # rows of a bootstrap resample; more rows are drawn this many at a time and rescaled
-CELLS = 4_000_000  # weights held at once
+CELLS = 500_000  # weights held at once: what a core's cache holds
+TIED = 8  # rows a probability from which on rows of the same probability are added up first
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Answers:
         return orders
 
 
+Weighted = Callable[[Floats], Floats]
 Function = Callable[[Answers, Floats], Floats]
 
 
@@ -102,7 +105,7 @@ def answers(y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> Answer
 def codes(labels: NDArray[Any], classes: tuple[str, ...]) -> NDArray[np.intp]:
     """Indices of labels in `classes`; -1 for one that is not there."""
     known = {name: k for k, name in enumerate(classes)}
-    return np.fromiter((known.get(name, -1) for name in labels.tolist()), np.intp, len(labels))
+    return np.fromiter(map(known.get, labels.tolist(), itertools.repeat(-1)), np.intp, len(labels))
 
 
 def _one_hot(codes: NDArray[np.intp], count: int) -> Floats:
@@ -111,10 +114,10 @@ def _one_hot(codes: NDArray[np.intp], count: int) -> Floats:
 
 def _mean(values: Floats, weights: Floats) -> Floats:
     """Weighted mean of values (n,) for each weighting."""
-    total = weights.sum(axis=1, dtype=np.float64)
-    # float64 for the one exact value, float32 for a thousand resamples
-    exact = values if weights.dtype == np.float64 else values.astype(np.float32)
-    mean: Floats = np.asarray(weights @ exact / total)
+    # float64 for the one exact value, float32 for a thousand resamples; the weights are added up in the same
+    # product, because with a single column the threads of a BLAS wait for each other longer than they work
+    both = weights @ np.column_stack([values, np.ones(len(values))]).astype(weights.dtype)
+    mean: Floats = both[:, 0].astype(np.float64) / both[:, 1]
     return mean
 
 
@@ -183,11 +186,19 @@ def _brier(given: Answers, weights: Floats) -> Floats:
 
 def _curves(given: Answers, weights: Floats) -> Iterator[tuple[Floats, Floats, NDArray[np.intp]]]:
     """Of each scored class, by falling probability: weights of the positives, of all rows, and of
-    each row the last row with the same probability."""
+    each row the last row with the same probability.
+
+    Where probabilities are few, rows of the same one are one row: the areas are the same.
+    """
     for k, order, starts in given.ranked:
         ordered = np.take(weights, order, axis=1)
+        positive = ordered * given.hits[order, k]
         ends = np.append(starts[1:], len(order)) - 1
-        yield ordered * given.hits[order, k], ordered, np.repeat(ends, np.diff(np.append(starts, len(order))))
+        if TIED * len(starts) <= len(order):
+            added = [np.add.reduceat(each, starts, axis=1) for each in (positive, ordered)]
+            yield added[0], added[1], np.arange(len(starts))
+        else:
+            yield positive, ordered, np.repeat(ends, np.diff(np.append(starts, len(order))))
 
 
 def _roc_auc(given: Answers, weights: Floats) -> Floats:
@@ -332,18 +343,33 @@ def samples(
     resample has 50,000 and its deviation from the metric is shrunk by the square root of the
     share (m out of n bootstrap, Bickel, Götze and van Zwet 1997).
     """
-    given = answers(y, output, classes)
-    wanted = list(names or available(given))
-    rows = len(given.truth)
-    blocks: dict[str, list[Floats]] = {name: [] for name in wanted}
-    for weights in draw(rows, resamples, seed):
-        for name in wanted:
-            blocks[name].append(METRICS[name].function(given, weights))
-    drawn: dict[str, Floats] = {name: np.concatenate(parts).astype(np.float64) for name, parts in blocks.items()}
+    return samples_of(y, [output], classes, names, resamples, seed)[0]
+
+
+def samples_of(
+    y: NDArray[Any],
+    outputs: Sequence[Output],
+    classes: tuple[str, ...],
+    names: Iterable[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[dict[str, Floats]]:
+    """`samples` of several models on the same rows, which are drawn once."""
+    given = [answers(y, output, classes) for output in outputs]
+    wanted = [list(names or available(each)) for each in given]
+    asked = [(each, name) for each, some in zip(given, wanted, strict=True) for name in some]
+    drawn = iter(resample([partial(METRICS[name].function, each) for each, name in asked], len(y), resamples, seed))
+    return [{name: next(drawn) for name in some} for some in wanted]
+
+
+def resample(functions: Sequence[Weighted], rows: int, resamples: int, seed: int) -> list[Floats]:
+    """What each function of the weights (k, rows) gives, (k, …), for all resamples; see `samples`."""
+    blocks = [[function(weights) for function in functions] for weights in draw(rows, resamples, seed)]
+    drawn: list[Floats] = [np.concatenate(parts).astype(np.float64) for parts in zip(*blocks, strict=True)]
     if rows <= ROWS:
         return drawn
-    whole = point(y, output, classes, wanted)
-    return {name: whole[name] + (v - whole[name]) * np.sqrt(ROWS / rows) for name, v in drawn.items()}
+    whole = [function(np.ones((1, rows))) for function in functions]
+    return [one + (many - one) * np.sqrt(ROWS / rows) for one, many in zip(whole, drawn, strict=True)]
 
 
 def draw(rows: int, resamples: int, seed: int) -> Iterator[Floats]:

@@ -170,7 +170,7 @@ def paired(trial: Trial, name: str, other: Output, resamples: int, seed: int, ma
     sign = metrics.METRICS[name].sign
     given = (trial.challenger, other)
     points = [metrics.point(trial.y, output, trial.classes, [name])[name] for output in given]
-    drawn = [metrics.samples(trial.y, output, trial.classes, [name], resamples, seed)[name] for output in given]
+    drawn = [each[name] for each in metrics.samples_of(trial.y, given, trial.classes, [name], resamples, seed)]
 
     def lead(one: Any, two: Any) -> Any:
         return sign * (one - two) + (margin if sign > 0 else margin * two)
