@@ -46,12 +46,14 @@ class Project:
         return self.folder / settings.WORK
 
     def check(self) -> tuple[Schema, Verdict]:
-        """What the columns are taken for, and every problem of the data at once. Trains nothing."""
+        """What the columns are taken for, and every problem of machine and data at once. Trains nothing."""
         config = self.config
-        from keepfit.pipeline import ready
+        from keepfit.pipeline import environment, ready
 
-        parts, verdict = ready.examine(config, self.folder)
-        return parts.train.schema, verdict
+        here = environment.examine(config, self.folder)
+        with environment.told_too(here):
+            parts, verdict = ready.examine(config, self.folder)
+        return parts.train.schema, Verdict("environment and data", here.checks + verdict.checks)
 
     def profile(self) -> Path:
         """Write the EDA report, and say where it is."""

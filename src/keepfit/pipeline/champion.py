@@ -29,6 +29,13 @@ def store(config: Config, project: Path) -> Any:
     return mlflow.connect(config.tracking, project / settings.WORK, config.project.name)
 
 
+def readable(config: Config, work: Path) -> None:
+    """Ask the registry once, making nothing there. Raises TrackingError where it cannot be reached or read."""
+    from keepfit.tracking import mlflow
+
+    mlflow.readable(config.tracking, work, config.project.name)
+
+
 def track(config: Config, project: Path, name: str, version: str) -> str:
     """Begin a tracking run called `name` for a data version; its id."""
     from keepfit.tracking import mlflow

@@ -67,13 +67,8 @@ def connect(tracking: config.Tracking, work: Path, name: str) -> Store:
 
     Raises TrackingError when it cannot be reached or opened, ConfigError for a name that MLflow refuses.
     """
-    if any(c in name for c in "/:") or not name.strip():
-        raise ConfigError(f"project.name: '{name}' cannot name a registered model: leave out '/' and ':'.")
-    work = work.resolve()
-    uri = config.environment("MLFLOW_TRACKING_URI") or tracking.uri or f"sqlite:///{work / 'mlflow.db'}"
-    registry = config.environment("MLFLOW_REGISTRY_URI") or uri
-    experiment = config.environment("MLFLOW_EXPERIMENT_NAME") or tracking.experiment or name
-    store = Store(uri, registry, experiment, name, work)
+    store = _named(tracking, work, name)
+    work, uri, registry = store.work, store.tracking, store.registry
     # several processes that open a new database at once would all create its tables, and die
     with lock.held(work / "mlflow.lock", "Opening the tracking database", 120), _told(store, "open the tracking store"):
         own = work / "mlflow.db"
@@ -88,6 +83,30 @@ def connect(tracking: config.Tracking, work: Path, name: str) -> Store:
         if begun:
             begun.unlink(missing_ok=True)
     return store
+
+
+def _named(tracking: config.Tracking, work: Path, name: str) -> Store:
+    if any(c in name for c in "/:") or not name.strip():
+        raise ConfigError(f"project.name: '{name}' cannot name a registered model: leave out '/' and ':'.")
+    work = work.resolve()
+    uri = config.environment("MLFLOW_TRACKING_URI") or tracking.uri or f"sqlite:///{work / 'mlflow.db'}"
+    registry = config.environment("MLFLOW_REGISTRY_URI") or uri
+    experiment = config.environment("MLFLOW_EXPERIMENT_NAME") or tracking.experiment or name
+    return Store(uri, registry, experiment, name, work)
+
+
+def readable(tracking: config.Tracking, work: Path, name: str) -> None:
+    """Ask tracking store and registry once, and make nothing there; a SQLite file that is not there yet is fine.
+
+    Raises TrackingError when one cannot be reached or read.
+    """
+    store = _named(tracking, work, name)
+    with _told(store, "read the registry"):
+        for address in dict.fromkeys((store.tracking, store.registry)):
+            if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
+                return
+            reach(address)
+        _client(store).search_registered_models(max_results=1)
 
 
 def _artifacts(store: Store) -> str:
