@@ -76,6 +76,22 @@ def test_a_second_model_is_compared_on_the_same_rows_and_rollback_goes_back(tmp_
     assert {"champion"} <= {alias for version in made.models() for alias in version["aliases"]}
 
 
+def test_a_champion_that_was_trained_on_the_test_rows_is_told(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    made.run()
+
+    def seen(*changes: str) -> dict[str, object]:
+        record = Project(tmp_path, changes).run()
+        (found,) = [c for c in record["decision"]["verdict"]["checks"] if "not trained on the test rows" in c["name"]]
+        return found
+
+    assert seen()["detail"] == "the same test rows as it was judged by"
+    other = seen("data.random_state=7", "gate.margin=0.5")
+    assert (other["outcome"], other["severity"]) == ("failed", "warning")
+    assert 0.6 < other["value"] < 1.0  # four fifths of all rows are training rows
+    assert "data.random_state" in other["detail"]
+
+
 def test_a_worse_model_is_refused_and_the_champion_stays(tmp_path: Path) -> None:
     made = make(tmp_path, rows=1500)
     made.run()

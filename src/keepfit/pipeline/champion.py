@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
 
 from keepfit import config as settings
 from keepfit import durable
 from keepfit.config import Config
+from keepfit.data import trace
 from keepfit.deployment import batch, runtime
 from keepfit.errors import BundleError, ConfigError, DataError, TrackingError
 from keepfit.extras import importable
@@ -19,7 +23,8 @@ from keepfit.models import bundle as bundles
 from keepfit.models.fitted import Output
 from keepfit.progress import Tell
 from keepfit.tracking import glance
-from keepfit.types import Bundle, Dataset, Decision
+from keepfit.tracking import pointer as pointers
+from keepfit.types import Bundle, Check, Dataset, Decision
 
 
 def store(config: Config, project: Path) -> Any:
@@ -57,10 +62,15 @@ def folder(config: Config, project: Path, version: str) -> Path:
     return mlflow.download(store(config, project), version, project / settings.WORK / "models")
 
 
+def pointer(config: Config, project: Path) -> pointers.Pointer:
+    """Asks, without MLflow, which version carries an alias or a number now."""
+    return pointers.pointer(config.tracking, project / settings.WORK, config.project.name)
+
+
 def _chosen(config: Config, project: Path, version: str | None, threads: int = 1) -> tuple[str, runtime.Runtime]:
-    near = glance.bundle(config.tracking, project / settings.WORK, config.project.name, version)
-    if near:
-        return near[0], load(config, project, near[1], threads)
+    found = pointer(config, project)(version or "champion")
+    if found:
+        return found.version, load(config, project, found.fetch(), threads)
     chosen = version or current(config, project)
     if chosen is None:
         raise TrackingError(
@@ -69,19 +79,48 @@ def _chosen(config: Config, project: Path, version: str | None, threads: int = 1
     return chosen, load(config, project, folder(config, project, chosen), threads)
 
 
-def answers(config: Config, project: Path, data: Dataset) -> tuple[Output | None, str]:
-    """The champion's answers for the rows of a Dataset; or None, and why a champion cannot be compared with."""
+class Asked(NamedTuple):
+    """The champion's answers for some rows; or None, and why it cannot be compared with. Had it `seen` the rows?"""
+
+    output: Output | None
+    why: str = ""
+    seen: Check | None = None
+
+
+def answers(config: Config, project: Path, data: Dataset) -> Asked:
+    """The champion asked about the rows of a Dataset."""
     version = current(config, project)
     if version is None:
-        return None, ""
+        return Asked(None)
     made = load(config, project, folder(config, project, version))
     if (made.schema.task, made.schema.classes) != (data.schema.task, data.schema.classes):
-        return None, f"champion version {version} predicts something else ({made.schema.task}, {made.schema.classes})"
+        differs = f"predicts something else ({made.schema.task}, {made.schema.classes})"
+        return Asked(None, f"champion version {version} {differs}")
     try:
         frame, _ = prepare(data.frame, made.schema, made.hooks)
     except DataError as error:  # a column of the champion's is gone
-        return None, f"champion version {version} cannot be asked: {error}"
-    return made.predict(from_frame(frame, made.schema)), ""
+        return Asked(None, f"champion version {version} cannot be asked: {error}")
+    return Asked(made.predict(from_frame(frame, made.schema)), "", _seen(version, made, data, frame))
+
+
+def _seen(version: str, made: runtime.Runtime, data: Dataset, typed: pl.DataFrame) -> Check:
+    """Was the champion trained on some of the rows that it is now compared on? That would favour it."""
+    name, file = "the champion was not trained on the test rows", made.bundle.path / trace.FILE
+    if made.bundle.manifest["data"].get("test_version") == data.version:
+        return Check(name, "passed", 0, 0, "the same test rows as it was judged by")
+    if not file.is_file():
+        return Check(name, "not checked", detail=f"version {version} does not say which rows it was trained on")
+    again, asked = trace.known(np.load(file, allow_pickle=False), typed, made.schema)
+    if not asked:
+        return Check(name, "not checked", detail="too few rows to tell")
+    told = f"{again:,} of {asked:,} test rows were among the training rows of version {version}"
+    if not again:
+        return Check(name, "passed", 0.0, 0, told)
+    told += (
+        ", which the comparison flatters: data.random_state, test_size, group or test were others then. Set them back, "
+        "or promote by hand what is better on new rows"
+    )
+    return Check(name, "failed", again / asked, 0, told, "warning")
 
 
 def load(config: Config, project: Path, path: Path, threads: int = 1) -> runtime.Runtime:

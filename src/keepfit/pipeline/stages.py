@@ -14,10 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from keepfit import config as settings
 from keepfit import features
 from keepfit.config import Config
-from keepfit.data import leakage, profile, split
+from keepfit.data import leakage, profile, split, trace
 from keepfit.errors import RefusedError
 from keepfit.extras import importable
 from keepfit.features.values import Columns
@@ -77,13 +80,19 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         reference=features.watch(known.columns, schema),
         config=settings.recorded(config),
         hooks=code,
-        files={f"plots/{file.name}": file for file in drawn},
+        files={f"plots/{file.name}": file for file in drawn} | {trace.FILE: _trace(known.frame, schema, folder)},
         prove=lambda path: _prove(config, project, path, fitted, proof, answers),
     )
     folders.write_json(
         folder / "measured.json", measure.measure(champion.load(config, project, made.path), asked.frame)
     )
     return made
+
+
+def _trace(typed: pl.DataFrame, schema: Schema, folder: Path) -> Path:
+    """The hashes of the training rows, by which a later gate can tell whether it compares on them."""
+    np.save(folder / trace.FILE, trace.trace(typed, schema))
+    return folder / trace.FILE
 
 
 def _prove(config: Config, project: Path, path: Path, fitted: Fitted, proof: Columns, answers: Output) -> Verdict:
@@ -147,14 +156,15 @@ def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Ma
     schema = data.test.schema
     challenger = champion.load(config, project, made.path)
     asked = ready.rows(config, project, data.test)
-    against, why = champion.answers(config, project, data.test)
+    against = champion.answers(config, project, data.test)
     trial = gate.Trial(
         y=asked.y,
         classes=schema.classes,
         challenger=challenger.predict(asked.columns),
         baseline=evaluate.baseline(ready.target(data.train), asked.y, schema),
-        champion=against,
-        without=why or gate.FIRST,
+        champion=against.output,
+        without=against.why or gate.FIRST,
+        seen=against.seen,
         intervals=folders.read_json(made.path / "metrics.json")["metrics"],
         measured=measured,
         slices={name: evaluate.groups(asked.frame, name, schema) for name in config.gate.slices},

@@ -63,7 +63,8 @@ class Trial:
     `y` (n,) are true labels as text or values; `champion` is None where there is none to compare
     with, and `without` says why. `measured` are single numbers about the model, by name: size_mb,
     latency_p50_ms, latency_p99_ms. `intervals` are the evaluation's metrics, each with `value`,
-    `low` and `high`. `slices` give each row's group, by column (n,).
+    `low` and `high`. `slices` give each row's group, by column (n,). `seen` says whether the champion
+    was trained on rows that it is compared on here; it warns and stops nothing.
     """
 
     y: NDArray[Any]
@@ -76,6 +77,7 @@ class Trial:
     measured: Mapping[str, float] | None = None
     slices: Mapping[str, NDArray[Any]] | None = None
     parity: Verdict | None = None
+    seen: Check | None = None
 
 
 def judge(trial: Trial, goals: Mapping[str, str], gate: config.Gate, resamples: int = 1000, seed: int = 0) -> Verdict:
@@ -85,6 +87,7 @@ def judge(trial: Trial, goals: Mapping[str, str], gate: config.Gate, resamples: 
     checks = [_goal(goal, limit, values, trial.intervals or {}) for goal, limit in goals.items()]
     checks.append(_beats_baseline(trial, name, gate, resamples, seed))
     checks.append(_not_worse(trial, name, gate, resamples, seed))
+    checks += [trial.seen] if trial.seen else []
     checks += [_floor(trial, name, column, floor) for column, floor in gate.slices.items()]
     checks.append(_within("size_mb", "bundle size, MB", gate.size_mb, trial))
     checks.append(_within("latency_p50_ms", "single row, median ms", gate.latency_ms, trial))
