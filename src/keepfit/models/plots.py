@@ -1,14 +1,17 @@
-"""Small pictures of how a model answers, as SVG files, through matplotlib's objects (no pyplot state)."""
+"""Small pictures of how a model answers, as SVG files that are written here, point by point.
+
+A plotting library takes longer to import and to draw these six than all the figures in them take.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import html
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from keepfit.models import metrics
@@ -22,10 +25,35 @@ CLASSES = 12  # of a confusion matrix with names and counts; more are drawn as c
 CURVES = 6  # classes that get a curve of their own
 DOTS = 2000  # of a scatter
 BINS = 10  # of a calibration curve
-STYLE = {"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "keepfit", "axes.grid": True, "grid.alpha": 0.3}
-METADATA = {"Date": None, "Creator": None}  # the same answers make the same file
-BLUE = "#2b6cb0"
+BARS = 40  # of a histogram
+COLOURS = ("#2b6cb0", "#dd6b20", "#2f855a", "#b83280", "#6b46c1", "#975a16")
 SOFT = "#888888"
+WIDTH, HEIGHT = 400, 340
+LEFT, RIGHT, TOP, BOTTOM = 62, 388, 30, 292  # the frame that is drawn into
+HEAD = (
+    f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' "
+    "font-family='sans-serif' font-size='11'><rect width='100%' height='100%' fill='white'/>"
+)
+
+
+class Line(NamedTuple):
+    """Points joined by a line; `label` stands in the legend. `kind`: line, dotted, marked, dots (not joined)."""
+
+    x: Floats
+    y: Floats
+    label: str = ""
+    colour: str = SOFT
+    kind: str = "line"
+
+
+class Axes(NamedTuple):
+    """What is at the ends of the frame, and the names of the axes and the picture."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    across: str
+    upward: str
+    title: str
 
 
 def draw(y: NDArray[Any], output: Output, schema: Schema, folder: Path) -> list[Path]:
@@ -34,42 +62,150 @@ def draw(y: NDArray[Any], output: Output, schema: Schema, folder: Path) -> list[
     given = metrics.answers(y, output, schema.classes)
     plan = CLASSIFICATION if schema.classes else REGRESSION
     drawn = []
-    with matplotlib.rc_context(STYLE):
-        for name, picture in plan.items():
-            if given.probabilities is None and picture in (_roc, _pr, _calibration):
-                continue
-            figure = Figure(figsize=(4.2, 3.6), layout="constrained")
-            picture(figure.add_subplot(), given, y, output, schema.classes)
-            path = folder / f"{name}.svg"
-            figure.savefig(path, metadata=METADATA)
-            drawn.append(path)
+    for name, picture in plan.items():
+        if given.probabilities is None and picture in (_roc, _pr, _calibration):
+            continue
+        path = folder / f"{name}.svg"
+        path.write_text(picture(given, y, output, schema.classes), encoding="utf-8")
+        drawn.append(path)
     return drawn
 
 
-def _confusion(axes: Any, given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> None:
+# --- a chart ----------------------------------------------------------------------------------------
+
+
+def chart(axes: Axes, lines: Sequence[Line], bars: Floats | None = None) -> str:
+    """A chart as SVG. `bars` are the heights of a histogram whose bins fill the width."""
+    across, upward = _scale(axes.x, LEFT, RIGHT), _scale(axes.y, BOTTOM, TOP)
+    parts = [HEAD, _grid(axes, across, upward)]
+    if bars is not None:
+        edges = np.linspace(LEFT, RIGHT, len(bars) + 1)
+        places = zip(edges[:-1], edges[1:], upward(bars), strict=True)
+        steps = "".join(f"M{a:.1f} {BOTTOM}V{t:.1f}H{b:.1f}V{BOTTOM}z" for a, b, t in places)
+        parts.append(f"<path d='{steps}' fill='{COLOURS[0]}' stroke='white' stroke-width='0.5'/>")
+    parts += [_line(line, across(line.x), upward(line.y)) for line in lines]
+    parts.append(_legend([line for line in lines if line.label]))
+    return "".join(parts) + "</svg>\n"
+
+
+def _scale(ends: tuple[float, float], start: float, end: float) -> Callable[[Any], Floats]:
+    low, high = ends
+    span = high - low or 1.0
+    return lambda values: start + (np.clip(np.asarray(values, np.float64), low, high) - low) / span * (end - start)
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers from `low` to `high`.
+
+    >>> ticks(0, 1)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    >>> ticks(-3.0, 12.5)
+    [0.0, 5.0, 10.0]
+    """
+    rough = (high - low) / count
+    if not math.isfinite(rough) or rough <= 0:
+        return [low]
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * k for k in (1, 2, 2.5, 5, 10) if unit * k >= rough * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
+
+
+def _grid(axes: Axes, across: Callable[[Any], Floats], upward: Callable[[Any], Floats]) -> str:
+    """Grid, frame, numbers, names."""
+    right, up = ticks(*axes.x), ticks(*axes.y)
+    lines = "".join(f"M{x:.1f} {TOP}V{BOTTOM}" for x in across(right))
+    lines += "".join(f"M{LEFT} {y:.1f}H{RIGHT}" for y in upward(up))
+    numbers = [_text(x, BOTTOM + 15, f"{v:.6g}") for x, v in zip(across(right), right, strict=True)]
+    numbers += [_text(LEFT - 5, y + 4, f"{v:.6g}", "end") for y, v in zip(upward(up), up, strict=True)]
+    middle = (TOP + BOTTOM) / 2
+    return (
+        f"<path d='{lines}' stroke='#dddddd' fill='none'/>"
+        f"<path d='M{LEFT} {TOP}H{RIGHT}V{BOTTOM}H{LEFT}z' stroke='black' fill='none' stroke-width='0.8'/>"
+        f"{''.join(numbers)}{_text((LEFT + RIGHT) / 2, BOTTOM + 35, axes.across)}"
+        f"<g transform='rotate(-90 14 {middle:.0f})'>{_text(14, middle, axes.upward)}</g>"
+        f"<g font-size='13'>{_text((LEFT + RIGHT) / 2, TOP - 11, axes.title)}</g>"
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", colour: str = "black") -> str:
+    return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' fill='{colour}'>{html.escape(text)}</text>"
+
+
+def _line(line: Line, x: Floats, y: Floats) -> str:
+    spots = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x, y, strict=True))
+    if line.kind == "dots":
+        return (
+            f"<path d='{spots}' stroke='{line.colour}' stroke-width='2' stroke-linecap='round' stroke-opacity='0.5'/>"
+        )
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    dashes = " stroke-dasharray='2 3'" if line.kind == "dotted" else ""
+    drawn = f"<polyline points='{points}' stroke='{line.colour}' fill='none' stroke-width='1.5'{dashes}/>"
+    if line.kind == "marked":
+        drawn += f"<path d='{spots}' stroke='{line.colour}' stroke-width='5' stroke-linecap='round'/>"
+    return drawn
+
+
+def _legend(lines: Sequence[Line]) -> str:
+    """Names beside their colours, where there are several."""
+    if len(lines) < 2:
+        return ""
+    rows = [
+        f"<path d='M{RIGHT - 16} {BOTTOM - 10 - 14 * k}h10' stroke='{line.colour}' stroke-width='3'/>"
+        + _text(RIGHT - 22, BOTTOM - 6 - 14 * k, _short(line.label), "end")
+        for k, line in enumerate(reversed(lines))
+    ]
+    return "".join(rows)
+
+
+def _short(name: str, longest: int = 14) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+# --- the pictures -----------------------------------------------------------------------------------
+
+
+def _confusion(given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> str:
     counts = np.array(confusion(y, output, classes)["counts"])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.grid(False)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (rows)")
-    if len(classes) > CLASSES:
-        return
-    names = [name if len(name) <= 14 else f"{name[:13]}…" for name in classes]
-    axes.set_xticks(range(len(names)), names, rotation=0 if len(names) < 4 else 60)
-    axes.set_yticks(range(len(names)), names)
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            axes.text(j, i, f"{count:,}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+    left = LEFT + 36  # names of classes are longer than numbers
+    wide, high = (RIGHT - left) / len(classes), (BOTTOM - TOP) / len(classes)
+    parts = [HEAD, f"<g font-size='13'>{_text((left + RIGHT) / 2, TOP - 11, 'Confusion matrix (rows)')}</g>"]
+    named = len(classes) <= CLASSES
+    for (i, j), count in np.ndenumerate(counts):
+        x, top, share = left + j * wide, TOP + i * high, float(shares[i, j])
+        place = f"x='{x:.1f}' y='{top:.1f}' width='{wide:.1f}' height='{high:.1f}'"
+        parts.append(f"<rect {place} fill='{COLOURS[0]}' fill-opacity='{share:.3f}'/>")
+        if named:
+            parts.append(
+                _text(x + wide / 2, top + high / 2 + 4, f"{count:,}", colour="white" if share > 0.5 else "black")
+            )
+    parts += [
+        _class(name, left + (k + 0.5) * wide, TOP + (k + 0.5) * high, left, len(classes) > 3)
+        for k, name in enumerate(classes if named else ())
+    ]
+    frame = f"<path d='M{left} {TOP}H{RIGHT}V{BOTTOM}H{left}z' stroke='black' fill='none' stroke-width='0.8'/>"
+    upward = f"<g transform='rotate(-90 12 {(TOP + BOTTOM) / 2})'>{_text(12, (TOP + BOTTOM) / 2, 'true')}</g>"
+    return "".join(parts) + frame + _text((left + RIGHT) / 2, HEIGHT - 4, "predicted") + upward + "</svg>\n"
 
 
-def _each(given: Answers, classes: tuple[str, ...]) -> list[tuple[str, Floats, Floats]]:
-    """Of each class with a curve: its name, positives by falling probability, and their number so far."""
-    found: list[tuple[str, Floats, Floats]] = []
-    for k, order, starts in given.ranked[:CURVES]:
+def _class(name: str, x: float, y: float, left: float, turned: bool) -> str:
+    """A class named beside its row and below its column."""
+    beside = _text(left - 6, y + 4, _short(name, 12), "end")
+    if not turned:
+        return beside + _text(x, BOTTOM + 15, _short(name))
+    below = _text(x + 4, BOTTOM + 12, _short(name, 9), "end")
+    return f"{beside}<g transform='rotate(-30 {x:.1f} {BOTTOM + 12})'>{below}</g>"
+
+
+def _each(given: Answers, classes: tuple[str, ...]) -> list[tuple[str, str, Floats, Floats]]:
+    """Of each class with a curve: its name, colour, positives by falling probability, and rows so far."""
+    found: list[tuple[str, str, Floats, Floats]] = []
+    for colour, (k, order, starts) in zip(COLOURS, given.ranked[:CURVES], strict=False):
         ends = np.append(starts[1:], len(order)) - 1
         positive = np.cumsum(given.hits[order, k], dtype=np.float64)[ends]
         if 0 < positive[-1] < len(order):
-            found.append((classes[k], positive, ends + 1.0))
+            found.append((classes[k], colour, positive, ends + 1.0))
     return found
 
 
@@ -80,26 +216,31 @@ def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return x[picked], y[picked]
 
 
-def _roc(axes: Any, given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> None:
-    for name, positive, rows in _each(given, classes):
+DIAGONAL = Line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), kind="dotted")
+
+
+def _roc(given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> str:
+    lines = [DIAGONAL]
+    for name, colour, positive, rows in _each(given, classes):
         false = (rows - positive) / (rows[-1] - positive[-1])
-        axes.plot(*_thin(np.append(0, false), np.append(0, positive / positive[-1])), label=name, linewidth=1.2)
-    axes.plot([0, 1], [0, 1], color=SOFT, linestyle=":", linewidth=1)
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
-    _legend(axes)
+        x, true = _thin(np.append(0, false), np.append(0, positive / positive[-1]))
+        lines.append(Line(x, true, name, colour))
+    return chart(Axes((0, 1), (0, 1), "false positive rate", "true positive rate", "ROC"), lines)
 
 
-def _pr(axes: Any, given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> None:
-    for name, positive, rows in _each(given, classes):
-        axes.plot(*_thin(positive / positive[-1], positive / rows), label=name, linewidth=1.2)
-        axes.axhline(positive[-1] / rows[-1], color=SOFT, linestyle=":", linewidth=1)
-    axes.set(xlabel="recall", ylabel="precision", title="Precision and recall", ylim=(0, 1.02))
-    _legend(axes)
+def _pr(given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> str:
+    lines = []
+    for name, colour, positive, rows in _each(given, classes):
+        share = positive[-1] / rows[-1]
+        lines.append(Line(np.array([0.0, 1.0]), np.array([share, share]), kind="dotted"))
+        lines.append(Line(*_thin(positive / positive[-1], positive / rows), name, colour))
+    return chart(Axes((0, 1), (0, 1), "recall", "precision", "Precision and recall"), lines)
 
 
-def _calibration(axes: Any, given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> None:
+def _calibration(given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> str:
     assert given.probabilities is not None
-    for k, _, _ in given.ranked[:CURVES]:
+    lines = [DIAGONAL]
+    for colour, (k, _, _) in zip(COLOURS, given.ranked[:CURVES], strict=False):
         probabilities = given.probabilities[:, k]
         edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, BINS + 1)))
         place = np.searchsorted(edges[1:-1], probabilities, side="right")
@@ -107,41 +248,42 @@ def _calibration(axes: Any, given: Answers, y: NDArray[Any], output: Output, cla
         there = counts > 0
         said = np.bincount(place, probabilities)[there] / counts[there]
         came = np.bincount(place, given.truth == k)[there] / counts[there]
-        axes.plot(said, came, marker="o", markersize=3, linewidth=1, label=classes[k])
-    axes.plot([0, 1], [0, 1], color=SOFT, linestyle=":", linewidth=1)
-    axes.set(xlabel="predicted probability", ylabel="share that came true", title="Calibration")
-    _legend(axes)
+        lines.append(Line(said, came, classes[k], colour, "marked"))
+    return chart(Axes((0, 1), (0, 1), "predicted probability", "share that came true", "Calibration"), lines)
 
 
-def _predicted(axes: Any, given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> None:
-    rows = _some(len(y))
-    axes.plot(given.picked[rows], given.truth[rows], ".", markersize=2, alpha=0.5, color=BLUE, rasterized=True)
-    ends = [float(given.picked.min()), float(given.picked.max())]
-    axes.plot(ends, ends, color=SOFT, linestyle=":", linewidth=1)
-    axes.set(xlabel="predicted", ylabel="true", title="Predicted and true values")
+def _predicted(given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> str:
+    rows = np.unique(np.linspace(0, len(y) - 1, min(DOTS, len(y))).round().astype(int))
+    said, true = given.picked[rows], given.truth[rows]
+    ends = np.array([given.picked.min(), given.picked.max()])
+    dots = Line(said, true, colour=COLOURS[0], kind="dots")
+    axes = Axes(_room(said), _room(true), "predicted", "true", "Predicted and true values")
+    return chart(axes, [dots, Line(ends, ends, kind="dotted")])
 
 
-def _residuals(axes: Any, given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> None:
+def _room(values: Floats) -> tuple[float, float]:
+    """The range of values with a little room on both sides."""
+    low, high = float(values.min()), float(values.max())
+    room = 0.03 * (high - low) or 0.5
+    return low - room, high + room
+
+
+def _residuals(given: Answers, y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> str:
     residuals = given.truth - given.picked
     low, high = np.quantile(residuals, [0.005, 0.995])
-    axes.hist(np.clip(residuals, low, high), bins=40, color=BLUE)
+    ends = (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+    counts, _ = np.histogram(np.clip(residuals, *ends), BARS, ends)
+    top = float(counts.max()) * 1.05
+    lines = []
     if output.low is not None and output.high is not None:
         half = float(np.median(output.high - output.low)) / 2
-        for edge in (-half, half):
-            axes.axvline(edge, color=SOFT, linestyle=":", linewidth=1)
-    axes.set(xlabel="true - predicted (dotted: the interval)", ylabel="rows", title="Residuals")
+        inside = [edge for edge in (-half, half) if ends[0] <= edge <= ends[1]]
+        lines = [Line(np.array([edge, edge]), np.array([0.0, top]), kind="dotted") for edge in inside]
+    across = "true - predicted (dotted: the interval)"
+    return chart(Axes(ends, (0.0, top), across, "rows", "Residuals"), lines, counts)
 
 
-def _some(rows: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, rows - 1, min(DOTS, rows)).round().astype(int))
-
-
-def _legend(axes: Any) -> None:
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(fontsize=6)
-
-
-Picture = Callable[[Any, Answers, NDArray[Any], Output, tuple[str, ...]], None]
+Picture = Callable[[Answers, NDArray[Any], Output, tuple[str, ...]], str]
 CLASSIFICATION: dict[str, Picture] = {
     "confusion": _confusion,
     "roc": _roc,
