@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,20 +10,18 @@ import numpy as np
 import polars as pl
 
 from keepfit import config as settings
-from keepfit import durable
 from keepfit.config import Config
 from keepfit.data import trace
 from keepfit.deployment import batch, runtime
 from keepfit.errors import BundleError, ConfigError, DataError, TrackingError
-from keepfit.extras import importable
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
-from keepfit.models import bundle as bundles
 from keepfit.models.fitted import Output
+from keepfit.pipeline.loading import load
 from keepfit.progress import Tell
 from keepfit.tracking import glance
 from keepfit.tracking import pointer as pointers
-from keepfit.types import Bundle, Check, Dataset, Decision
+from keepfit.types import Check, Dataset, Decision
 
 
 def store(config: Config, project: Path) -> Any:
@@ -121,42 +118,6 @@ def _seen(version: str, made: runtime.Runtime, data: Dataset, typed: pl.DataFram
         "or promote by hand what is better on new rows"
     )
     return Check(name, "failed", again / asked, 0, told, "warning")
-
-
-def load(config: Config, project: Path, path: Path, threads: int = 1) -> runtime.Runtime:
-    """The runtime of a bundle folder; its hooks come from the project, never from the bundle."""
-    made = bundles.read(path)
-    with importable(project):  # an estimator of the user's own stands beside keepfit.yaml
-        return runtime.load(path, hooks=code(project, made), trusted=config.model.trusted, threads=threads)
-
-
-def code(project: Path, made: Bundle) -> Path | None:
-    """The file of hooks a bundle was trained with: the copy that its run kept.
-
-    Raises BundleError where it is gone.
-    """
-    recorded = made.manifest.get("hooks")
-    if not recorded:
-        return None
-    kept = project / settings.WORK / "code" / f"{recorded['sha256']}.py"
-    if not kept.exists():
-        raise BundleError(
-            f"The model needs the functions of {recorded['file']} as they were when it was trained "
-            f"(sha256 {recorded['sha256'][:12]}…), and {kept} is not there. Put that version of the file there."
-        )
-    return kept
-
-
-def keep(project: Path, file: Path | None) -> Path | None:
-    """Keep a copy of the hooks' file under its hash, so that older versions stay usable; gives `file` back."""
-    if file is None:
-        return None
-    content = file.read_bytes()
-    target = project / settings.WORK / "code" / f"{hashlib.sha256(content).hexdigest()}.py"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_bytes(target, content)
-    return file
 
 
 def score_file(

@@ -17,7 +17,7 @@ from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.errors import ConfigError, DataError, KeepfitError, RefusedError
 from keepfit.models import bundle as bundles
-from keepfit.pipeline import champion, folders, ready, records, stages
+from keepfit.pipeline import champion, folders, loading, ready, records, stages
 from keepfit.progress import Progress
 from keepfit.show import Record
 from keepfit.tracking import git
@@ -151,7 +151,7 @@ def reproduce(project: Path, name: str) -> Verdict:
     if name not in known:
         raise ConfigError(f"No finished run '{name}'. Known: {', '.join(known) or 'none yet'}")
     config = settings.parse(folders.about(known[name])["config"])
-    hooks = champion.code(project, bundles.read(known[name] / "train" / "bundle"))
+    hooks = loading.code(project, bundles.read(known[name] / "train" / "bundle"))
     if hooks:  # as they were then
         code = config.features.model_copy(update={"code": str(hooks.resolve())})
         config = config.model_copy(update={"features": code})

@@ -28,7 +28,7 @@ from keepfit.models import bundle as bundles
 from keepfit.models import evaluate, export, metrics, plots
 from keepfit.models import train as training
 from keepfit.models.fitted import Fitted, Output
-from keepfit.pipeline import champion, folders, measure, ready
+from keepfit.pipeline import champion, folders, loading, measure, ready
 from keepfit.progress import Tell
 from keepfit.tracking import gate, git, mlflow, registry
 from keepfit.types import Bundle, Decision, Schema, Split, Verdict
@@ -68,7 +68,7 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     output = answers[slice(len(asked.y))]
     judged = evaluate.evaluate(asked.y, output, schema, known.y, asked.frame, config.evaluation, seed)
     judged |= _unseen(known, asked, schema, output)
-    code = champion.keep(project, ready.hooks_file(config, project))
+    code = loading.keep(project, ready.hooks_file(config, project))
     drawn = plots.draw(asked.y, output, schema, folder / "plots")
     tell(0, 0, "packaging and proving")
     made = bundles.write(
@@ -84,7 +84,7 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         prove=lambda path: _prove(config, project, path, fitted, proof, answers),
     )
     folders.write_json(
-        folder / "measured.json", measure.measure(champion.load(config, project, made.path), asked.frame)
+        folder / "measured.json", measure.measure(loading.load(config, project, made.path), asked.frame)
     )
     return made
 
@@ -97,7 +97,7 @@ def _trace(typed: pl.DataFrame, schema: Schema, folder: Path) -> Path:
 
 def _prove(config: Config, project: Path, path: Path, fitted: Fitted, proof: Columns, answers: Output) -> Verdict:
     """Whether the bundle in `path` answers as the trained model did."""
-    stored = champion.load(config, project, path)
+    stored = loading.load(config, project, path)
     return export.parity(fitted, stored.predict, proof, expected=answers)
 
 
@@ -154,7 +154,7 @@ def _decide(config: Config, project: Path, version: str, verdict: Verdict, run: 
 def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Mapping[str, float]) -> Verdict:
     """The gate's Verdict: the new bundle, the trivial baseline and the champion on the same test rows."""
     schema = data.test.schema
-    challenger = champion.load(config, project, made.path)
+    challenger = loading.load(config, project, made.path)
     asked = ready.rows(config, project, data.test)
     against = champion.answers(config, project, data.test)
     trial = gate.Trial(
