@@ -17,9 +17,13 @@ from benchmarks.measure import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".bench"
+LEARNING = ("scikit-learn==1.9.1", "lightgbm==4.7.0", "pandas==3.1.1")
 PEERS = {
     "autogluon": ("autogluon.tabular[all]==1.6.3", "pandas<2.4"),  # its own best: all of its model families
-    "mlflow": ("mlflow==3.17.2", "scikit-learn==1.9.1"),
+    "mlflow": ("mlflow==3.17.2", "scikit-learn==1.9.1", "lightgbm==4.7.0"),
+    "fastapi": ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", *LEARNING),
+    "bentoml": ("bentoml==1.4.39", *LEARNING),
+    "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", *LEARNING),
 }
 UV = "uv==0.13.8"
 
