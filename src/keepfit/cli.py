@@ -306,6 +306,21 @@ def predict(session: Session, source: Path, output: Path, version: str | None) -
     session.answer(report, show.prediction(report))
 
 
+@command(
+    click.option("--host", default=None, help="Where to listen; default: serving.host."),
+    click.option("--port", type=click.IntRange(0, 65535), default=None, help="Default: serving.port; 0: any free one."),
+    click.option("--bundle", type=click.Path(path_type=Path), help="Serve this bundle's folder, not the champion."),
+    click.option("--insecure", is_flag=True, help="Listen for others although no API key is set."),
+)
+def serve(session: Session, host: str | None, port: int | None, bundle: Path | None, insecure: bool) -> None:
+    """Serve the champion over HTTP."""
+    from keepfit.pipeline import serving
+
+    serving.tell()
+    project = session.project
+    project.serve(host, port, bundle, insecure, lambda url: session.answer({"url": url}, f"Serving at {url}"))
+
+
 @command()
 def doctor(session: Session) -> None:
     """What is installed, and where things are."""

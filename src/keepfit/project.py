@@ -9,7 +9,7 @@ project.rollback(reason="complaints from the call centre")
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -90,6 +90,22 @@ class Project:
         if output is not None:
             raise ConfigError("predict of a frame gives a frame and writes no `output`: write what it gives.")
         return champion.score_frame(config, self.folder, data, version)
+
+    def serve(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        bundle: Path | str | None = None,
+        insecure: bool = False,
+        started: Callable[[str], None] = lambda url: None,
+    ) -> None:
+        """Serve the champion (or a bundle's folder) over HTTP until SIGTERM or Ctrl-C; `started` is told the address."""
+        asked = {"serving.host": host, "serving.port": port}
+        sets = [f"{key}={value}" for key, value in asked.items() if value is not None]
+        config = Project(self.folder, [*self.sets, *sets]).config
+        from keepfit.pipeline import serving
+
+        serving.serve(config, self.folder, Path(bundle) if bundle else None, insecure, started)
 
     def promote(self, version: str, reason: str) -> Decision:
         """Make a registered version the champion, after it was loaded and tried."""

@@ -1,0 +1,109 @@
+"""Micro-batching: requests that arrive together are answered together.
+
+What has come in one turn of the event loop is one batch: with one client that is one request, at
+once; with many it grows by itself, and nobody waits for a timer. Work that is expected to take
+longer than INLINE seconds runs in a thread, and what arrives meanwhile is the next batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any
+
+from keepfit.errors import RequestError
+
+INLINE = 0.005  # seconds; longer work must not keep other connections waiting
+MOST = 2_000  # rows of one batch
+LEARN = 0.1  # weight of the newest batch in the expected cost of a row
+
+Job = Any
+Work = Callable[[Sequence[Job]], Sequence[Any]]  # one result for each job
+Done = Callable[[Job, Any], None]
+
+
+class Batcher:
+    """A queue before `work`. All methods are called in the event loop's thread.
+
+    Args:
+        work: what answers a batch; called by one thread at a time.
+        done: told each job with its result.
+        pool: where long work runs.
+        limit: rows that may wait.
+    """
+
+    def __init__(self, work: Work, done: Done, pool: Executor, limit: int) -> None:
+        self.work, self.done, self.pool, self.limit = work, done, pool, limit
+        self.jobs: deque[tuple[Job, int]] = deque()
+        self.rows = 0  # that wait
+        self.cost = 0.0  # expected seconds of a row
+        self.scheduled = self.busy = False
+        self.idle: Callable[[], None] | None = None  # called once when nothing waits or runs
+
+    def put(self, job: Job, rows: int) -> None:
+        """Take a job in. Raises RequestError (503) when more rows wait than may."""
+        if self.rows and self.rows + rows > self.limit:
+            seconds = max(1.0, self.rows * self.cost)
+            raise RequestError(503, "overloaded", "Too many requests are waiting. Try again later.", retry=seconds)
+        self.jobs.append((job, rows))
+        self.rows += rows
+        self._schedule()
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once, when everything that was taken in is answered."""
+        self.idle = call
+        self._rest()
+
+    def _schedule(self) -> None:
+        if not self.scheduled and not self.busy:
+            self.scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self.scheduled = False
+        batch, rows = self._next()
+        if rows * self.cost <= INLINE:
+            began = time.perf_counter()
+            results = self.work(batch)
+            self._finish(batch, results, rows, time.perf_counter() - began)
+            return
+        self.busy = True
+        loop, began = asyncio.get_running_loop(), time.perf_counter()
+
+        def finished(future: Future[Sequence[Any]]) -> None:
+            loop.call_soon_threadsafe(self._back, batch, future, rows, time.perf_counter() - began)
+
+        self.pool.submit(self.work, batch).add_done_callback(finished)
+
+    def _next(self) -> tuple[list[Job], int]:
+        """The jobs of the next batch, and how many rows they are."""
+        batch: list[Job] = []
+        rows = 0
+        while self.jobs and (not batch or rows + self.jobs[0][1] <= MOST):
+            job, many = self.jobs.popleft()
+            batch.append(job)
+            rows += many
+        self.rows -= rows
+        return batch, rows
+
+    def _back(self, batch: list[Job], future: Future[Sequence[Any]], rows: int, seconds: float) -> None:
+        self.busy = False
+        self._finish(batch, future.result(), rows, seconds)
+
+    def _finish(self, batch: list[Job], results: Sequence[Any], rows: int, seconds: float) -> None:
+        self.cost += (seconds / max(rows, 1) - self.cost) * (LEARN if self.cost else 1.0)
+        for job, result in zip(batch, results, strict=True):
+            self.done(job, result)
+        if self.jobs:
+            self._schedule()
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        if self.idle and not (self.jobs or self.busy or self.scheduled):
+            call, self.idle = self.idle, None
+            asyncio.get_running_loop().call_soon(partial(call))

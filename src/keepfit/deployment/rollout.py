@@ -1,0 +1,337 @@
+"""Which version answers: the champion, followed in the registry; a canary; a shadow.
+
+A thread asks who is who, loads what is new and tries it with one prediction. Only then, in the event
+loop and between two batches, does the name change hands: a request is taken in by one version and
+answered by it, so none fails and none is mixed. What does not load, fails its checksums or its trial
+is refused: the old one stays, and the refusal is told by /ready, /metrics and the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from keepfit.data.log import Record, Writer
+from keepfit.deployment.batcher import Batcher
+from keepfit.deployment.http import Response
+from keepfit.deployment.metrics import Metrics
+from keepfit.deployment.runtime import Runtime
+from keepfit.deployment.served import Job, Rules, Served, answer
+from keepfit.errors import KeepfitError, TrackingError
+
+log = logging.getLogger("keepfit.server")
+CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
+AGAIN = 30.0  # seconds after which a refused version is tried once more
+WAITING = 10_000  # rows that may wait for the shadow
+Found = Any  # .version and .fetch() -> the bundle's folder
+Look = Callable[[str], Found | None]  # alias or number of a version → where it is
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run beside the champion."""
+
+    shadow: str | None = None  # an alias or a version's number
+    canary: str | None = None
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the rollout is given: how to look, load, log. `look` and `load` run in its thread."""
+
+    look: Look
+    load: Callable[[Path], Runtime]
+    open_log: Callable[[Runtime, str, str], Writer | None]  # runtime, version, role
+    name: str
+    rules: Rules
+    queue: int
+    every: float
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A version that was not put to work, and why."""
+
+    role: str
+    version: str
+    reason: str
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class Active:
+    """A version that takes requests."""
+
+    served: Served
+    batcher: Batcher
+
+
+class Rollout:
+    """The versions at work. `active` and `plan` are changed in the event loop only."""
+
+    def __init__(self, tools: Tools, plan: Plan, metrics: Metrics) -> None:
+        self.tools, self.plan, self.metrics = tools, plan, metrics
+        self.active: dict[str, Active] = {}
+        self.refused: dict[str, Refused] = {}
+        self.unreachable: str | None = None  # why the registry could not be asked, if so
+        self.pool = ThreadPoolExecutor(2, thread_name_prefix="keepfit-predict")
+        self.behind = ThreadPoolExecutor(1, thread_name_prefix="keepfit-shadow")
+        self.waiting = 0  # rows offered to the shadow
+        self.stop = threading.Event()
+        self.wake = threading.Event()
+        self.thread: threading.Thread | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    # --- in the event loop ------------------------------------------------------------------------
+
+    def first(self) -> None:
+        """Load the champion, before the first request. Raises what is wrong with it, or that there is none."""
+        found = self.tools.look(CHAMPION)
+        if found is None:
+            raise TrackingError(
+                f"'{self.tools.name}' has no champion to serve. Next: keepfit run, or "
+                "'keepfit promote VERSION --reason …'."
+            )
+        self.active[CHAMPION] = self._prepared(CHAMPION, found)
+
+    def start(self) -> None:
+        """Follow the registry from now on."""
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.Thread(target=self._follow, daemon=True, name="keepfit-rollout")
+        self.thread.start()
+
+    def choose(self, key: str) -> Active | None:
+        """Who answers the request with this id: the same for the same id, while the plan is the same."""
+        canary = self.active.get(CANARY)
+        if canary and zlib.crc32(key.encode("latin-1", "replace")) < self.plan.share * 2**32:
+            return canary
+        return self.active.get(CHAMPION)
+
+    def change(self, plan: Plan) -> None:
+        """Another plan, from now on."""
+        self.plan = plan
+        self.wake.set()
+
+    def put(self, role: str, active: Active | None, why: str) -> None:
+        """Hand a role to another version. The old one answers what it has taken in, then closes."""
+        old = self.active.pop(role, None)
+        if active:
+            self.active[role] = active
+            self.metrics.swaps[role, "swapped"] += 1
+            log.info("%s is version %s now (%s)", role, active.served.version, why)
+        elif old:
+            log.info("no %s any more (%s)", role, why)
+        if old and old.served.writer:
+            writer = old.served.writer
+            old.batcher.when_idle(lambda: self._later(writer.close))
+
+    def close(self) -> None:
+        """Stop following; close the logs of versions that have nothing left to answer."""
+        self.stop.set()
+        self.wake.set()
+        if self.thread:
+            self.thread.join(5)
+        self.pool.shutdown(wait=True)
+        self.behind.shutdown(wait=True, cancel_futures=True)
+        for active in self.active.values():
+            if active.served.writer:
+                active.served.writer.close()
+        self.active.clear()
+
+    def _later(self, call: Callable[[], Any]) -> None:
+        if not self.stop.is_set():
+            self.pool.submit(call)
+
+    # --- in the thread ----------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        while not self.stop.is_set():
+            self.look()
+            self.wake.wait(self.tools.every)
+            self.wake.clear()
+
+    def look(self) -> None:
+        """One look at the registry: every role that should be another version is handed over."""
+        plan = self.plan
+        try:
+            wanted = {CHAMPION: self.tools.look(CHAMPION)}
+            for role, target in ((CANARY, plan.canary), (SHADOW, plan.shadow)):
+                wanted[role] = self.tools.look(target) if target else None
+        except (TrackingError, OSError) as error:
+            if self.unreachable is None:
+                log.warning("the registry cannot be asked, the present version goes on: %s", error)
+            self.unreachable = str(error)
+            return
+        self.unreachable = None
+        champion = wanted[CHAMPION]
+        for role, found in wanted.items():
+            if role != CHAMPION and found and champion and found.version == champion.version:
+                found = None  # there is nothing to compare it with
+            self._settle(role, found)
+
+    def _settle(self, role: str, found: Found | None) -> None:
+        at_work = self.active.get(role)
+        if found is None:
+            if at_work and role != CHAMPION:  # without a champion the last one goes on
+                self._hand_over(role, None, "not wanted")
+            self.refused.pop(role, None)
+            return
+        if at_work and at_work.served.version == found.version:
+            self.refused.pop(role, None)
+            return
+        before = self.refused.get(role)
+        if before and before.version == found.version and time.time() - before.time < AGAIN:
+            return
+        try:
+            active = self._prepared(role, found)
+        except (KeepfitError, OSError, ValueError, MemoryError) as error:
+            self._refuse(Refused(role, found.version, str(error)))
+            return
+        self.refused.pop(role, None)
+        self._hand_over(role, active, "first" if at_work is None else f"was version {at_work.served.version}")
+
+    def _prepared(self, role: str, found: Found) -> Active:
+        """The version loaded, tried and with a place in the log."""
+        runtime = self.tools.load(found.fetch())
+        warm(runtime)
+        writer = self.tools.open_log(runtime, found.version, role)
+        served = Served(self.tools.name, found.version, role, runtime, writer, self.tools.rules)
+        work: Callable[[Sequence[Job]], list[Response]]
+        if role == SHADOW:
+            work = lambda jobs: []
+        else:
+            work = lambda jobs: answer(served, jobs, self._offer if SHADOW in self.active else None)
+        return Active(served, Batcher(work, deliver(served, self.metrics), self.pool, self.tools.queue))
+
+    def _refuse(self, refused: Refused) -> None:
+        self.refused[refused.role] = refused
+        self.metrics.swaps[refused.role, "refused"] += 1
+        log.error("version %s is not made %s: %s", refused.version, refused.role, refused.reason)
+
+    def _hand_over(self, role: str, active: Active | None, why: str) -> None:
+        loop, done = self.loop, threading.Event()
+        if loop is None or loop.is_closed():
+            return
+
+        def swap() -> None:
+            self.put(role, active, why)
+            done.set()
+
+        loop.call_soon_threadsafe(swap)
+        done.wait(5)
+
+    # --- the shadow -------------------------------------------------------------------------------
+
+    def _offer(self, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> None:
+        """Let the shadow score what was answered, when there is time; what is too much is counted."""
+        shadow = self.active.get(SHADOW)
+        if shadow is None or self.stop.is_set():
+            return
+        if self.waiting + len(rows) > WAITING:
+            self.metrics.dropped += len(rows)
+            return
+        self.waiting += len(rows)
+        self.behind.submit(self._score, shadow.served, rows, records)
+
+    def _score(self, served: Served, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> None:
+        began = time.perf_counter()
+        try:
+            output, _ = served.runtime.rows(rows)
+            seconds = time.perf_counter() - began
+            if served.writer:
+                served.writer.write(shadowed(served, output, records, seconds))
+            self.metrics.predictions[served.version, SHADOW] += len(rows)
+        except Exception as error:  # noqa: BLE001 - the edge: what a shadow does must not be felt
+            log.error("the shadow, version %s, failed: %s", served.version, error)
+        finally:
+            self.waiting -= len(rows)
+
+
+def shadowed(served: Served, output: Any, records: Sequence[Record], seconds: float) -> list[Record]:
+    """The shadow's records: the same ids, so that labels join both."""
+    values, places = output.values.tolist(), {name: k for k, name in enumerate(served.runtime.schema.classes)}
+    chances = output.probabilities.tolist() if output.probabilities is not None else [None] * len(values)
+    low = output.low.tolist() if output.low is not None else [None] * len(values)
+    high = output.high.tolist() if output.high is not None else [None] * len(values)
+    return [
+        Record(
+            record.id, record.time, record.request, record.caller, record.route, seconds, record.inputs, value,
+            chance[places[value]] if chance else None, chance, start, end,
+        )
+        for record, value, chance, start, end in zip(records, values, chances, low, high, strict=True)
+    ]  # fmt: skip
+
+
+def warm(runtime: Runtime) -> None:
+    """One prediction of a row that knows nothing, before anybody asks. Raises what it raises."""
+    output, _ = runtime.rows([dict.fromkeys((column.name for column in runtime.schema.inputs), None)])
+    if len(output) != 1:
+        raise ValueError(f"it gave {len(output)} answers to one row")
+
+
+def deliver(served: Served, metrics: Metrics) -> Callable[[Job, Response], None]:
+    """What sends a job's response and counts it."""
+    version, clock = served.version, time.perf_counter
+
+    def done(job: Job, response: Response) -> None:
+        metrics.request(version, job.route, response.status, clock() - job.request.began)
+        if response.status == 200 and job.asked:
+            metrics.predictions[version, served.role] += len(job.asked.rows)
+        job.send(response)
+
+    return done
+
+
+def state(rollout: Rollout, everything: bool) -> dict[str, Any]:
+    """Who is at work and what was refused, for /ready. `everything`: also the reasons, which name files."""
+    told: dict[str, Any] = {"status": "ready" if CHAMPION in rollout.active else "no_model"}
+    for role, active in sorted(rollout.active.items()):
+        told["model" if role == CHAMPION else role] = {
+            "name": active.served.name, "version": active.served.version, "since": round(active.served.since, 3),
+        }  # fmt: skip
+    if CANARY in rollout.active:
+        told[CANARY]["share"] = rollout.plan.share
+    told["refused"] = [
+        {"role": r.role, "version": r.version, "time": round(r.time, 3), **({"reason": r.reason} if everything else {})}
+        for r in list(rollout.refused.values())
+    ]
+    if rollout.unreachable:
+        told["registry"] = rollout.unreachable if everything else "unreachable"
+    return told
+
+
+def planned(plan: Plan, wish: Any) -> Plan:
+    """The plan that a control request asks for: {"shadow": …, "canary": {"version", "share"} or null}.
+
+    Raises ValueError that says what is wrong.
+    """
+    if not isinstance(wish, dict) or not wish.keys() <= {"shadow", "canary"}:
+        raise ValueError('send {"shadow": version or null, "canary": {"version": …, "share": 0.1} or null}')
+    if "shadow" in wish:
+        plan = replace(plan, shadow=_target(wish["shadow"]))
+    if "canary" in wish:
+        canary = wish["canary"]
+        if canary is None:
+            return replace(plan, canary=None, share=0.0)
+        share = canary.get("share", plan.share) if isinstance(canary, dict) else None
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise ValueError('"canary" is {"version": "challenger", "share": a number from 0 to 1} or null')
+        plan = replace(plan, canary=_target(canary.get("version", plan.canary)), share=float(share))
+    return plan
+
+
+def _target(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("a version is named by its number or an alias, such as 'challenger'")

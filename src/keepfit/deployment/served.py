@@ -1,0 +1,232 @@
+"""A loaded version at work: a batch of requests in, their responses out, each row in the log first.
+
+`answer` is the one path of every prediction over HTTP, whatever the protocol: decode, read the rows
+by the Schema, predict, write to the prediction log, encode. One fault in a batch is that request's alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from keepfit.data.log import Record, Writer
+from keepfit.data.parse import Problem
+from keepfit.deployment.http import Request, Response, Send, unpacked
+from keepfit.deployment.protocols import Answered, Asked
+from keepfit.deployment.runtime import Runtime
+from keepfit.errors import KeepfitError, RequestError
+from keepfit.models.fitted import Output
+
+log = logging.getLogger("keepfit.server")
+TOLD = 100  # faults that one answer names
+Offer = Callable[[Sequence[Mapping[str, Any]], Sequence[Record]], None]  # rows, and what was answered to them
+BODY_OF_A_ROW = 100  # bytes; how long a body that is not yet decoded is taken to be in rows
+LATER = 64 * 1024  # bytes; a larger body is decoded where the batch is worked on, not in the event loop
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What every request is held to."""
+
+    rows: int = 10_000
+    body: int = 16 * 2**20
+    seconds: float = 30.0
+    strict: bool = False  # refuse columns that the model does not know
+
+
+@dataclass(slots=True)
+class Job:
+    """One request on its way through a version."""
+
+    request: Request
+    protocol: ModuleType
+    route: str
+    caller: str
+    send: Send
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """A version and its place in the log. `role`: champion, canary or shadow."""
+
+    name: str
+    version: str
+    role: str
+    runtime: Runtime
+    writer: Writer | None
+    rules: Rules
+    since: float = field(default_factory=time.time)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The columns that a request may have."""
+        return frozenset(column.name for column in self.runtime.schema.columns)
+
+
+def decoded(served: Served, job: Job) -> Asked:
+    """The rows of a request. Raises RequestError."""
+    request, rules = job.request, served.rules
+    body = request.body
+    if b"content-encoding" in request.headers:
+        body = unpacked(body, request.header(b"content-encoding"), rules.body)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
+    asked: Asked = job.protocol.decode(body, headers, served.runtime.schema)
+    if len(asked.rows) > rules.rows:
+        told = f"{len(asked.rows):,} rows are more than the {rules.rows:,} that one request may have."
+        raise RequestError(413, "too_many_rows", f"{told} Send them in several requests.")
+    if rules.strict:
+        _strict(asked.rows, served.known)
+    return asked
+
+
+def _strict(rows: Sequence[Any], known: frozenset[str]) -> None:
+    """Raises RequestError for columns that the model does not know."""
+    details = [
+        {"row": place, "column": str(name), "problem": "is not a column of the model"}
+        for place, row in enumerate(rows)
+        if isinstance(row, dict) and not known.issuperset(row)
+        for name in row
+        if name not in known
+    ]
+    if details:
+        raise RequestError(422, "unknown_columns", "There are columns that the model does not know.", details[:TOLD])
+
+
+def answer(
+    served: Served, jobs: Sequence[Job], offer: Offer | None = None
+) -> list[Response]:
+    """A response for each job. `offer` is shown rows and records of what was answered (for a shadow)."""
+    results: dict[int, Response] = {}
+    live: list[tuple[int, Job, Asked]] = []
+    for place, job in enumerate(jobs):
+        try:
+            if time.perf_counter() - job.request.began > served.rules.seconds:
+                raise RequestError(503, "timeout", "The answer took too long. Try again later.", retry=1)
+            job.asked = job.asked or decoded(served, job)
+            live.append((place, job, job.asked))
+        except RequestError as fault:
+            results[place] = refusal(fault, job.protocol)
+        except Exception as error:  # noqa: BLE001 - the edge: a fault of ours must not take the others along
+            results[place] = _fault(error, job)
+    if live:
+        for (place, _, _), response in zip(live, _answered(served, live, offer), strict=True):
+            results[place] = response
+    return [results[place] for place in range(len(jobs))]
+
+
+def _answered(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Offer | None) -> list[Response]:
+    try:
+        return _together(served, live, offer)
+    except Exception as error:  # noqa: BLE001 - the edge: find out whose fault it is
+        if len(live) == 1:
+            job = live[0][1]
+            if isinstance(error, RequestError):
+                return [refusal(error, job.protocol)]
+            return [_fault(error, job)]
+        return [response for one in live for response in _answered(served, [one], offer)]
+
+
+def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Offer | None) -> list[Response]:
+    """Responses to requests that are predicted as one batch."""
+    asks = [asked for _, _, asked in live]
+    rows = asks[0].rows if len(asks) == 1 else [row for asked in asks for row in asked.rows]
+    output, problems = served.runtime.rows(rows)
+    bounds = np.cumsum([0, *(len(asked.rows) for asked in asks)]).tolist()
+    faults = _faults(problems, bounds) if problems else {}
+    good = [place for place in range(len(live)) if place not in faults]
+    ids = _logged(served, live, output, bounds, good, offer)
+    responses: list[Response] = []
+    for place, (_, job, asked) in enumerate(live):
+        if place in faults:
+            responses.append(refusal(faults[place], job.protocol))
+            continue
+        start, end = bounds[place], bounds[place + 1]
+        part = output if len(live) == 1 else output[start:end]
+        answered = Answered(ids[place], part, served.runtime.schema.classes, served.name, served.version)
+        reply = job.protocol.encode(asked, answered)
+        responses.append(Response(200, reply.body, reply.content_type, reply.headers))
+    return responses
+
+
+def _faults(problems: Sequence[Problem], bounds: Sequence[int]) -> dict[int, RequestError]:
+    """Job → what is wrong with its rows, all of it, rows counted from the job's own first."""
+    place, found = 0, dict[int, list[dict[str, Any]]]()
+    for problem in problems:  # in the order of their rows
+        while problem.row >= bounds[place + 1]:
+            place += 1
+        told = {"row": problem.row - bounds[place], "column": problem.column, "problem": problem.problem}
+        found.setdefault(place, []).append(told)
+    return {place: _unreadable(details) for place, details in found.items()}
+
+
+def _unreadable(details: list[dict[str, Any]]) -> RequestError:
+    count = f"{len(details):,} values" if len(details) > 1 else "1 value"
+    more = f" The first {TOLD} are listed." if len(details) > TOLD else ""
+    return RequestError(422, "bad_values", f"{count} cannot be read as the model's columns need.{more}", details[:TOLD])
+
+
+def _logged(
+    served: Served, live: Sequence[tuple[int, Job, Asked]], output: Output, bounds: Sequence[int],
+    good: Sequence[int], offer: Offer | None,
+) -> dict[int, list[str]]:  # fmt: skip
+    """Job → ids of its rows, which are in the log when this returns."""
+    writer, found = served.writer, dict[int, list[str]]()
+    if writer is None and offer is None:
+        return {place: [f"{live[place][1].request.id}.{n}" for n in range(len(live[place][2].rows))] for place in good}
+    values, places = output.values.tolist(), {name: k for k, name in enumerate(served.runtime.schema.classes)}
+    chances = output.probabilities.tolist() if output.probabilities is not None else None
+    low = output.low.tolist() if output.low is not None else None
+    high = output.high.tolist() if output.high is not None else None
+    records, now, clock = list[Record](), time.time(), time.perf_counter()
+    for place in good:
+        _, job, asked = live[place]
+        many = bounds[place + 1] - bounds[place]
+        ids = writer.ids(many) if writer else [f"{job.request.id}.{n}" for n in range(many)]
+        found[place] = ids
+        request, latency = job.request, clock - job.request.began
+        for at, (key, row) in enumerate(zip(ids, asked.rows, strict=True), bounds[place]):
+            value = values[at]
+            chance = chances[at] if chances else None
+            records.append(
+                Record(
+                    key, now, request.id, job.caller, job.route, latency, row, value,
+                    chance[places[value]] if chance else None, chance,
+                    low[at] if low else None, high[at] if high else None,
+                )
+            )  # fmt: skip
+    if writer and records:
+        _write(writer, records)
+    if offer and records:
+        offer([row for place in good for row in live[place][2].rows], records)
+    return found
+
+
+def _write(writer: Writer, records: Sequence[Record]) -> None:
+    try:
+        writer.write(records)
+    except (KeepfitError, OSError) as error:
+        log.error("the prediction log cannot be written, so nothing is answered: %s", error)
+        told = "Predictions cannot be recorded now, so none is given. Try again later."
+        raise RequestError(503, "log_unavailable", told, retry=5) from None
+
+
+def refusal(fault: RequestError, protocol: ModuleType) -> Response:
+    """The response that tells a fault, in the form that the protocol's clients expect."""
+    headers = {"retry-after": str(max(1, round(fault.retry)))} if fault.retry else {}
+    if fault.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return Response(fault.status, protocol.error(fault), headers=headers)
+
+
+def _fault(error: Exception, job: Job) -> Response:
+    """A fault of ours: the log has all of it, the client only the id to ask about."""
+    log.exception("request %s failed: %s", job.request.id, type(error).__name__, exc_info=error)
+    told = f"The server met a fault of its own. Its log has it under the request id {job.request.id}."
+    return refusal(RequestError(500, "internal", told), job.protocol)

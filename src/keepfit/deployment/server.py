@@ -1,0 +1,133 @@
+"""The HTTP server: one process, one event loop, from the first bind to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keepfit.deployment.http import Connection, Limits, Site
+from keepfit.deployment.protocols import native
+from keepfit.deployment.routes import Service, application
+from keepfit.deployment.served import refusal
+from keepfit.errors import ConfigError
+
+log = logging.getLogger("keepfit.server")
+BACKLOG = 4096  # connections that the kernel keeps until we take them
+GRACE = 25.0  # seconds for what was accepted before a stop; SageMaker kills after 30
+SEGMENT = 64 * 2**20  # bytes of the log's live file
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """How the prediction log becomes Parquet: every `seconds`, by a process of its own."""
+
+    command: tuple[str, ...]
+    seconds: float
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket. Raises ConfigError where the address is taken or not ours."""
+    try:
+        kind = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(kind[0], kind[1], kind[2])
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(kind[4])
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose another with --port or --host."
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def serve(
+    service: Service,
+    listener: socket.socket,
+    limits: Limits,
+    rolling: Rolling | None = None,
+    started: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what was accepted, and return.
+
+    `started` is called with the server's address once it answers.
+    """
+    runner = asyncio.Runner(loop_factory=_loop())
+    with runner:
+        runner.run(_main(service, listener, limits, rolling, started))
+
+
+def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return None
+    made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return made
+
+
+async def _main(
+    service: Service, listener: socket.socket, limits: Limits, rolling: Rolling | None, started: Callable[[str], None]
+) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    site = Site(application(service), lambda fault: refusal(fault, native), limits)
+    service.rollout.start()
+    server = await loop.create_server(lambda: Connection(site), sock=listener)
+    host, port = listener.getsockname()[:2]
+    started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    tasks = [asyncio.create_task(_tick(site)), asyncio.create_task(_roll(service, rolling))]
+    await stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+    log.info("stopping: %d connections are finished first", len(site.connections))
+    server.close()
+    whole = await site.drain(GRACE)
+    for task in tasks:
+        task.cancel()
+    await asyncio.to_thread(_end, service, rolling)
+    log.info("stopped%s", "" if whole else f"; requests that took longer than {GRACE:g} s were cut off")
+
+
+def _end(service: Service, rolling: Rolling | None) -> None:
+    service.pool.shutdown(wait=True)
+    service.rollout.close()
+    if rolling:
+        _spawn(rolling)  # the last of the log becomes Parquet after we are gone
+
+
+async def _tick(site: Site) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        site.tick()
+
+
+async def _roll(service: Service, rolling: Rolling | None) -> None:
+    """Close the log's live files when they are old or large, and let a child make Parquet of them."""
+    last, child = time.monotonic(), None
+    while rolling:
+        await asyncio.sleep(min(rolling.seconds, 1.0))
+        age = rolling.seconds if time.monotonic() - last >= rolling.seconds else float("inf")
+        moved = [
+            active.served.writer.rotate(SEGMENT, age)
+            for active in list(service.rollout.active.values())
+            if active.served.writer
+        ]
+        if age != float("inf"):
+            last = time.monotonic()
+        if any(moved) and (child is None or child.poll() is not None):
+            child = _spawn(rolling)
+
+
+def _spawn(rolling: Rolling) -> subprocess.Popen[bytes]:
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path
+        return subprocess.Popen(rolling.command, stdin=subprocess.DEVNULL, stdout=nowhere, start_new_session=True)

@@ -1,0 +1,118 @@
+"""Put the champion on HTTP: what the server is given of the project, the registry and the environment."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from keepfit import config as settings
+from keepfit.config import Config
+from keepfit.data.log import Writer, open_log
+from keepfit.deployment import server
+from keepfit.deployment.access import keys
+from keepfit.deployment.http import Limits
+from keepfit.deployment.metrics import Metrics
+from keepfit.deployment.platforms import Platform, platform
+from keepfit.deployment.rollout import Found, Plan, Rollout, Tools
+from keepfit.deployment.routes import Service
+from keepfit.deployment.runtime import Runtime
+from keepfit.deployment.served import Rules
+from keepfit.errors import ConfigError
+from keepfit.models import bundle as bundles
+from keepfit.pipeline import loading
+from keepfit.tracking.pointer import Found as Version
+from keepfit.tracking.pointer import pointer
+
+MEGABYTE = 2**20
+
+
+def serve(
+    config: Config, project: Path, bundle: Path | None = None, insecure: bool = False,
+    started: Callable[[str], None] = lambda url: None,
+) -> None:  # fmt: skip
+    """Serve the champion, or the model of a bundle's folder, until SIGTERM or SIGINT.
+
+    `started` is told the address. Raises TrackingError when there is no champion, BundleError when it
+    does not load, ConfigError when the address is taken or is open to others without a key.
+    """
+    found = platform(settings.environment)
+    section, work = config.serving, project / settings.WORK
+    host, port = (found.host or section.host), (found.port or section.port)
+    known = keys(*_keys(config))
+    if host not in server.LOOPBACK and not known.callers and not (insecure or found.name):
+        raise ConfigError(
+            f"serving.host is {host}: others could ask, and no API key is set. Set KEEPFIT_API_KEY (or serving.keys), "
+            "serve on 127.0.0.1, or say --insecure."
+        )
+    rollout = _rollout(config, project, bundle or found.bundle, found)
+    service = Service(
+        rollout.tools.name, rollout, rollout.metrics, known, rollout.tools.rules, found,
+        feedback=work / "feedback", predictions=work / "predictions",
+    )  # fmt: skip
+    rollout.first()
+    listener = server.listen(host, port)
+    limits = Limits(rollout.tools.rules.body, section.timeout)
+    server.serve(service, listener, limits, _rolling(config, work), started)
+
+
+def _keys(config: Config) -> tuple[dict[str, str], str | None]:
+    """Callers' keys by name, and the admin key; from the config, else from the environment."""
+    callers = {name: key for name, key in config.serving.keys.items() if key}
+    if key := settings.environment("KEEPFIT_API_KEY"):
+        callers.setdefault("default", key)
+    return callers, config.serving.admin_key or settings.environment("KEEPFIT_ADMIN_KEY")
+
+
+def _rollout(config: Config, project: Path, bundle: Path | None, found: Platform) -> Rollout:
+    section, work = config.serving, project / settings.WORK
+    name = bundles.read(bundle).manifest["name"] if bundle else config.project.name
+    body = (found.max_body_mb or section.max_body_mb) * MEGABYTE
+    tools = Tools(
+        look=_only(bundle) if bundle else pointer(config.tracking, work, config.project.name),
+        load=lambda path: loading.load(config, project, path),
+        open_log=lambda runtime, version, role: _log(config, work, runtime, version, role),
+        name=name,
+        rules=Rules(section.max_rows, int(body), section.timeout, section.extra_columns == "reject"),
+        queue=section.queue,
+        every=section.follow,
+    )
+    canary = section.canary
+    plan = Plan(section.shadow, canary.version if canary else None, canary.share if canary else 0.0)
+    return Rollout(tools, plan, Metrics(name))
+
+
+def _only(bundle: Path) -> Callable[[str], Found | None]:
+    """A bundle's folder as a registry of one version, which is champion."""
+    version = Version(str(bundles.read(bundle).manifest["data"].get("version") or "1")[:12], lambda: bundle)
+    return lambda which: version if which == "champion" else None
+
+
+def _log(config: Config, work: Path, runtime: Runtime, version: str, role: str) -> Writer | None:
+    section = config.serving.log
+    if not section.enabled:
+        return None
+    return open_log(
+        work / "predictions", runtime.schema, config.project.name, version, role, section.redact, section.durable
+    )
+
+
+def _rolling(config: Config, work: Path) -> server.Rolling | None:
+    section = config.serving.log
+    if not section.enabled:
+        return None
+    command = [sys.executable, "-m", "keepfit.data.log_roll", str(work / "predictions")]
+    command += ["--uri", section.uri] if section.uri else []
+    command += ["--retention", str(section.retention)] if section.retention else []
+    return server.Rolling(tuple(command), section.roll)
+
+
+def tell(text: str) -> None:
+    """Let the server's log lines go to stderr, as a server's do."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("keepfit.server")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
