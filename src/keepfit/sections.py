@@ -72,6 +72,7 @@ class Data(Section):
     header: list[str] | None = Field(None, description="column names of files that have no header")
     separator: str | None = Field(None, description="of CSV files; default: found out")
     encoding: str | None = Field(None, description="of text files; default: UTF-8, else found out")
+    decimal: Literal[".", ","] = Field(".", description="of numbers in CSV files; ',' reads 1.234,56")
     missing: list[str] = Field(
         ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"], description="strings that mean 'missing'"
     )

@@ -29,6 +29,18 @@ def test_each_class_gives_its_share() -> None:
     assert how == "20% of each class"
 
 
+def test_a_share_that_is_far_from_what_was_asked_is_told_with_both_numbers() -> None:
+    assert split.shared(split.split(frame(200), SCHEMA, DATA)[0], DATA).outcome == "passed"
+    few = pl.DataFrame({"x": [0.0] * 60 + [1.0] * 40, "y": ["a", "b"] * 50})
+    told = split.shared(split.split(few, SCHEMA, DATA)[0], DATA)
+    assert (told.outcome, told.severity, told.limit) == ("failed", "warning", 0.2)
+    assert "too few different feature rows" in told.detail
+    assert f"{told.value:.0%} of the rows are test rows, 20% were asked" in told.detail
+    grouped = DATA.model_copy(update={"group": "g"})
+    assert "groups of 'g'" in split.shared(np.array([True] * 5 + [False] * 5), grouped).detail
+    assert split.shared(np.array([True] * 3 + [False] * 7), DATA).outcome == "passed"  # of ten rows each is a tenth
+
+
 def test_a_row_stays_on_its_side_when_the_data_grow_or_are_shuffled() -> None:
     typed = frame(2000)
     test, _ = split.split(typed, SCHEMA, DATA)

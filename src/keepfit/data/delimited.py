@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow
 
 from keepfit import config
-from keepfit.data import decode, form
+from keepfit.data import decimal, decode, form
 from keepfit.data.form import SEPARATORS, Form
 from keepfit.errors import DataError
 
@@ -52,7 +52,7 @@ def read(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, str]]:
         raise DataError(ragged(known, bad))
     if not frames:
         raise DataError(f"{path} has column names ({', '.join(known.names[: form.NAMED])}) but no rows.")
-    return pl.concat(frames), dict(known.found)
+    return _numbers(pl.concat(frames), data), dict(known.found)
 
 
 def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.DataFrame]:
@@ -60,7 +60,7 @@ def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.D
     waiting: list[pl.DataFrame] = []
     height = 0
     for chunk in chunks(form.examine(path, data), bad):
-        waiting.append(chunk)
+        waiting.append(_numbers(chunk, data))
         height += chunk.height
         if height >= rows:
             whole = pl.concat(waiting)
@@ -69,6 +69,10 @@ def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.D
             waiting, height = [whole[full:]], height - full
     if height:
         yield pl.concat(waiting)
+
+
+def _numbers(frame: pl.DataFrame, data: config.Data) -> pl.DataFrame:
+    return decimal.points(frame) if data.decimal == "," else frame
 
 
 def ragged(known: Form, bad: Sequence[BadRow]) -> str:

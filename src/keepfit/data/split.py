@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from keepfit.config import Data
 from keepfit.data import hashes
 from keepfit.errors import DataError
-from keepfit.types import Schema
+from keepfit.types import Check, Schema
 
 Rows = NDArray[np.intp]
+SKEWED = 0.25  # of the smaller side: how far the share may be from what was asked
 BINS = 10  # of a numeric target: strata of about equal size
 
 
@@ -38,6 +39,22 @@ def split(typed: pl.DataFrame, schema: Schema, data: Data) -> tuple[NDArray[np.b
             "Bring more rows, another data.test_size, or a test set of its own in data.test."
         )
     return late, how
+
+
+def shared(late: NDArray[np.bool_], data: Data) -> Check:
+    """Has the test set about the share of the rows that was asked? A warning with both numbers where it has not.
+
+    Rows that are equal, of one entity or of one moment stay together, so few of them cut coarsely.
+    """
+    got, asked = float(late.mean()), data.test_size
+    if abs(got - asked) <= max(SKEWED * min(asked, 1 - asked), 2 / len(late)):
+        return Check("split.test_size", "passed", got, asked)
+    few = f"moments of '{data.time}'" if data.time else f"groups of '{data.group}'" if data.group else "feature rows"
+    detail = (
+        f"{got:.0%} of the rows are test rows, {asked:.0%} were asked (data.test_size): there are too few different "
+        f"{few} to cut there, and equal ones are never on both sides"
+    )
+    return Check("split.test_size", "failed", got, asked, detail, "warning")
 
 
 def _stratified(schema: Schema) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from keepfit import durable
 from keepfit.config import Config, masked, parse
-from keepfit.data import leakage, read, schema, split, template, validate, version
+from keepfit.data import decimal, leakage, read, schema, split, template, validate, version
 from keepfit.data.conform import conform
 from keepfit.errors import ConfigError, DataError
 from keepfit.features import hooks
@@ -27,7 +27,7 @@ from keepfit.types import Check, Column, Dataset, Schema, Split, Verdict
 
 HOOKS = "features.py"
 EXAMPLE_ROWS = 3
-PROOF_ROWS = 10_000
+PROOF_ROWS = 1_000
 UNSEEN = 0.01  # share of test rows with a category unknown in training that is worth a warning
 LEVELS = 1000  # a schema lists no more levels than this
 
@@ -59,6 +59,7 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
     frame, origin = read.read(config.data, project)
     meaning = understand(frame, config, functions)
     train, verdict = _part(frame, origin, meaning, config, functions)
+    verdict += Verdict("data", tuple(decimal.suspects(frame, config.data)))
     asked.known(config, project, meaning, train.typed.columns)
     verdict += hooks.rowwise(seen(train.typed, meaning), functions)
     if config.data.test:
@@ -67,6 +68,7 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
         how = "official test set"
     else:
         late, how = split.split(train.typed, meaning, config.data)
+        verdict += Verdict("split", (split.shared(late, config.data),))
         train, test = train.only(~late), train.only(late)
     train = train.only(~leakage.known_too_late(train.typed, test.typed, config.data))
     verdict += leakage.leakage(train.typed, test.typed, meaning, config.data)
@@ -155,7 +157,7 @@ def _values(known: pl.Series, meaning: Schema) -> NDArray[Any]:
 
 
 def proof(known: Rows, asked: Rows, meaning: Schema, count: int = PROOF_ROWS) -> Columns:
-    """Up to `count` real rows to prove parity on: the test rows first, then training rows."""
+    """Real rows to prove parity on: the test rows, and where those are under `count` training rows after them."""
     if len(asked.frame) >= count:
         return asked.columns
     return from_frame(pl.concat([asked.frame, known.frame.head(count - len(asked.frame))]), meaning)
