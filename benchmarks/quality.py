@@ -42,12 +42,24 @@ class Side:
 def run(options: Options) -> Result:
     """Both sides on every data set, metric and seed that was asked for."""
     rows: list[dict[str, Any]] = []
-    for name in options.only or tuple(datasets.SOURCES):
+    for name in wanted(options.only):
         official = datasets.SOURCES[name].test is not None
         for seed in range(1 if official else options.seeds):
             parts = datasets.parts(name, seed)
             rows += [row for metric in parts.metrics if (row := compare(parts, metric, options))]
     return Result("quality", PROMISE, tuple(rows), tuple(claims(rows)))
+
+
+def wanted(only: Sequence[str]) -> Sequence[str]:
+    """The data sets that were asked for. Exits, before anything is run or kept, when one is not known.
+
+    >>> wanted(["telco"])
+    ['telco']
+    """
+    unknown = [name for name in only if name not in datasets.SOURCES]
+    if unknown:
+        raise SystemExit(f"--only: no data set is called {', '.join(unknown)}; known: {', '.join(datasets.SOURCES)}")
+    return only or tuple(datasets.SOURCES)
 
 
 def compare(parts: Parts, metric: str, options: Options) -> dict[str, Any] | None:

@@ -157,6 +157,11 @@ def test_an_unknown_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no benchmark is called sturtup; known: startup," in capsys.readouterr().err
 
 
+def test_an_unknown_data_set_is_told_with_the_known_ones() -> None:
+    with pytest.raises(SystemExit, match="no data set is called nope; known: telco, adult, california, king_county"):
+        quality.run(Options(only=("telco", "nope")))
+
+
 def test_scores_are_the_textbook_ones() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(3)

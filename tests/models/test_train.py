@@ -196,7 +196,7 @@ def test_the_report_is_plain_and_tells_everything():
         "calibration", "threshold", "seconds",
     }  # fmt: skip
     assert set(report["leaderboard"][0]) == {
-        "name", "type", "score", "sd", "seconds", "parameters", "link", "weight", "converged",
+        "name", "type", "score", "sd", "folds", "seconds", "parameters", "link", "weight", "converged",
     }  # fmt: skip
     assert all(done <= total for done, total, *_ in told if total)
     assert any(best and best.startswith("log_loss ") for *_, best in told)

@@ -17,7 +17,7 @@ from lightgbm.basic import LightGBMError
 
 __all__ = ["LightGBMError", "fit", "rounds"]
 
-PATIENCE = 50  # rounds without progress
+WAIT = 2.5  # rounds without progress, times the learning rate: smaller steps need more of them
 # LightGBM 4.7 renamed the argument and warns about the old name
 PAIR = "eval_X" in inspect.signature(lightgbm.LGBMModel.fit).parameters
 
@@ -43,9 +43,18 @@ def fit(
     callbacks: list[Callable[[Any], None]] = [_end(stop, deadline)]
     given: dict[str, Any] = {"categorical_feature": list(categorical)}
     if valid is not None and len(valid[1]):
-        callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
+        callbacks.append(lightgbm.early_stopping(patience(estimator.learning_rate), verbose=False))
         given |= {"eval_X": valid[0], "eval_y": valid[1]} if PAIR else {"eval_set": [valid]}
     return estimator.fit(matrix, target, callbacks=callbacks, **given)
+
+
+def patience(rate: float) -> int:
+    """Rounds without progress after which none is expected.
+
+    >>> patience(0.05), patience(0.1), patience(0.5), patience(0.001)
+    (50, 25, 10, 100)
+    """
+    return min(max(round(WAIT / max(rate, 1e-9)), 10), 100)
 
 
 def _end(stop: threading.Event, deadline: float) -> Callable[[Any], None]:

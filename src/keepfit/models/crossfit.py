@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -299,20 +300,26 @@ def _margins(job: Job, estimator: Any, held: Any, complete: bool) -> Floats:
     return np.asarray(known[:, 1] - known[:, 0] if job.count == 2 else known)
 
 
-def cross_validate(job: Job, candidate: Candidate, folds: Sequence[int] | None = None) -> Result:
-    """The candidate on each fold (or some). Raises KeyboardInterrupt when `job.stop` was set."""
+def cross_validate(
+    job: Job, candidate: Candidate, folds: Sequence[int] | None = None, done: Mapping[int, Part] = MappingProxyType({})
+) -> Result:
+    """The candidate on each fold (or some), less those that are `done`.
+
+    Raises KeyboardInterrupt when `job.stop` was set.
+    """
     numbers = range(len(job.folds)) if folds is None else folds
-    began = time.monotonic()
+    began, todo = time.monotonic(), [number for number in numbers if number not in done]
     row = catalogue.row(candidate.name, job.schema.task)
     if row.boosting and one_state(job, style(job, row)):
         everything(job, style(job, row))  # before the threads, so that it is made once
     try:
-        parts = job.map(lambda number: part(job, candidate, number), numbers, stop=job.stop)
+        parts = job.map(lambda number: part(job, candidate, number), todo, stop=job.stop)
     except boosting.Stopped as stopped:
         raise KeyboardInterrupt from stopped
     if job.stop.is_set():
         raise KeyboardInterrupt
-    return result(job, candidate, dict(zip(numbers, parts, strict=True)), time.monotonic() - began)
+    found = {**done, **dict(zip(todo, parts, strict=True))}
+    return result(job, candidate, {number: found[number] for number in numbers}, time.monotonic() - began)
 
 
 def result(job: Job, candidate: Candidate, parts: Mapping[int, Part], seconds: float) -> Result:

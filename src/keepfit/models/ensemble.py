@@ -13,32 +13,37 @@ import numpy as np
 from keepfit.models.fitted import Floats, combine
 
 ROUNDS = 40
+PATIENCE = 8  # rounds without a better blend, after which none is expected
 SMALL = 0.05  # members with less weight are dropped
 GAIN = 5e-4  # share of the score that a member must bring to be worth serving
 
 
-def select(scores: Sequence[Floats], loss: Callable[[Floats], float], rounds: int = ROUNDS) -> list[float]:
+def select(
+    scores: Sequence[Floats], loss: Callable[[Floats], float], rounds: int = ROUNDS, gain: float = GAIN
+) -> list[float]:
     """Weights of the members, adding up to one; 0 for those left out.
 
     Args:
         scores: out-of-fold scores of each member, all of the same rows.
         loss: of blended scores; lower is better.
+        gain: the share of the loss that a member must bring to be kept.
     """
     counts = np.zeros(len(scores))
     total = np.zeros_like(scores[0], dtype=np.float64)
-    lowest = np.inf
-    best = counts.copy()
+    lowest, best = np.inf, counts
     for size in range(1, rounds + 1):
         losses = [loss((total + s) / size) for s in scores]
         picked = int(np.argmin(losses))
         counts[picked] += 1
         total = total + scores[picked]
-        if losses[picked] < lowest - 1e-12:
+        if size == 1 or losses[picked] < lowest - 1e-12:
             lowest, best = losses[picked], counts.copy()
-    return _pruned(best / best.sum(), scores, loss)
+        elif size - best.sum() >= PATIENCE:
+            break
+    return _pruned(best / best.sum(), scores, loss, gain)
 
 
-def _pruned(weights: Floats, scores: Sequence[Floats], loss: Callable[[Floats], float]) -> list[float]:
+def _pruned(weights: Floats, scores: Sequence[Floats], loss: Callable[[Floats], float], gain: float) -> list[float]:
     """Weights without the members that bring too little, from the smallest weight on."""
     start = blended(weights, scores, loss)
     while (weights > 0).sum() > 1:
@@ -47,7 +52,7 @@ def _pruned(weights: Floats, scores: Sequence[Floats], loss: Callable[[Floats], 
         without[smallest] = 0.0
         without /= without.sum()
         lost = blended(without, scores, loss) - start
-        if weights[smallest] >= SMALL and lost > GAIN * abs(start):
+        if weights[smallest] >= SMALL and lost > gain * abs(start):
             break
         weights = without
     return [float(w) for w in weights]

@@ -1,12 +1,13 @@
 """`model.type: auto`: a small portfolio, cross-validated one after the other, cheap and strong first.
 
-    tables            linear models on bent numbers, LightGBM bags with leaves of different sizes, extra
+    tables            linear models on bent numbers, LightGBM bags with few and with many leaves, extra
                       trees where they are cheap; for a positive, skewed target also of its logarithm
     text alone        the naive-Bayes-weighted linear model, or ridge for a number
     tables with text  both kinds; trees read the text's first components
 
-A member that would begin after the time budget is left out, and said to be. Nothing here looks at
-test rows: what was chosen about the portfolio itself was chosen on out-of-fold scores.
+On many rows one fold tells who is worth the others: members without weight in the blend there are
+left out. So are those that would begin after the time budget; both are said. Nothing here looks at
+test rows: what was chosen about the portfolio itself was chosen on held-out training rows.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from keepfit.errors import ModelError
-from keepfit.models import metrics
+from keepfit.models import ensemble, metrics
 from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, wide
 
 SKEWED = 1.0  # skewness from which the logarithm of a positive target is tried
 CHEAP = 30_000  # rows times features up to which a forest is cheap
-MANY = 8_000  # rows from which there is more to learn than to guard against
+MANY = 8_000  # rows from which there is more to learn than to guard against, and one fold tells enough
+WORTH = 2e-3  # share of the score on one fold that a member must bring to be fitted on the others
+FEATURES = 5  # that a tree sees at least: fewer hide what two columns say together
 BOOSTER = "lightgbm"
 HELD_OUT = 10_000  # held-out rows that are enough when there is nothing to blend
 LONG = 20_000  # documents from which text takes that shortcut
@@ -32,11 +35,12 @@ LONG = 20_000  # documents from which text takes that shortcut
 
 @dataclass(frozen=True)
 class Tried:
-    """What the portfolio gave. `left_out`: title → why."""
+    """What the portfolio gave. `left_out`: title → why. `screened`: those that one fold was enough for."""
 
     results: tuple[Result, ...]
     left_out: dict[str, str]
     interrupted: bool = False
+    screened: tuple[Result, ...] = ()
 
 
 def candidates(job: Job) -> list[Candidate]:
@@ -60,34 +64,60 @@ def judge(members: Sequence[Candidate]) -> Candidate:
 
 def _linear(job: Job) -> list[Candidate]:
     if job.count:
-        return [Candidate("logistic_regression", {"C": c}, f"logistic_regression (C {c:g})") for c in (0.1, 1.0)]
+        strengths = (1.0,) if _many(job) else (0.1, 1.0)
+        return [Candidate("logistic_regression", {"C": c}, f"logistic_regression (C {c:g})") for c in strengths]
     found = [Candidate("ridge")]
-    return [*found, Candidate("ridge", {}, "ridge of log target", link="exp")] if skewed(job) else found
+    return [*found, _logarithmic(Candidate("ridge"))] if skewed(job) else found
+
+
+def _many(job: Job) -> bool:
+    return len(job.y) >= MANY
 
 
 def _boosted(job: Job) -> list[Candidate]:
-    """LightGBM with leaves of two sizes: many rows of a number bear large leaves, labels do not."""
-    many = len(job.y) >= MANY
-    if job.count:
-        rate = 0.06 if many else 0.04
-        sizes = {
-            "": {"num_leaves": 31, "learning_rate": rate},
-            "small leaves": {"num_leaves": 8, "learning_rate": 2 * rate, "colsample_bytree": 0.5},
-        }
-    else:
-        sizes = {
-            "": {"num_leaves": 63 if many else 31},
-            "large leaves": {"num_leaves": 127, "min_child_samples": 5, "colsample_bytree": 0.6},
-            "small leaves": {"num_leaves": 15, "learning_rate": 0.1, "colsample_bytree": 0.5},
-        }
-        if not many:
-            del sizes["large leaves"]
+    """LightGBM with leaves of two sizes; on many rows of a skewed target, of both scales."""
+    sizes = _sizes_of_many(job) if _many(job) else _sizes_of_few(job)
     few = {"colsample_bytree": 0.2} if wide(job.schema) else {}
-    return [_titled(name, {**given, **few}) for name, given in sizes.items()]
+    found = [_titled(name, {**given, **few}) for name, given in sizes.items()]
+    return [*found, *(_logarithmic(c) for c in found)] if _many(job) and skewed(job) else found
+
+
+def _sizes_of_few(job: Job) -> dict[str, dict[str, Any]]:
+    if job.count:
+        return {
+            "": {"num_leaves": 31, "learning_rate": 0.04},
+            "small leaves": {"num_leaves": 8, "learning_rate": 0.08, "colsample_bytree": 0.5},
+        }
+    return {
+        "": {"num_leaves": 31},
+        "small leaves": {"num_leaves": 15, "learning_rate": 0.1, "colsample_bytree": 0.5},
+    }
+
+
+def _sizes_of_many(job: Job) -> dict[str, dict[str, Any]]:
+    """Long steps, all rows, some of the features: a third of the trees of small steps on drawn rows.
+
+    The bag over the folds smooths what long steps leave rough (measured with the bag on rows that no
+    fold had seen; a fold's own estimator says otherwise).
+    """
+    shared = {"subsample_freq": 0} | ({"max_bin": 127} if job.count else {"reg_lambda": 5.0})
+    if job.count:
+        shapes = {"": (16, 0.2, 0.3), "large leaves": (63, 0.1, 0.5)}
+    else:
+        shapes = {"": (31, 0.12, 0.5), "large leaves": (127, 0.1, 0.5)}
+    least = min(FEATURES / len(job.schema.features), 1.0)
+    return {
+        name: {"num_leaves": leaves, "learning_rate": rate, "colsample_bytree": max(share, least), **shared}
+        for name, (leaves, rate, share) in shapes.items()
+    }
 
 
 def _titled(name: str, parameters: dict[str, Any]) -> Candidate:
     return Candidate("lightgbm", parameters, f"lightgbm ({name})" if name else "lightgbm")
+
+
+def _logarithmic(candidate: Candidate) -> Candidate:
+    return replace(candidate, link="exp", label=f"{candidate.title} of log target")
 
 
 def skewed(job: Job) -> bool:
@@ -107,51 +137,93 @@ def _forests(job: Job) -> list[Candidate]:
 
 def run(job: Job, members: Sequence[Candidate]) -> Tried:
     """Cross-validate the members in order. A KeyboardInterrupt ends it, if one is finished."""
+    first: list[Result] = []
     results: list[Result] = []
     left_out: dict[str, str] = {}
-    waiting = list(members)
-    total = len(waiting) + 1
+    going, fold, total = list(members), widest(job), len(members) + 1
     try:
-        while waiting:
-            candidate = waiting.pop(0)
-            if results and time.monotonic() > job.deadline:
-                left_out[candidate.title] = "time budget"
-                continue
-            job.tell(total - len(waiting) - 2, total, candidate.title, best(job, results))
-            _try(job, candidate, waiting, results, left_out)
+        if _many(job) and len(members) > 1:
+            _each(job, members, [fold], first, left_out, (0, 2 * len(members) + 1))
+            going, total = _worthy(job, first, fold, left_out), total + len(going)
+        if first and time.monotonic() > job.deadline:  # what has begun is fitted to all rows as it is
+            results, left_out["other folds"] = first, "time budget"
+        else:
+            steps = (total - 1 - len(going), total)
+            _each(job, going, _folds(job, len(members)), results, left_out, steps, first, fold)
     except KeyboardInterrupt:
-        if not results:
+        if not (results or first):
             raise
-        return Tried(tuple(results), left_out, interrupted=True)
+        return _tried(results, first, left_out, interrupted=True)
     if not results:
         raise ModelError("No estimator could be fitted: " + "; ".join(left_out.values()))
     job.tell(total - 1, total, "blending", best(job, results))
-    return Tried(tuple(results), left_out)
+    return _tried(results, first, left_out)
 
 
-def _try(
-    job: Job, candidate: Candidate, waiting: list[Candidate], results: list[Result], left_out: dict[str, str]
+def _tried(
+    results: Sequence[Result], first: Sequence[Result], left_out: dict[str, str], interrupted: bool = False
+) -> Tried:
+    results = results or first
+    done = {found.candidate.title for found in results}
+    screened = tuple(found for found in first if found.candidate.title not in done)
+    return Tried(tuple(results), left_out, interrupted, screened)
+
+
+def _each(
+    job: Job,
+    members: Sequence[Candidate],
+    folds: Sequence[int] | None,
+    found: list[Result],
+    left_out: dict[str, str],
+    steps: tuple[int, int],
+    first: Sequence[Result] = (),
+    fold: int = 0,
 ) -> None:
-    try:
-        results.append(cross_validate(job, candidate, _some_folds(job, len(waiting) + len(results) + 1)))
-    except ModelError as error:
-        left_out[candidate.title] = str(error)
+    """Add to `found` the members on `folds`; `first` has what is known of `fold`. Told from step to step."""
+    known = {one.candidate.title: one for one in first}
+    for place, candidate in enumerate(members):
+        if found and time.monotonic() > job.deadline:
+            left_out[candidate.title] = "time budget"
+            continue
+        job.tell(steps[0] + place, steps[1], candidate.title, best(job, found or first))
+        before = known.get(candidate.title)
+        try:
+            made = cross_validate(job, candidate, folds, {fold: before.parts[0]} if before else {})
+        except ModelError as error:
+            left_out[candidate.title] = str(error)
+        else:
+            found.append(replace(made, seconds=made.seconds + (before.seconds if before else 0.0)))
+
+
+def widest(job: Job) -> int:
+    """The fold with the most training rows: in time order the folds grow."""
+    return int(np.argmax([len(train) for train, _ in job.folds]))
+
+
+def _worthy(job: Job, first: Sequence[Result], fold: int, left_out: dict[str, str]) -> list[Candidate]:
+    """The members that have weight in the blend on one fold."""
+    if not first:
+        return []
+    rows = job.folds[fold][1]
+    weights = ensemble.select([r.scores[rows] for r in first], lambda scores: job.loss(scores, rows), gain=WORTH)
+    left_out |= {r.candidate.title: "no weight on the first fold" for r, w in zip(first, weights, strict=True) if not w}
+    return [r.candidate for r, w in zip(first, weights, strict=True) if w]
 
 
 def linked(job: Job, members: Sequence[Candidate]) -> list[Candidate]:
     """The members, boosters on the logarithm of a skewed target where two folds say that it is better."""
     boosters = [c for c in members if c.name == BOOSTER]
-    if not boosters or not skewed(job):
+    if not boosters or not skewed(job) or _many(job):  # many rows: both scales are tried
         return list(members)
     judge = boosters[-1]  # the small leaves: the cheapest
     folds = list(range(len(job.folds)))[:2]
     plain, log = (cross_validate(job, replace(judge, link=link), folds) for link in ("identity", "exp"))
     if not metrics.better(job.metric, log.value, plain.value):
         return list(members)
-    return [replace(c, link="exp", label=f"{c.title} of log target") if c in boosters else c for c in members]
+    return [_logarithmic(c) if c in boosters else c for c in members]
 
 
-def _some_folds(job: Job, members: int) -> list[int] | None:
+def _folds(job: Job, members: int) -> list[int] | None:
     """With one member and many documents, as many folds as hold out enough rows."""
     if members > 1 or len(job.y) < LONG:
         return None

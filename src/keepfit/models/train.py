@@ -144,7 +144,8 @@ def _portfolio(job: Job, config: Config) -> Chosen:
     )
     cut = [r.candidate.title for r in found.results if r.cut]
     budget = {"imbalance": imbalance, "left_out": found.left_out, "cut": cut}
-    return Chosen(found.results, tuple(weights), why, found.interrupted, (), budget)
+    results, none = (*found.results, *found.screened), (0.0,) * len(found.screened)
+    return Chosen(results, (*weights, *none), why, found.interrupted, (), budget)
 
 
 def _search(job: Job, config: Config) -> Chosen:
@@ -180,7 +181,7 @@ def _imbalance(
         if can is None or can in judge.parameters:
             return tried, {**told, "why": f"{judge.title} takes no class weights, or has its own"}
         job.tell(0, 0, "class weights", None)
-        folds = range(min(2, len(job.folds))) if len(job.y) >= portfolio.LONG else None  # enough to tell
+        folds = [portfolio.widest(job)] if len(job.y) >= portfolio.LONG else None  # enough to tell
         plain, even = (cross_validate(job, c, folds).value for c in (judge, portfolio.balanced(judge)))
         asked = "balanced" if metrics.better(job.metric, even, plain) else "none"
         told |= {"measured": {"metric": job.metric, "none": plain, "balanced": even, "on": judge.title}}
@@ -292,6 +293,7 @@ def _row(job: Job, found: Result, weight: float) -> dict[str, Any]:
         "type": found.candidate.name,
         "score": found.value,
         "sd": found.sd,
+        "folds": len(found.parts),
         "seconds": round(found.seconds, 3),
         "parameters": dict(found.candidate.parameters),
         "link": found.candidate.link,
