@@ -185,7 +185,8 @@ def _neighbours(folder: Path, name: str) -> str:
     if not names:
         return f"{folder} is empty."
     # the endings are left out: 'x.csv' and 'a.csv' are alike in nothing else
-    stems = {n.partition(".")[0].lower(): n for n in names if n.endswith("/") or suffix(Path(n)) in FORMATS}
+    readable = {*FORMATS, suffix(Path(name))} - {""}
+    stems = {n.partition(".")[0].lower(): n for n in names if n.endswith("/") or suffix(Path(n)) in readable}
     near = difflib.get_close_matches(name.partition(".")[0].lower(), stems, n=1)
     meant = f"Did you mean '{stems[near[0]]}'? " if near else ""
     more = ", …" if len(names) > SHOWN else ""
