@@ -99,13 +99,14 @@ class Project:
         insecure: bool = False,
         started: Callable[[str], None] = lambda url: None,
     ) -> None:
-        """Serve the champion (or a bundle's folder) over HTTP until SIGTERM or Ctrl-C; `started` is told the address."""
+        """Serve the champion, or a bundle's folder, until SIGTERM or Ctrl-C. `started` is told the address."""
         asked = {"serving.host": host, "serving.port": port}
         sets = [f"{key}={value}" for key, value in asked.items() if value is not None]
-        config = Project(self.folder, [*self.sets, *sets]).config
         from keepfit.pipeline import serving
 
-        serving.serve(config, self.folder, Path(bundle) if bundle else None, insecure, started)
+        folder = Path(bundle) if bundle else None
+        config = serving.config_of(self.folder, folder, [*self.sets, *sets])
+        serving.serve(config, self.folder, folder, insecure, started)
 
     def promote(self, version: str, reason: str) -> Decision:
         """Make a registered version the champion, after it was loaded and tried."""

@@ -248,7 +248,8 @@ class Rollout:
             output, _ = served.runtime.rows(rows)
             seconds = time.perf_counter() - began
             if served.writer:
-                served.writer.write(shadowed(served, output, records, seconds))
+                with served.logging:
+                    served.writer.write(shadowed(served, output, records, seconds))
             self.metrics.predictions[served.version, SHADOW] += len(rows)
         except Exception as error:  # noqa: BLE001 - the edge: what a shadow does must not be felt
             log.error("the shadow, version %s, failed: %s", served.version, error)

@@ -1,8 +1,8 @@
 """The routes of the server: a path is a row of a table.
 
-    predict   a protocol's decode and encode around the one path of every prediction (served.answer)
-    plain     a function of the service and the request → Response, at once
-    slow      the same, in a thread: it reads or writes files
+predict   a protocol's decode and encode around the one path of every prediction (served.answer)
+plain     a function of the service and the request → Response, at once
+slow      the same, in a thread: it reads or writes files
 """
 
 from __future__ import annotations

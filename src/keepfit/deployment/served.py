@@ -7,6 +7,7 @@ by the Schema, predict, write to the prediction log, encode. One fault in a batc
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from keepfit.data.parse import Problem
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.protocols import Answered, Asked
 from keepfit.deployment.runtime import Runtime
-from keepfit.errors import KeepfitError, RequestError
+from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
 
 log = logging.getLogger("keepfit.server")
@@ -63,6 +64,7 @@ class Served:
     writer: Writer | None
     rules: Rules
     since: float = field(default_factory=time.time)
+    logging: threading.Lock = field(default_factory=threading.Lock)  # ids and the rows they name: one segment
 
     @property
     def known(self) -> frozenset[str]:
@@ -99,9 +101,7 @@ def _strict(rows: Sequence[Any], known: frozenset[str]) -> None:
         raise RequestError(422, "unknown_columns", "There are columns that the model does not know.", details[:TOLD])
 
 
-def answer(
-    served: Served, jobs: Sequence[Job], offer: Offer | None = None
-) -> list[Response]:
+def answer(served: Served, jobs: Sequence[Job], offer: Offer | None = None) -> list[Response]:
     """A response for each job. `offer` is shown rows and records of what was answered (for a shadow)."""
     results: dict[int, Response] = {}
     live: list[tuple[int, Job, Asked]] = []
@@ -141,7 +141,8 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
     bounds = np.cumsum([0, *(len(asked.rows) for asked in asks)]).tolist()
     faults = _faults(problems, bounds) if problems else {}
     good = [place for place in range(len(live)) if place not in faults]
-    ids = _logged(served, live, output, bounds, good, offer)
+    with served.logging:
+        ids = _logged(served, live, output, bounds, good, offer)
     responses: list[Response] = []
     for place, (_, job, asked) in enumerate(live):
         if place in faults:
@@ -202,19 +203,10 @@ def _logged(
                 )
             )  # fmt: skip
     if writer and records:
-        _write(writer, records)
+        writer.write(records)  # a RequestError (503) here: what is not logged is not answered
     if offer and records:
         offer([row for place in good for row in live[place][2].rows], records)
     return found
-
-
-def _write(writer: Writer, records: Sequence[Record]) -> None:
-    try:
-        writer.write(records)
-    except (KeepfitError, OSError) as error:
-        log.error("the prediction log cannot be written, so nothing is answered: %s", error)
-        told = "Predictions cannot be recorded now, so none is given. Try again later."
-        raise RequestError(503, "log_unavailable", told, retry=5) from None
 
 
 def refusal(fault: RequestError, protocol: ModuleType) -> Response:

@@ -16,7 +16,7 @@ from keepfit.deployment.http import Connection, Limits, Site
 from keepfit.deployment.protocols import native
 from keepfit.deployment.routes import Service, application
 from keepfit.deployment.served import refusal
-from keepfit.errors import ConfigError
+from keepfit.errors import ConfigError, DataError
 
 log = logging.getLogger("keepfit.server")
 BACKLOG = 4096  # connections that the kernel keeps until we take them
@@ -117,15 +117,23 @@ async def _roll(service: Service, rolling: Rolling | None) -> None:
     while rolling:
         await asyncio.sleep(min(rolling.seconds, 1.0))
         age = rolling.seconds if time.monotonic() - last >= rolling.seconds else float("inf")
-        moved = [
-            active.served.writer.rotate(SEGMENT, age)
-            for active in list(service.rollout.active.values())
-            if active.served.writer
-        ]
+        moved = await asyncio.to_thread(_rotate, service, age)
         if age != float("inf"):
             last = time.monotonic()
-        if any(moved) and (child is None or child.poll() is not None):
+        if moved and (child is None or child.poll() is not None):
             child = _spawn(rolling)
+
+
+def _rotate(service: Service, age: float) -> bool:
+    """Begin new segments where the present ones are `age` seconds old, or large; whether any was."""
+    moved = False
+    for active in list(service.rollout.active.values()):
+        with active.served.logging:
+            try:
+                moved = bool(active.served.writer and active.served.writer.rotate(SEGMENT, age)) or moved
+            except DataError as error:
+                log.error("%s", error)
+    return moved
 
 
 def _spawn(rolling: Rolling) -> subprocess.Popen[bytes]:

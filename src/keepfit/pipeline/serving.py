@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keepfit import config as settings
 from keepfit.config import Config
-from keepfit.data.log import Writer, open_log
+from keepfit.data.log import Writer, open_log, roller
 from keepfit.deployment import server
 from keepfit.deployment.access import keys
 from keepfit.deployment.http import Limits
@@ -57,6 +56,19 @@ def serve(
     server.serve(service, listener, limits, _rolling(config, work), started)
 
 
+def config_of(project: Path, bundle: Path | None, sets: Sequence[str]) -> Config:
+    """The project's config; where there is no project, a bundle's own name and serving section, or the defaults."""
+    bundle = bundle or platform(settings.environment).bundle
+    if bundle is None or any((project / name).is_file() for name in settings.NAMES):
+        return settings.load(project, sets)
+    recorded, _ = settings.read(bundle / "config.yaml")
+    values = {key: recorded[key] for key in ("project", "model", "serving") if key in recorded}
+    values["data"] = {"source": str(bundle)}  # nothing is read from it
+    for assignment in sets:
+        settings.put(values, assignment)
+    return settings.parse(values, where=str(bundle / "config.yaml"))
+
+
 def _keys(config: Config) -> tuple[dict[str, str], str | None]:
     """Callers' keys by name, and the admin key; from the config, else from the environment."""
     callers = {name: key for name, key in config.serving.keys.items() if key}
@@ -102,13 +114,10 @@ def _rolling(config: Config, work: Path) -> server.Rolling | None:
     section = config.serving.log
     if not section.enabled:
         return None
-    command = [sys.executable, "-m", "keepfit.data.log_roll", str(work / "predictions")]
-    command += ["--uri", section.uri] if section.uri else []
-    command += ["--retention", str(section.retention)] if section.retention else []
-    return server.Rolling(tuple(command), section.roll)
+    return server.Rolling(tuple(roller(work / "predictions", section.uri, section.retention)), section.roll)
 
 
-def tell(text: str) -> None:
+def tell() -> None:
     """Let the server's log lines go to stderr, as a server's do."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
