@@ -24,3 +24,15 @@ def test_a_member_that_brings_nothing_is_not_served():
 
 def test_one_member_has_all_the_weight():
     assert ensemble.select([np.zeros(3)], rmse(np.ones(3))) == [1.0]
+
+
+def test_a_loss_that_is_not_defined_gives_the_first_member():
+    assert ensemble.select([np.zeros(3), np.ones(3)], lambda scores: float("inf")) == [1.0, 0.0]
+
+
+def test_a_higher_bar_keeps_fewer():
+    random = np.random.default_rng(0)
+    y = random.normal(size=2000)
+    good, poor = y + random.normal(size=2000) / 10, y + random.normal(size=2000) / 3
+    assert sum(w > 0 for w in ensemble.select([good, poor], rmse(y))) == 2
+    assert ensemble.select([good, poor], rmse(y), gain=0.2) == [1.0, 0.0]

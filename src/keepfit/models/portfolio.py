@@ -26,7 +26,7 @@ from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, wide
 SKEWED = 1.0  # skewness from which the logarithm of a positive target is tried
 CHEAP = 30_000  # rows times features up to which a forest is cheap
 MANY = 8_000  # rows from which there is more to learn than to guard against, and one fold tells enough
-WORTH = 2e-3  # share of the score on one fold that a member must bring to be fitted on the others
+WORTH = 1e-2  # share of the score on one fold that a member must bring to be fitted on the others
 FEATURES = 5  # that a tree sees at least: fewer hide what two columns say together
 BOOSTER = "lightgbm"
 HELD_OUT = 10_000  # held-out rows that are enough when there is nothing to blend
@@ -100,16 +100,18 @@ def _sizes_of_many(job: Job) -> dict[str, dict[str, Any]]:
     The bag over the folds smooths what long steps leave rough (measured with the bag on rows that no
     fold had seen; a fold's own estimator says otherwise).
     """
-    shared = {"subsample_freq": 0} | ({"max_bin": 127} if job.count else {"reg_lambda": 5.0})
     if job.count:
         shapes = {"": (16, 0.2, 0.3), "large leaves": (63, 0.1, 0.5)}
     else:
         shapes = {"": (31, 0.12, 0.5), "large leaves": (127, 0.1, 0.5)}
     least = min(FEATURES / len(job.schema.features), 1.0)
-    return {
-        name: {"num_leaves": leaves, "learning_rate": rate, "colsample_bytree": max(share, least), **shared}
+    found: dict[str, dict[str, Any]] = {
+        name: {"num_leaves": leaves, "learning_rate": rate, "colsample_bytree": max(share, least), "subsample_freq": 0}
         for name, (leaves, rate, share) in shapes.items()
     }
+    if job.count:  # coarse bins are enough to tell classes apart; a number's value is told finer
+        return {name: {**given, "max_bin": 127} for name, given in found.items()}
+    return {**found, "large leaves": {**found["large leaves"], "reg_lambda": 5.0}}
 
 
 def _titled(name: str, parameters: dict[str, Any]) -> Candidate:
