@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
@@ -45,9 +46,10 @@ def write(folder, model, kind="two", text=False):
     ("estimator", "style", "text", "allowed"),
     [
         (LogisticRegression(), "linear", True, set()),
-        (LGBMClassifier(**BOOST), "tree", True, {"onnxruntime"}),
+        (LGBMClassifier(**BOOST), "tree", True, set()),
+        (ExtraTreesClassifier(5), "tree", True, {"onnxruntime"}),
     ],
-    ids=["linear", "boosting"],
+    ids=["linear", "boosting", "deep trees"],
 )
 def test_a_fresh_process_imports_nothing_heavy(tmp_path, estimator, style, text, allowed):
     folder = write(tmp_path / "b", fits.fitted([estimator], style=style, text=text), text=text)

@@ -1,15 +1,17 @@
 """A bundle as a function: columns or rows in, answers out.
 
 `load` verifies the folder, reads the features' tables and opens each model file once. `RUNTIMES`
-says by the kind of a file how it is opened. numpy is all that a linear model needs; ONNX brings
-onnxruntime; only `python` brings scikit-learn. Nothing that stands in a bundle is run as code: a
-bundle made with the user's features.py names the file's hash, and the caller brings the file.
+says by the kind of a file how it is opened. numpy is all that a linear model and boosted trees need;
+other ONNX brings onnxruntime; only `python` brings scikit-learn. Nothing that stands in a bundle is
+run as code: a bundle made with the user's features.py names the file's hash, and the caller brings
+the file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +40,7 @@ FEW = 8  # up to so many rows, Python on each value is faster than numpy on each
 RUNTIMES: dict[str, str] = {
     "linear": "keepfit.deployment.runtime_linear:load",
     "layers": "keepfit.deployment.runtime_linear:layers",
-    "onnx": "keepfit.deployment.runtime_onnx:load",
+    "onnx": "keepfit.deployment.runtime_trees:load",
     "python": "keepfit.deployment.runtime_python:load",
 }
 
@@ -60,14 +62,14 @@ def load(folder: Path, hooks: Path | None = None, trusted: Sequence[str] = (), t
     Args:
         hooks: the project's features.py, if the bundle was made with one.
         trusted: types of `runtime: python` that may be rebuilt besides keepfit's own list.
-        threads: of onnxruntime; 1 is best for single rows, more for batches.
+        threads: that trees are scored in, 0 for one a core; 1 is best for single rows.
 
     Raises BundleError if the folder is damaged, foreign or too new, or does not fit `hooks`.
     """
     bundle = bundles.read(Path(folder))
     schema = bundle.schema
     functions = _hooks(bundle, hooks)
-    found = _predictor(bundle, schema, trusted, threads)
+    found = _predictor(bundle, schema, trusted, threads or os.cpu_count() or 1)
     return Runtime(schema, bundle, found.predict, _rows(schema, functions, found), functions)
 
 

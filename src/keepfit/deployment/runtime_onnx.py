@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,11 @@ import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 
 from keepfit.errors import BundleError
-from keepfit.features.values import Sparse
+from keepfit.features import sparse
 from keepfit.models.fitted import Floats
 from keepfit.types import Schema
 
 BLOCK = 10_000  # rows a call: larger ones leave the processor's cache
-CELLS = 50_000_000  # a sparse matrix is made dense in pieces of about so many cells
-Matrix = Any  # float32 (rows, width) or Sparse
 
 
 def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
@@ -42,28 +40,4 @@ def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int =
             return block(matrix)
         return np.concatenate([block(matrix[at : at + BLOCK]) for at in range(0, len(matrix), BLOCK)])
 
-    return lambda matrix: pieces(matrix, scores)
-
-
-def dense(matrix: Matrix) -> Any:
-    """A float32 (rows, width) array of either form of a matrix."""
-    if not isinstance(matrix, Sparse):
-        return matrix
-    rows = len(matrix.indptr) - 1
-    full = np.zeros((rows, matrix.width), np.float32)
-    full[np.repeat(np.arange(rows), np.diff(matrix.indptr)), matrix.indices] = matrix.data
-    return full
-
-
-def pieces(matrix: Matrix, function: Callable[[Any], Floats]) -> Floats:
-    """`function` of the dense matrix, in pieces of rows if it would be large."""
-    if not isinstance(matrix, Sparse):
-        return function(matrix)
-    step, rows = max(CELLS // max(matrix.width, 1), 1), len(matrix.indptr) - 1
-    return np.concatenate([function(dense(_some(matrix, at, at + step))) for at in range(0, max(rows, 1), step)])
-
-
-def _some(matrix: Sparse, start: int, end: int) -> Sparse:
-    bounds = matrix.indptr[start : end + 1]
-    cells = slice(bounds[0], bounds[-1])
-    return Sparse(matrix.data[cells], matrix.indices[cells], bounds - bounds[0], matrix.width)
+    return lambda matrix: sparse.pieces(matrix, scores)

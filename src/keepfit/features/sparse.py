@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from keepfit.features.values import Sparse
 
 Matrix = NDArray[np.float32] | Sparse
 CELLS = 4_000_000  # products are made in slices of about so many cells, to bound the memory
+DENSE = 50_000_000  # a sparse matrix is made dense in pieces of about so many cells
 
 
 def width(block: Matrix) -> int:
@@ -92,3 +94,26 @@ def take(block: Sparse, keep: NDArray[np.int64]) -> Sparse:
     there = indices >= 0
     indptr = np.concatenate(([0], there.cumsum()))[block.indptr]
     return Sparse(block.data[there], indices[there], indptr.astype(np.int64), len(keep))
+
+
+def dense(matrix: Matrix) -> NDArray[np.float32]:
+    """A float32 (rows, width) array of either form of a matrix."""
+    if not isinstance(matrix, Sparse):
+        return matrix
+    full = np.zeros((rows(matrix), matrix.width), np.float32)
+    full[np.repeat(np.arange(len(full)), np.diff(matrix.indptr)), matrix.indices] = matrix.data
+    return full
+
+
+def pieces(matrix: Matrix, function: Callable[[NDArray[np.float32]], Any]) -> Any:
+    """`function` of the dense matrix, in pieces of rows if it would be large."""
+    if not isinstance(matrix, Sparse):
+        return function(matrix)
+    step, count = max(DENSE // max(matrix.width, 1), 1), rows(matrix)
+    return np.concatenate([function(dense(_some(matrix, at, at + step))) for at in range(0, max(count, 1), step)])
+
+
+def _some(matrix: Sparse, start: int, end: int) -> Sparse:
+    bounds = matrix.indptr[start : end + 1]
+    cells = slice(bounds[0], bounds[-1])
+    return Sparse(matrix.data[cells], matrix.indices[cells], bounds - bounds[0], matrix.width)
