@@ -29,7 +29,6 @@ import polars as pl
 
 from keepfit.data import dates, parse
 from keepfit.data.parse import Problem
-from keepfit.data.target import reconcile
 from keepfit.errors import DataError
 from keepfit.extras import nearest
 from keepfit.types import Column, Schema
@@ -97,7 +96,7 @@ def _reader(column: Column, schema: Schema) -> Callable[[pl.Series, Column], Rea
 
 def _classes(read: pl.Series, bad: dict[int, str], schema: Schema) -> Read:
     labels = read.drop_nulls().unique().to_list()
-    known = reconcile(labels, schema.classes)
+    known = parse.reconcile(labels, schema.classes)
     for label in set(labels) - set(known):
         bad.update(dict.fromkeys(_rows(read == label), f"unknown label {parse.shown(label)}"))
     return _mapped(read, known, pl.String), bad

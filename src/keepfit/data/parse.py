@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import date as Day
@@ -207,6 +207,23 @@ def text(value: Any, tokens: Container[str] = ()) -> str | None:
         return level(value)
     except ValueError:
         raise ValueError(f"not a text: {shown(value)}") from None
+
+
+def reconcile(labels: Iterable[str], known: Sequence[str]) -> dict[str, str]:
+    """Label → class. A label that is a class but for dots or blanks at its end is that class;
+    one that is no class at all is left out.
+
+    >>> reconcile([">50K.", "<=50K", "maybe"], (">50K", "<=50K"))
+    {'>50K.': '>50K', '<=50K': '<=50K'}
+    """
+    names = set(known)
+    found = {label: label if label in names else bare(label) for label in labels}
+    return {label: name for label, name in found.items() if name in names}
+
+
+def bare(label: str) -> str:
+    """A label without dots and blanks at its end."""
+    return label.rstrip(". \t\u00a0")
 
 
 def shown(value: Any) -> str:

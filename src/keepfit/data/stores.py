@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,17 +41,31 @@ def read(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame, di
     package, DataError for what is missing, denied or unreachable.
     """
     scheme = source.partition("://")[0].lower()
-    shown, store = redacted(source), STORES[scheme]
-    load(store.package, f"data.source '{shown}'")
-    own: type[Exception] = load(store.errors, f"data.source '{shown}'")
+    with reached(source, "data.source") as (filesystem, path):
+        return _read(filesystem, _keys(filesystem, path, redacted(source)), scheme, data)
+
+
+@contextmanager
+def reached(uri: str, key: str, verb: str = "read") -> Iterator[tuple[Any, str]]:
+    """The file system of an object store, and the path in it that `uri` means.
+
+    `key` of the config named it. What fails in the block is a DataError without secrets, which says
+    that the store cannot be `verb`: denied, unreachable, not there.
+    Raises MissingExtraError without the store's package, DataError for a scheme that is none of STORES.
+    """
+    scheme, _, path = uri.partition("://")
+    shown = redacted(uri)
+    store = STORES.get(scheme.lower())
+    if store is None:
+        raise DataError(f"{key} '{shown}' is no object store. Known: {', '.join(f'{name}://' for name in STORES)}")
+    load(store.package, f"{key} '{shown}'")
+    own: type[Exception] = load(store.errors, f"{key} '{shown}'")
     try:
-        filesystem = fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False)
-        keys = _keys(filesystem, source.partition("://")[2], shown)
-        return _read(filesystem, keys, scheme, data)
+        yield fsspec.filesystem(scheme.lower(), skip_instance_cache=True, use_listings_cache=False), path
     except (own, OSError, ValueError) as error:
-        reason = scrubbed(error or type(error).__name__, source)
+        reason = scrubbed(error or type(error).__name__, uri)
         raise DataError(
-            f"{shown} cannot be read: {reason}. "
+            f"{shown} cannot be {verb}: {reason}. "
             f"Credentials and endpoint come from the environment: {store.credentials}."
         ) from error
 

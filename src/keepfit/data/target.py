@@ -1,16 +1,14 @@
-"""What is predicted: the task, the classes, and labels that are written in two ways.
+"""What is predicted: the task and the classes.
 
 >>> import polars as pl
 >>> from keepfit.data.columns import look
 >>> task(look(pl.Series("churn", ["Yes", "No"] * 10), ()))
 ('classification', "'churn' holds 2 different labels")
->>> reconcile([">50K.", "<=50K", "maybe"], (">50K", "<=50K"))
-{'>50K.': '>50K', '<=50K': '<=50K'}
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from keepfit.data import parse
 from keepfit.data.columns import Facts
@@ -50,17 +48,5 @@ def task(facts: Facts, forced: str = "auto") -> tuple[str, str]:
 def classes(facts: Facts, tokens: Sequence[str]) -> tuple[str, ...]:
     """Labels in the order of the alphabet, each once however it is written."""
     found = levels(facts, tokens)
-    same = {label for label in found if _bare(label) != label and _bare(label) in set(found)}
+    same = {label for label in found if parse.bare(label) != label and parse.bare(label) in set(found)}
     return tuple(sorted(set(found) - same))
-
-
-def reconcile(labels: Iterable[str], known: Sequence[str]) -> dict[str, str]:
-    """Label → class. A label that is a class but for dots or blanks at its end is that class;
-    one that is no class at all is left out."""
-    names = set(known)
-    found = {label: label if label in names else _bare(label) for label in labels}
-    return {label: name for label, name in found.items() if name in names}
-
-
-def _bare(label: str) -> str:
-    return label.rstrip(". \t\u00a0")

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from keepfit.config import Data, Expectation
-from keepfit.data import hashes, target
+from keepfit.data import hashes, parse
 from keepfit.data.conform import conform, levels
 from keepfit.data.expectations import expect, severity, where
 from keepfit.data.parse import Problem
@@ -201,7 +201,7 @@ def _strays(raw: pl.Series, schema: Schema) -> list[Check]:
     """Labels that are read as another one, and labels that differ in their case alone."""
     written, _ = levels(raw, schema[schema.target or ""])
     counts = dict(written.drop_nulls().value_counts(name="count").iter_rows())
-    same = {label: name for label, name in target.reconcile(counts, schema.classes).items() if label != name}
+    same = {label: name for label, name in parse.reconcile(counts, schema.classes).items() if label != name}
     rows = sum(counts[label] for label in same)
     shown = ", ".join(f"{label!r} as {name!r}" for label, name in list(same.items())[:5])
     checks = [

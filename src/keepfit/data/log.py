@@ -1,0 +1,268 @@
+"""The prediction log, as the server writes it: each answered row is in a file before its answer leaves.
+
+`open_log` gives a Writer for one model version. `ids` names the rows to come, `write` appends their
+records to the current segment (see `keepfit.data.segments`) with one write(2), and only then may the
+answer be sent: what the kernel has survives the end of the process, `kill -9` included. What it takes
+to survive a power cut is `durable`. `keepfit.data.log_roll` turns segments into Parquet, in a process
+of its own (`roller`), and reads both.
+
+What a value means is settled when the log is rolled; here values are written as they came. Only the
+columns of the schema are written, less those that are redacted: these never reach a file.
+
+>>> import tempfile
+>>> from keepfit.types import Column
+>>> schema = Schema((Column("age", "number"), Column("name", "id")), "regression")
+>>> log = open_log(Path(tempfile.mkdtemp()), schema, "shop", "3", redact=["name"])
+>>> first, second = log.ids(2)
+>>> log.write([Record(first, 1.5, "r1", "ann", "/predict", 0.001, {"age": "41", "name": "Bo"}, 7.5)])
+>>> path = log.path
+>>> log.close()
+>>> path.read_text().splitlines()[1].partition(',"time"')[2]
+':1.5,"request":"r1","caller":"ann","route":"/predict","latency":0.001,"inputs":["41"],"prediction":7.5}'
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from keepfit.data import segments
+from keepfit.errors import DataError, RequestError
+from keepfit.types import Column, Schema
+
+SHADOW = "shadow"
+RETRY = 5.0  # seconds after which a client may ask again, when the log cannot be written
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """One answered row. `time` is seconds since 1970 UTC, `latency` seconds, `inputs` column → raw value.
+
+    `prediction` is a label or a number; `probabilities` are in the order of the schema's classes.
+    """
+
+    id: str
+    time: float
+    request: str
+    caller: str | None
+    route: str
+    latency: float
+    inputs: Mapping[str, Any]
+    prediction: str | float
+    confidence: float | None = None
+    probabilities: Sequence[float] | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """A Record as it is written: `inputs` in the order of the header's columns."""
+
+    id: str
+    time: float
+    request: str
+    caller: str | None
+    route: str
+    latency: float
+    inputs: Sequence[Any]
+    prediction: str | float
+    confidence: float | None = None
+    probabilities: Sequence[float] | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def tree(folder: Path, role: str) -> Path:
+    """Where the log of a role lies: what a shadow said is beside `folder`, never among what was answered."""
+    return folder.parent / SHADOW if role == SHADOW else folder
+
+
+def logged(schema: Schema, redact: Sequence[str] = ()) -> tuple[Column, ...]:
+    """The columns whose values are written: what a caller may bring, ids and times included, less `redact`."""
+    never = {"target", "ignore"}
+    return tuple(c for c in schema.columns if c.role not in never and c.hook is None and c.name not in redact)
+
+
+def open_log(
+    folder: Path,
+    schema: Schema,
+    model: str,
+    version: str,
+    role: str = "champion",
+    redact: Sequence[str] = (),
+    durable: bool = False,
+) -> Writer:
+    """A Writer for the answers of one model version, in a new segment of the log in `folder`.
+
+    `role` is champion, canary or shadow. With `durable`, `write` returns when the disk has the rows.
+    Raises DataError where the folder cannot be written.
+    """
+    columns = logged(schema, redact)
+    header = {
+        "model": model,
+        "version": version,
+        "role": role,
+        "task": schema.task,
+        "classes": schema.classes,
+        # how values are read, and nothing that the training data hold
+        "columns": [{"name": c.name, "role": c.role, "dtype": c.dtype, "formats": c.formats, "tokens": c.tokens}
+                    for c in columns],
+        "redacted": sorted(redact),
+    }  # fmt: skip
+    try:
+        return Writer(tree(folder, role), header, picked([c.name for c in columns]), durable)
+    except OSError as error:
+        raise DataError(
+            f"The prediction log in {folder} cannot be written: {error.strerror or error}. "
+            "Free some space or check its owner and mode; or set serving.log.enabled: false."
+        ) from error
+
+
+class Writer:
+    """Appends to one segment after the other. One thread at a time; any number of Writers a folder."""
+
+    def __init__(
+        self, folder: Path, header: segments.Header, pick: Callable[[Mapping[str, Any]], Sequence[Any]], durable: bool
+    ) -> None:
+        self.folder = folder
+        self._header, self._pick, self._durable = header, pick, durable
+        self._encode = msgspec.json.Encoder(enc_hook=_plain).encode_lines
+        self._broken = False
+        self._begin()
+
+    @property
+    def path(self) -> Path:
+        """The file of the current segment."""
+        return segments.path(self.folder, self._segment)
+
+    def ids(self, n: int) -> list[str]:
+        """Ids for the next `n` rows: unique, and in the order of the rows within a segment.
+
+        Ids that are given and then not written are lost, and harm nothing.
+        Raises RequestError (503) where a damaged segment has to be replaced, and cannot be.
+        """
+        if self._broken:
+            self._replace()
+        begin = self._given
+        self._given = begin + n
+        prefix = self._prefix
+        return [f"{prefix}{number:x}" for number in range(begin, self._given)]
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Append the records; when this returns, they outlive the process.
+
+        Raises RequestError (503) where the system refuses, a full disk for one: then none of them is
+        in the log, and none may be answered. Its `__cause__` is the system's error.
+        """
+        pick = self._pick
+        rows = [
+            Line(r.id, r.time, r.request, r.caller, r.route, r.latency, pick(r.inputs),
+                 r.prediction, r.confidence, r.probabilities, r.low, r.high)
+            for r in records
+        ]  # fmt: skip
+        try:
+            lines = self._encode(rows)
+        except (UnicodeEncodeError, TypeError, ValueError, RecursionError):  # rows of a protocol that is not JSON
+            lines = self._encode([msgspec.structs.replace(row, inputs=[*map(_writable, row.inputs)]) for row in rows])
+        if self._broken:
+            self._replace()
+        try:
+            self._size = segments.append(self._file, lines, self._size, self._durable)
+        except OSError as error:
+            self._broken = os.fstat(self._file).st_size != self._size
+            raise _unwritable() from error
+        self._rows += len(rows)
+
+    def rotate(self, max_bytes: int, max_age: float) -> bool:
+        """Begin a new segment if the current one has reached `max_bytes`, or `max_age` seconds with any rows.
+
+        The old one may be rolled from then on. Raises DataError where the new one cannot be begun; the
+        old one then stays in use.
+        """
+        old = time.monotonic() - self._since >= max_age
+        if not self._rows or not (old or self._size >= max_bytes):
+            return False
+        file = self._file
+        try:
+            self._begin()
+        except OSError as error:
+            raise DataError(f"No new segment in {self.folder}: {error.strerror or error}. Free some space.") from error
+        os.close(file)
+        return True
+
+    def close(self) -> None:
+        """Let go of the segment. One without rows is removed. Closing twice does nothing."""
+        if self._file < 0:
+            return
+        if not self._rows:
+            self.path.unlink(missing_ok=True)
+        os.close(self._file)
+        self._file = -1
+
+    def _begin(self) -> None:
+        self._segment, self._file, self._size = segments.begin(self.folder, self._header)
+        self._prefix = f"{self._segment}-"
+        self._since, self._rows, self._given = time.monotonic(), 0, 0
+
+    def _replace(self) -> None:
+        file = self._file
+        try:
+            self._begin()
+        except OSError as error:
+            raise _unwritable() from error
+        self._broken = False
+        os.close(file)
+
+
+def picked(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """A function that gives a row's values of `names`, None for those that it does not have.
+
+    >>> picked(["a", "c"])({"a": 1, "b": 2})
+    [1, None]
+    """
+    if len(names) < 2:
+        return lambda row: [row.get(name) for name in names]
+    together = itemgetter(*names)
+
+    def pick(row: Mapping[str, Any]) -> Sequence[Any]:
+        try:
+            found: Sequence[Any] = together(row)
+        except KeyError:
+            return [row.get(name) for name in names]
+        return found
+
+    return pick
+
+
+def _unwritable() -> RequestError:
+    told = "The prediction log cannot be written, and what is not logged is not answered. Try again later."
+    return RequestError(503, "log_unwritable", told, retry=RETRY)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: a number of numpy's as Python's, anything else as text."""
+    return value.item() if getattr(value, "ndim", None) == 0 else str(value)
+
+
+def _writable(value: Any) -> Any:
+    """A value that certainly can be written: half a surrogate pair is spelled out."""
+    if isinstance(value, (bool, int, float)) or value is None:
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def roller(folder: Path, uri: str | None = None, retention: float | None = None) -> list[str]:
+    """The command that rolls the log in `folder`, its shadow and its feedback, for a child process.
+
+    It ends with code 0 and one JSON document on stdout, or with 1 and a message on stderr; then what it
+    did not finish is done by the next one. Any number may run at once.
+    """
+    command = [sys.executable, "-m", "keepfit.data.log_roll", str(folder)]
+    command += ["--uri", uri] if uri else []
+    return command + (["--retention", str(retention)] if retention is not None else [])

@@ -1,0 +1,180 @@
+"""Lines of the prediction log, and of the feedback, as tables of plain types that Parquet readers share.
+
+    predictions   id, time, model, version, role, request, caller, route, latency, inputs, prediction,
+                  value, confidence, probabilities, low, high
+    feedback      id, time, label, value, caller
+
+`inputs` is a struct, with each value as `keepfit.data.conform` reads it: number float64, date
+timestamp, anything else string; what makes no sense in its column is null. `prediction` and `label`
+are always text, so that files of different models go together; `value` is the number where the task
+is regression. `probabilities` is a map from class to probability, for the same reason. Timestamps are
+microseconds UTC, `latency` is seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+
+from keepfit.data.conform import conform
+from keepfit.data.labels import Label
+from keepfit.data.log import Line
+from keepfit.data.segments import Header
+from keepfit.types import Column, Schema, read
+
+DAY = 86_400
+MOMENT = pa.timestamp("us", tz="UTC")
+TEXT, NUMBER = pa.string(), pa.float64()
+FIRST, LAST = -62_135_596_800.0, 253_402_300_799.0  # years 1 and 9999, the widest that all readers take
+PROBABILITIES = pa.map_(TEXT, NUMBER)
+Rows = Sequence[Any]
+
+
+class Kind(NamedTuple):
+    """How the lines of one kind of segment are read: their type, whether one fits its header, and the table."""
+
+    line: type[Any]
+    fits: Callable[[Any, Header], bool]
+    table: Callable[[Header, Rows], pa.Table]
+
+
+def decoded(header: Header, lines: bytes) -> tuple[list[Any], list[bytes]]:
+    """The rows of whole lines, and those lines that hold none: a disk may have damaged them."""
+    kind = KINDS[header.get("kind", "predictions")]
+    try:
+        rows = msgspec.json.Decoder(list[kind.line]).decode_lines(lines)  # type: ignore[name-defined]
+        if all(FIRST <= row.time <= LAST and kind.fits(row, header) for row in rows):
+            return rows, []
+    except msgspec.DecodeError:
+        pass
+    good, bad = [], []
+    for line in lines.splitlines():
+        row = _row(kind, header, line)
+        good += [row] if row is not None else []
+        bad += [line] if row is None else []
+    return good, bad
+
+
+def _row(kind: Kind, header: Header, line: bytes) -> Any:
+    try:
+        row = msgspec.json.decode(line, type=kind.line)
+    except msgspec.DecodeError:
+        return None
+    return row if FIRST <= row.time <= LAST and kind.fits(row, header) else None
+
+
+def daily(header: Header, rows: Rows) -> Iterator[tuple[date, pa.Table]]:
+    """The rows of each day (UTC) as a table."""
+    days: dict[int, list[Any]] = {}
+    for row in rows:
+        days.setdefault(int(row.time // DAY), []).append(row)
+    for number, its in days.items():
+        yield datetime.fromtimestamp(number * DAY, UTC).date(), table(header, its)
+
+
+def table(header: Header, rows: Rows) -> pa.Table:
+    """Rows of one segment as a table, with the same types whatever the rows are."""
+    return KINDS[header.get("kind", "predictions")].table(header, rows)
+
+
+def _predictions(header: Header, rows: Rows) -> pa.Table:
+    n = len(rows)
+    columns: dict[str, pa.Array] = {"id": _of(rows, "id", TEXT), "time": moments([row.time for row in rows])}
+    for name in ("model", "version", "role"):
+        columns[name] = pa.array([header[name]] * n, TEXT)
+    for name in ("request", "caller", "route"):
+        columns[name] = _of(rows, name, TEXT)
+    columns["latency"] = _of(rows, "latency", NUMBER)
+    if header["columns"]:  # a struct without fields is nothing that Parquet has
+        columns["inputs"] = _inputs(header, rows)
+    columns["prediction"] = pa.array([_text(row.prediction) for row in rows], TEXT)
+    columns["value"] = pa.array([_number(row.prediction) for row in rows], NUMBER)
+    columns["confidence"] = _of(rows, "confidence", NUMBER)
+    classes = header["classes"]
+    shares = [None if row.probabilities is None else [*zip(classes, row.probabilities, strict=True)] for row in rows]
+    columns["probabilities"] = pa.array(shares, PROBABILITIES)
+    for name in ("low", "high"):
+        columns[name] = _of(rows, name, NUMBER)
+    return pa.table(columns)
+
+
+def _feedback(header: Header, rows: Rows) -> pa.Table:
+    return pa.table({
+        "id": _of(rows, "id", TEXT),
+        "time": moments([row.time for row in rows]),
+        "label": pa.array([_text(row.label) for row in rows], TEXT),
+        "value": pa.array([_number(row.label) for row in rows], NUMBER),
+        "caller": _of(rows, "caller", TEXT),
+    })  # fmt: skip
+
+
+def _of(rows: Rows, name: str, kind: pa.DataType) -> pa.Array:
+    return pa.array([getattr(row, name) for row in rows], kind)
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _number(value: str | float) -> float | None:
+    return None if isinstance(value, str) else value
+
+
+def moments(seconds: Sequence[float]) -> pa.Array:
+    """Seconds since 1970 UTC as timestamps; each within the years 1 to 9999."""
+    return pa.array([round(value * 1e6) for value in seconds], pa.int64()).cast(MOMENT)
+
+
+def _inputs(header: Header, rows: Rows) -> pa.StructArray:
+    columns = tuple(read(Column, told) for told in header["columns"])
+    raw = [_series(c.name, [row.inputs[n] for row in rows]) for n, c in enumerate(columns)]
+    frame, _ = conform(pl.DataFrame(raw), Schema(columns, "none"))
+    arrays = [_typed(frame[c.name], _type(c)) for c in columns]
+    return pa.StructArray.from_arrays(arrays, fields=[pa.field(c.name, _type(c)) for c in columns])
+
+
+def _series(name: str, values: Sequence[Any]) -> pl.Series:
+    """Raw values as a series of their own type; as objects where they are of several."""
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds <= {str} or kinds <= {float} or kinds <= {int} or kinds <= {bool}:
+        try:
+            return pl.Series(name, values)
+        except OverflowError:  # an integer of more than 64 bits
+            pass
+    return pl.Series(name, values, pl.Object)
+
+
+def _type(column: Column) -> pa.DataType:
+    if column.role == "date" or (column.role == "time" and column.dtype == "date"):
+        return MOMENT
+    return NUMBER if column.role in ("number", "time") else TEXT
+
+
+def _typed(series: pl.Series, kind: pa.DataType) -> pa.Array:
+    if kind == MOMENT:
+        inside = series.cast(pl.Float64).is_between(FIRST, LAST)
+        series = (series.cast(pl.Float64) * 1e6).round().set(~inside, None).cast(pl.Int64)
+        return pa.array(series.to_list(), pa.int64()).cast(MOMENT)
+    found = series.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return found.cast(kind)
+
+
+def _prediction_fits(row: Line, header: Header) -> bool:
+    shares = row.probabilities
+    return len(row.inputs) == len(header["columns"]) and (shares is None or len(shares) == len(header["classes"]))
+
+
+KINDS: Mapping[str, Kind] = {
+    "predictions": Kind(Line, _prediction_fits, _predictions),
+    "feedback": Kind(Label, lambda row, header: True, _feedback),
+}
+# what a table is before anything was logged
+EMPTY: Mapping[str, Header] = {
+    "predictions": {"columns": [], "classes": [], "model": "", "version": "", "role": ""},
+    "feedback": {"kind": "feedback"},
+}
