@@ -21,6 +21,7 @@ from keepfit import config as settings
 from keepfit import features
 from keepfit.config import Config
 from keepfit.data import leakage, profile, split, trace
+from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RefusedError
 from keepfit.extras import importable
 from keepfit.features.values import Columns
@@ -28,7 +29,7 @@ from keepfit.models import bundle as bundles
 from keepfit.models import evaluate, export, metrics, plots
 from keepfit.models import train as training
 from keepfit.models.fitted import Fitted, Output
-from keepfit.pipeline import champion, folders, loading, measure, ready
+from keepfit.pipeline import answers, champion, folders, loading, measure, ready
 from keepfit.progress import Tell
 from keepfit.tracking import gate, git, mlflow, registry
 from keepfit.types import Bundle, Decision, Schema, Split, Verdict
@@ -64,13 +65,14 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         fitted = training.train(known.columns, known.y, schema, config, cuts, seed, tell)
     tell(0, 0, "evaluating on the test rows")
     proof = ready.proof(known, asked, schema)
-    answers = training.predict(fitted, proof)  # begins with the test rows: they are asked once, for both uses
-    output = answers[slice(len(asked.y))]
+    expected = training.predict(fitted, proof)  # begins with the test rows: they are asked once, for both uses
+    output = expected[slice(len(asked.y))]
     judged = evaluate.evaluate(asked.y, output, schema, known.y, asked.frame, config.evaluation, seed)
     judged |= _unseen(known, asked, schema, output)
     code = loading.keep(project, ready.hooks_file(config, project))
     drawn = plots.draw(asked.y, output, schema, folder / "plots")
     tell(0, 0, "packaging and proving")
+    stored: list[tuple[Runtime, Output]] = []
     made = bundles.write(
         folder / "bundle",
         fitted,
@@ -81,11 +83,12 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         config=settings.recorded(config),
         hooks=code,
         files={f"plots/{file.name}": file for file in drawn} | {trace.FILE: _trace(known.frame, schema, folder)},
-        prove=lambda path: _prove(config, project, path, fitted, proof, answers),
+        prove=lambda path: _prove(config, project, path, fitted, proof, expected, stored),
     )
-    folders.write_json(
-        folder / "measured.json", measure.measure(loading.load(config, project, made.path), asked.frame)
-    )
+    runtime, said = stored[-1]  # of the bundle as it was proved last
+    if len(said) == len(asked.y):  # asked with other rows beside them, rows may differ in their last digit
+        answers.save(folder / answers.NAME, said, schema.classes)
+    folders.write_json(folder / "measured.json", measure.measure(runtime, asked.frame, made.path))
     return made
 
 
@@ -95,10 +98,20 @@ def _trace(typed: pl.DataFrame, schema: Schema, folder: Path) -> Path:
     return folder / trace.FILE
 
 
-def _prove(config: Config, project: Path, path: Path, fitted: Fitted, proof: Columns, answers: Output) -> Verdict:
-    """Whether the bundle in `path` answers as the trained model did."""
-    stored = loading.load(config, project, path)
-    return export.parity(fitted, stored.predict, proof, expected=answers)
+def _prove(
+    config: Config,
+    project: Path,
+    path: Path,
+    fitted: Fitted,
+    proof: Columns,
+    expected: Output,
+    stored: list[tuple[Runtime, Output]],
+) -> Verdict:
+    """Whether the bundle in `path` answers as the trained model did. Its runtime and answers go to `stored`."""
+    runtime = loading.load(config, project, path)
+    said = runtime.predict(proof)
+    stored.append((runtime, said))
+    return export.parity(fitted, runtime.predict, proof, expected=expected, got=said)
 
 
 def _unseen(known: ready.Rows, asked: ready.Rows, schema: Schema, output: Output) -> dict[str, Any]:
@@ -154,13 +167,13 @@ def _decide(config: Config, project: Path, version: str, verdict: Verdict, run: 
 def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Mapping[str, float]) -> Verdict:
     """The gate's Verdict: the new bundle, the trivial baseline and the champion on the same test rows."""
     schema = data.test.schema
-    challenger = loading.load(config, project, made.path)
     asked = ready.rows(config, project, data.test)
+    said = answers.load(made.path.with_name(answers.NAME), schema.classes)
     against = champion.answers(config, project, data.test)
     trial = gate.Trial(
         y=asked.y,
         classes=schema.classes,
-        challenger=challenger.predict(asked.columns),
+        challenger=loading.load(config, project, made.path).predict(asked.columns) if said is None else said,
         baseline=evaluate.baseline(ready.target(data.train), asked.y, schema),
         champion=against.output,
         without=against.why or gate.FIRST,
