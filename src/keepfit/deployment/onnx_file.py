@@ -21,11 +21,12 @@ NAME, INTEGER, TENSOR = 1, 3, 5
 INTS_TAG = 8 << 3
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 1, 2, 8, 9
 TYPES = {1: "<f4", 2: "u1", 7: "<i8", 11: "<f8"}
+READ = frozenset(("TreeEnsemble",))  # kinds of nodes whose attributes are read
 VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5  # wire types
 
 
 class Node(NamedTuple):
-    """An operation: arrays or a number by name of attribute."""
+    """An operation: arrays or a number by name of attribute, for the kinds in READ."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -124,7 +125,7 @@ def _node(data: memoryview) -> Node:
             outputs.append(_text(value))
         elif number == NODE_KIND:
             kind = _text(value)
-        elif number == NODE_ATTRIBUTE:
+        elif number == NODE_ATTRIBUTE and kind in READ:
             name, found = _attribute(value)
             attributes[name] = found
     return Node(kind, tuple(inputs), tuple(outputs), attributes)

@@ -86,11 +86,13 @@ def tables(graph: Graph) -> Tables | None:
     if not ensembles:
         return None
     _familiar(graph, ensembles)
+    if any(_splits_of_a_tree(node).max() >= LEAVES for node in ensembles):
+        return None
     splits, leaves = _together([_splits(node, _views(graph)) for node in ensembles])
     width = max(len(values) for values in leaves)
     axes = _axes(splits)
     size = sum(len(axis.grid) + 2 for axis in axes)
-    if width > LEAVES or len(axes) > COLUMNS or size * len(leaves) > CELLS:
+    if len(axes) > COLUMNS or size * len(leaves) > CELLS:
         return None
     bits = 32 if width <= 32 else 64
     masks = np.full((size, len(leaves)), -1, f"i{bits // 8}").view(f"u{bits // 8}")
@@ -123,6 +125,11 @@ BEFORE = (
     ["Cast", "Gather", "Add", "Concat"],
     ["Cast", "Gather", "Add", "Abs", "LessOrEqual", "Where", "Concat"],
 )
+
+
+def _splits_of_a_tree(node: Node) -> NDArray[np.int64]:
+    """For each tree, one less than its leaves."""
+    return np.diff(np.append(node.attributes["tree_roots"], len(node.attributes["nodes_splits"])))
 
 
 def _views(graph: Graph) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
@@ -166,7 +173,7 @@ def _splits(node: Node, views: tuple[Any, Any, Any]) -> tuple[Splits, list[Float
 def _reached(sides: Sequence[tuple[Any, Any]], bit: NDArray[np.int64]) -> tuple[Any, Any]:
     """For each split the leaves beyond its yes and its no side; those after it are known before it."""
     (yes, yes_leaf), (no, no_leaf) = ((to.tolist(), is_leaf.tolist()) for to, is_leaf in sides)
-    single = [1 << min(place, LEAVES - 1) for place in bit.tolist()]
+    single = [1 << place for place in bit.tolist()]
     left, right, below = [0] * len(yes), [0] * len(yes), [0] * len(yes)
     for at in range(len(yes) - 1, -1, -1):
         left[at] = single[yes[at]] if yes_leaf[at] else below[yes[at]]
@@ -190,14 +197,16 @@ def _sets(given: Mapping[str, Any]) -> dict[int, Floats]:
 
 def _together(parts: Sequence[tuple[Splits, list[Floats]]]) -> tuple[Splits, list[Floats]]:
     """The splits of all ensembles, their trees numbered on."""
-    leaves, sets, before, moved = [], {}, 0, []
+    leaves: list[Floats] = []
+    sets: dict[int, Floats] = {}
+    before, moved = 0, []
     for splits, values in parts:
         sets |= {at + before: codes for at, codes in splits.sets.items()}
         moved.append(splits._replace(tree=splits.tree + len(leaves)))
         leaves += values
         before += len(splits.tree)
-    columns = [np.concatenate(arrays) for arrays in zip(*(part[:-1] for part in moved), strict=True)]
-    return Splits(*columns, sets), leaves
+    columns = {name: np.concatenate([getattr(part, name) for part in moved]) for name in Splits._fields[:-1]}
+    return Splits(**columns, sets=sets), leaves
 
 
 def _axes(splits: Splits) -> list[Axis]:
