@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -52,7 +53,15 @@ def bundle(tmp_path: Path) -> Path:
     (folder / "plots").mkdir(parents=True)
     (folder / "bundle.json").write_text(json.dumps({"format": 1}))
     (folder / "plots" / "roc.png").write_bytes(b"png")
+    seal(folder)
     return folder
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of a bundle's files."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "checksums.sha256")
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}\n" for p in files]
+    (folder / "checksums.sha256").write_text("".join(lines))
 
 
 def registered(store: mlflow.Store, bundle: Path, accuracy: float = 0.9) -> str:

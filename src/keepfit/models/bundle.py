@@ -97,6 +97,11 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+def names(folder: Path) -> list[str]:
+    """The files that a bundle's list of checksums names; relative paths that stay inside. Raises BundleError."""
+    return list(_sums(folder))
+
+
 def _sums(folder: Path) -> dict[str, str]:
     """File → sha256, from the list of checksums."""
     sums = {}

@@ -11,7 +11,6 @@ What MLflow itself is told by the environment is in the package's `__init__`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import tempfile
@@ -30,9 +29,9 @@ from mlflow.exceptions import MlflowException
 
 from keepfit import config, durable
 from keepfit.errors import BundleError, ConfigError, TrackingError
-from keepfit.tracking import git, lock, mlmodel, moved
+from keepfit.tracking import copies, git, lock, mlmodel, moved
 from keepfit.tracking.flatten import batches, key, numbers, parameters
-from keepfit.tracking.places import local, redacted, shown
+from keepfit.tracking.places import copy, local, redacted, shown, stores
 from keepfit.tracking.reach import reach
 from keepfit.types import Schema
 
@@ -89,8 +88,7 @@ def _named(tracking: config.Tracking, work: Path, name: str) -> Store:
     if any(c in name for c in "/:") or not name.strip():
         raise ConfigError(f"project.name: '{name}' cannot name a registered model: leave out '/' and ':'.")
     work = work.resolve()
-    uri = config.environment("MLFLOW_TRACKING_URI") or tracking.uri or f"sqlite:///{work / 'mlflow.db'}"
-    registry = config.environment("MLFLOW_REGISTRY_URI") or uri
+    uri, registry = stores(tracking, work)
     experiment = config.environment("MLFLOW_EXPERIMENT_NAME") or tracking.experiment or name
     return Store(uri, registry, experiment, name, work)
 
@@ -359,6 +357,16 @@ def alias(store: Store, name: str) -> str | None:
     return aliases(store).get(name)
 
 
+def find(store: Store, which: str) -> str | None:
+    """The version that carries the alias `which`, or of that number. A store that is away is told within seconds."""
+    with _told(store, f"look up '{which}' of '{store.model}'"):
+        for address in dict.fromkeys((store.tracking, store.registry)):
+            reach(address)
+    if which.isdigit():
+        return which if there(store, which) else None
+    return alias(store, which)
+
+
 def move(store: Store, name: str, version: str | None) -> None:
     """Point an alias at a version, or take it away (None). Doing it again changes nothing."""
     with _told(store, f"move the alias '{name}' of '{store.model}'"):
@@ -380,40 +388,38 @@ def tag(store: Store, version: str, tags: Mapping[str, Any]) -> None:
 def download(store: Store, version: str, folder: Path) -> Path:
     """The bundle of a version as a local folder: its own place in a local store, else a copy inside `folder`.
 
-    A copy is made once, and is there whole or not at all. Raises TrackingError that lists the known
-    versions where there is no such one.
+    A copy is made once, and is there whole and verified or not at all. Raises TrackingError that lists
+    the known versions where there is no such one.
     """
     known(store, version)
     with _told(store, f"download version {version} of '{store.model}'"):
-        source = str(_client(store).get_model_version_download_uri(store.model, version)) + "/bundle"
-        here = local(source)
-        # another server may have another version of the same number
-        mark = hashlib.sha256(f"{store.registry} {source}".encode()).hexdigest()[:8]
-        return here if here else _fetch(store, source, folder / f"{store.model}-{version}-{mark}")
+        source = str(_client(store).get_model_version_download_uri(store.model, version))
+        here = local(f"{source}/bundle")
+        return here or copies.whole(
+            copy(folder, store.model, version, store.registry, source), lambda empty: _fetch(store, source, empty)
+        )
 
 
 def known(store: Store, version: str) -> None:
     """Raises TrackingError that lists the versions there are, unless `version` is one of them."""
+    if not there(store, version):
+        listed = ", ".join(v["version"] for v in versions(store))
+        told = f"Known: {listed}" if listed else "Nothing is registered yet: keepfit run"
+        raise TrackingError(f"'{store.model}' has no version {version} at {store.where}. {told}.")
+
+
+def there(store: Store, version: str) -> bool:
+    """Whether a version is registered, and not deleted."""
     with _told(store, f"look up version {version} of '{store.model}'"):
         try:
             _client(store).get_model_version(store.model, version)
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
-            there = ", ".join(v["version"] for v in versions(store))
-            told = f"Known: {there}" if there else "Nothing is registered yet: keepfit run"
-            raise TrackingError(f"'{store.model}' has no version {version} at {store.where}. {told}.") from error
+            return False
+    return True
 
 
-def _fetch(store: Store, source: str, target: Path) -> Path:
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        got = mlflow.artifacts.download_artifacts(source, dst_path=folder, tracking_uri=store.tracking)
-        try:
-            Path(got).rename(target)
-        except OSError:
-            if not target.is_dir():  # else another process was first, and its copy is as good
-                raise
-    return target
+def _fetch(store: Store, source: str, folder: Path) -> Path:
+    got = mlflow.artifacts.download_artifacts(f"{source}/bundle", dst_path=str(folder), tracking_uri=store.tracking)
+    return Path(got)

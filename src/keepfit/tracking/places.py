@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from keepfit import config
+
+
+def stores(tracking: config.Tracking, work: Path) -> tuple[str, str]:
+    """The URIs of the tracking store and of the registry: the environment's, the config's, or the project's own."""
+    uri = config.environment("MLFLOW_TRACKING_URI") or tracking.uri or f"sqlite:///{work.resolve() / 'mlflow.db'}"
+    return uri, config.environment("MLFLOW_REGISTRY_URI") or uri
+
+
+def copy(folder: Path, model: str, version: str, registry: str, source: str) -> Path:
+    """Where the copy of a version's bundle is kept: another registry may have another version of the same number."""
+    mark = hashlib.sha256(f"{registry} {source}".encode()).hexdigest()[:8]
+    return folder / f"{model}-{version}-{mark}"
 
 
 def local(uri: str) -> Path | None:
