@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or config; 3 the answer is "no".
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from keepfit.project import Project
 
 NO = 3
+GARBAGE = (50_000, 10, 10)  # objects more than before, after which the collector of cycles looks, and see gc.set_threshold
 STOPPED = "Stopped. What is finished is kept; 'keepfit run --resume' goes on with a run."
 
 
@@ -83,6 +85,8 @@ class Commands(click.Group):
     """The outermost edge: every error ends here, as one message and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        # a command makes objects by the hundred thousand, importing libraries above all, and few cycles
+        gc.set_threshold(*GARBAGE)
         given = args[0] if args else kwargs.get("args")
         asked = self.flags(sys.argv[1:] if given is None else given)
         verdict = None
