@@ -134,6 +134,13 @@ class Writer:
         self._header, self._pick, self._durable = header, pick, durable
         self._encode = msgspec.json.Encoder(enc_hook=_plain).encode_lines
         self._broken = False
+        self._segment: str
+        self._file: int
+        self._size: int
+        self._prefix: str
+        self._since: float
+        self._rows: int  # written to the segment
+        self._given: int  # ids given in the segment
         self._begin()
 
     @property

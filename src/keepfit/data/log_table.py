@@ -47,7 +47,7 @@ def decoded(header: Header, lines: bytes) -> tuple[list[Any], list[bytes]]:
     """The rows of whole lines, and those lines that hold none: a disk may have damaged them."""
     kind = KINDS[header.get("kind", "predictions")]
     try:
-        rows = msgspec.json.Decoder(list[kind.line]).decode_lines(lines)  # type: ignore[name-defined]
+        rows: list[Any] = msgspec.json.Decoder(kind.line).decode_lines(lines)
         if all(FIRST <= row.time <= LAST and kind.fits(row, header) for row in rows):
             return rows, []
     except msgspec.DecodeError:

@@ -1,0 +1,96 @@
+"""The prediction log as one frame: its Parquet parts, and what is not rolled yet.
+
+Segments are read first and parts are listed after that: a row that is rolled in between is seen in
+both, and taken from the part. So all that was acknowledged before the call is in the frame, once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from keepfit.data import log_parts, log_table, segments
+from keepfit.data.log import tree
+from keepfit.data.log_roll import FEEDBACK
+
+Fresh = tuple[str, date, pa.Table]
+EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def read(
+    folder: Path,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    labels: bool = False,
+    role: str | None = "champion",
+    uri: str | None = None,
+) -> pl.LazyFrame:
+    """The rows of the log in `folder` from `since` on and before `until`, in no certain order.
+
+    Columns: see `keepfit.data.log_table`; a column of `inputs` that only some versions have is null in
+    the others, and one that changed its type is text. `role` is champion, canary or shadow; None is
+    all that was answered. With `labels`, the last label of each id: `label`, `label_value` (the number,
+    for regression) and `label_time`. A time without a zone is UTC. Files are opened when the frame is
+    collected, so collect it before their retention ends. Raises DataError where `uri` cannot be read.
+    """
+    begin, end = _utc(since, EARLIEST), _utc(until, LATEST)
+    rows = _all(tree(folder, role or ""), "predictions", begin, end, uri)
+    rows = rows.filter(pl.col("time").is_between(begin, end, closed="left"))
+    if role is not None:
+        rows = rows.filter(pl.col("role") == role)
+    if labels:
+        told = latest(folder.parent / FEEDBACK, uri).drop("caller")
+        told = told.rename({"value": "label_value", "time": "label_time"})
+        rows = rows.join(told.lazy(), on="id", how="left")
+    return rows
+
+
+def latest(folder: Path, uri: str | None = None) -> pl.DataFrame:
+    """The last label of each id in the feedback of `folder`: id, time, label, value, caller."""
+    history = _all(folder, "feedback", EARLIEST, LATEST, uri)
+    return history.sort("time", maintain_order=True).unique("id", keep="last", maintain_order=True).collect()
+
+
+def _utc(time: datetime | None, default: datetime) -> datetime:
+    if time is None:
+        return default
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _all(folder: Path, kind: str, begin: datetime, end: datetime, uri: str | None) -> pl.LazyFrame:
+    """Each row of a tree once, of the days from `begin` to `end`."""
+    fresh = _fresh(folder)
+    parts = log_parts.listed(folder, uri)
+    rolled = {(part.segment, part.day) for part in parts}
+    wanted = [part for part in parts if begin.date() <= part.day <= end.date()]
+    tables = [table for segment, day, table in fresh if (segment, day) not in rolled]
+    frames = [_empty(kind), *log_parts.frames(wanted, uri), *map(_lazy, tables)]
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _fresh(folder: Path) -> list[Fresh]:
+    """What the segments hold by now: a table for each and each day."""
+    found: list[Fresh] = []
+    for name in segments.names(folder):
+        try:
+            content = segments.path(folder, name).read_bytes()
+        except FileNotFoundError:  # rolled since it was listed: its part is there
+            continue
+        line, _, rest = content[: content.rfind(b"\n") + 1].partition(b"\n")
+        told = segments.header(line)
+        if told is not None:
+            rows, _ = log_table.decoded(told, rest)
+            found += [(name, day, table) for day, table in log_table.daily(told, rows)]
+    return found
+
+
+def _lazy(table: pa.Table) -> pl.LazyFrame:
+    frame = pl.from_arrow(table)
+    return frame.lazy() if isinstance(frame, pl.DataFrame) else pl.LazyFrame(frame)
+
+
+def _empty(kind: str) -> pl.LazyFrame:
+    return _lazy(log_table.table(log_table.EMPTY[kind], ()))
