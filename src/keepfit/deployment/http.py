@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "chunks", "closed", "current", "deadline", "fault", "headers", "inside", "parser", "paused", "room", "site",
+        "chunks", "closed", "current", "deadline", "ended", "fault", "headers", "inside", "parser", "paused", "room", "site",
         "size", "transport", "url", "waiting",
     )  # fmt: skip
 
@@ -125,7 +125,8 @@ class Connection(asyncio.Protocol):
         self.current: Request | None = None
         self.waiting: deque[Request] = deque()
         self.fault: RequestError | None = None
-        self.paused = self.closed = self.inside = False  # inside: a request has begun to arrive
+        self.paused = self.closed = False
+        self.inside = self.ended = False  # a request has begun to arrive; the client sends no more
         self.url, self.headers, self.chunks = b"", dict[bytes, bytes](), list[bytes]()
         self.size, self.room = 0, HEADERS
         self.deadline = 0.0
@@ -158,6 +159,7 @@ class Connection(asyncio.Protocol):
             self.refuse()
 
     def eof_received(self) -> bool:
+        self.ended = True
         return self.current is not None  # who has asked may close his side and still be answered
 
     def pause_writing(self) -> None:
@@ -237,7 +239,7 @@ class Connection(asyncio.Protocol):
         keep = request.keep and not self.site.closing and not self.fault
         self.transport.write(packed(response, self.site.date, request.id, keep, request.method == "HEAD"))
         self.deadline = time.perf_counter() + IDLE
-        if not keep:
+        if not keep or (self.ended and not self.waiting):
             self.close()
         elif self.waiting and not self.paused:
             self.next()

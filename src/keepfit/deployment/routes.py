@@ -44,6 +44,7 @@ class Service:
     platform: Platform
     feedback: Path  # folder of the labels
     predictions: Path  # folder of the prediction log
+    retention: float | None = None  # seconds that it keeps
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="keepfit-slow"))
     pages: dict[str, Any] = field(default_factory=dict)  # version → its OpenAPI document
 
@@ -157,13 +158,12 @@ def feedback(service: Service, request: Request) -> Response:
     body = unpacked(request.body, request.header(b"content-encoding"), service.rules.body)
     value = native.parsed(body)
     entries = value if isinstance(value, list) else [value]
-    champion = service.rollout.active.get(rollout.CHAMPION)
-    schema = champion.served.runtime.schema if champion else None
-    report = labels.add(service.feedback, service.predictions, entries, caller, schema)
+    report = labels.add(service.feedback, service.predictions, entries, caller, service.retention)
     for outcome in ("accepted", "repeated"):
         service.metrics.feedback[outcome] += getattr(report, outcome)
-    service.metrics.feedback["unknown"] += len(report.unknown)
-    return _json(report, 200 if report.accepted or not entries else 404)
+    for outcome in ("unknown", "expired", "invalid"):
+        service.metrics.feedback[outcome] += len(getattr(report, outcome))
+    return _json(report, 200 if report.accepted or not entries else 422)
 
 
 def parameters(service: Service, request: Request) -> Response:

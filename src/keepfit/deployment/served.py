@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from types import ModuleType
 from typing import Any
-
-import numpy as np
 
 from keepfit.data.log import Record, Writer
 from keepfit.data.parse import Problem
@@ -72,14 +71,31 @@ class Served:
         return frozenset(column.name for column in self.runtime.schema.columns)
 
 
+class Headers(Mapping[str, str]):
+    """A request's headers as text, made when they are asked for."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        self.raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self.raw[name.encode("latin-1")].decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+
 def decoded(served: Served, job: Job) -> Asked:
     """The rows of a request. Raises RequestError."""
     request, rules = job.request, served.rules
     body = request.body
     if b"content-encoding" in request.headers:
         body = unpacked(body, request.header(b"content-encoding"), rules.body)
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
-    asked: Asked = job.protocol.decode(body, headers, served.runtime.schema)
+    asked: Asked = job.protocol.decode(body, Headers(request.headers), served.runtime.schema)
     if len(asked.rows) > rules.rows:
         told = f"{len(asked.rows):,} rows are more than the {rules.rows:,} that one request may have."
         raise RequestError(413, "too_many_rows", f"{told} Send them in several requests.")
@@ -138,7 +154,7 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
     asks = [asked for _, _, asked in live]
     rows = asks[0].rows if len(asks) == 1 else [row for asked in asks for row in asked.rows]
     output, problems = served.runtime.rows(rows)
-    bounds = np.cumsum([0, *(len(asked.rows) for asked in asks)]).tolist()
+    bounds = [0, *accumulate(len(asked.rows) for asked in asks)]
     faults = _faults(problems, bounds) if problems else {}
     good = [place for place in range(len(live)) if place not in faults]
     with served.logging:

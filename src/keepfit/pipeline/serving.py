@@ -48,7 +48,7 @@ def serve(
     rollout = _rollout(config, project, bundle or found.bundle, found)
     service = Service(
         rollout.tools.name, rollout, rollout.metrics, known, rollout.tools.rules, found,
-        feedback=work / "feedback", predictions=work / "predictions",
+        feedback=work / "feedback", predictions=work / "predictions", retention=section.log.retention,
     )  # fmt: skip
     rollout.first()
     listener = server.listen(host, port)

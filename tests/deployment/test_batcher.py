@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from keepfit.deployment.batcher import INLINE, MOST, Batcher
+from keepfit.errors import RequestError
+
+
+class Worker:
+    """Work that remembers its batches and the threads that did it."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds, self.batches, self.threads = seconds, list[list[Any]](), list[str]()
+        self.done: list[tuple[Any, Any]] = []
+
+    def work(self, jobs: Sequence[Any]) -> list[Any]:
+        self.batches.append(list(jobs))
+        self.threads.append(threading.current_thread().name)
+        time.sleep(self.seconds * len(jobs))
+        return [job * 10 for job in jobs]
+
+
+def drive(worker: Worker, script: Any, limit: int = 10_000) -> Batcher:
+    async def main() -> Batcher:
+        with ThreadPoolExecutor(1, thread_name_prefix="pool") as pool:
+            batcher = Batcher(worker.work, lambda job, result: worker.done.append((job, result)), pool, limit)
+            await script(batcher)
+            idle = asyncio.Event()
+            batcher.when_idle(idle.set)
+            await asyncio.wait_for(idle.wait(), 5)
+            return batcher
+
+    return asyncio.run(main())
+
+
+def test_what_arrives_in_one_turn_is_one_batch_and_is_answered_in_order() -> None:
+    worker = Worker()
+
+    async def script(batcher: Batcher) -> None:
+        for job in (1, 2, 3):
+            batcher.put(job, 1)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        batcher.put(4, 1)
+
+    batcher = drive(worker, script)
+    assert worker.batches == [[1, 2, 3], [4]]
+    assert worker.done == [(1, 10), (2, 20), (3, 30), (4, 40)]
+    assert batcher.rows == 0
+
+
+def test_long_work_leaves_the_event_loop_free_and_what_comes_meanwhile_is_the_next_batch() -> None:
+    worker = Worker(seconds=4 * INLINE)
+    turns = 0
+
+    async def script(batcher: Batcher) -> None:
+        nonlocal turns
+        batcher.put(1, 1)
+        await asyncio.sleep(0.05)  # the first one teaches what a row costs
+        for job in (2, 3):
+            batcher.put(job, 1)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+        for job in (4, 5):
+            batcher.put(job, 1)
+        while len(worker.done) < 5:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    drive(worker, script)
+    assert worker.batches == [[1], [2, 3], [4, 5]]
+    assert worker.threads[0] == "MainThread"
+    assert all(name.startswith("pool") for name in worker.threads[1:])
+    assert turns > 10
+    assert [job for job, _ in worker.done] == [1, 2, 3, 4, 5]
+
+
+def test_more_rows_than_may_wait_are_refused_with_a_time_to_come_back() -> None:
+    worker = Worker()
+
+    async def script(batcher: Batcher) -> None:
+        batcher.put(1, 8)
+        with pytest.raises(RequestError, match="Too many requests are waiting") as fault:
+            batcher.put(2, 3)
+        assert (fault.value.status, fault.value.retry) == (503, 1.0)
+        batcher.put(3, 2)
+
+    drive(worker, script, limit=10)
+    assert worker.batches == [[1, 3]]
+
+
+def test_one_request_may_be_larger_than_the_queue_when_nothing_waits() -> None:
+    worker = Worker()
+
+    async def script(batcher: Batcher) -> None:
+        batcher.put(1, 500)
+
+    drive(worker, script, limit=10)
+    assert worker.batches == [[1]]
+
+
+def test_a_batch_has_no_more_than_so_many_rows() -> None:
+    worker = Worker()
+
+    async def script(batcher: Batcher) -> None:
+        for job in (1, 2, 3):
+            batcher.put(job, MOST - 1)
+
+    drive(worker, script, limit=10 * MOST)
+    assert worker.batches == [[1], [2], [3]]
