@@ -50,6 +50,14 @@ class Splits(NamedTuple):
     sets: Mapping[int, Floats]
 
 
+class Leaves(NamedTuple):
+    """All leaves: tree, number within the tree (its bit), value."""
+
+    tree: NDArray[np.int64]
+    bit: NDArray[np.int64]
+    value: Floats
+
+
 class Axis(NamedTuple):
     """One column asked in one way. `grid` are its thresholds or codes; the bin `len(grid)` is what lies above
     (or in no set), the next one NaN. `start` is the place of its first bin among those of all axes."""
@@ -89,22 +97,18 @@ def tables(graph: Graph) -> Tables | None:
     if any(_splits_of_a_tree(node).max() >= LEAVES for node in ensembles):
         return None
     splits, leaves = _together([_splits(node, _views(graph)) for node in ensembles])
-    width = max(len(values) for values in leaves)
-    axes = _axes(splits)
+    axes, trees = _axes(splits), int(leaves.tree[-1]) + 1
     size = sum(len(axis.grid) + 2 for axis in axes)
-    if len(axes) > COLUMNS or size * len(leaves) > CELLS:
+    if len(axes) > COLUMNS or size * trees > CELLS:
         return None
-    bits = 32 if width <= 32 else 64
-    masks = np.full((size, len(leaves)), -1, f"i{bits // 8}").view(f"u{bits // 8}")
-    for axis in axes:
-        block = masks[axis.start : axis.start + len(axis.grid) + 2]
-        mine = np.flatnonzero((splits.column == axis.column) & (splits.way == axis.way))
-        _fill(block, axis, splits, mine)
-    used = np.array([(1 << len(values)) - 1 for values in leaves], np.uint64)
+    bits = 32 if leaves.bit.max() < 32 else 64
+    masks = np.full((size, trees), -1, f"i{bits // 8}").view(f"u{bits // 8}")
+    used = (np.uint64(2) << np.bincount(leaves.tree).astype(np.uint64) - np.uint64(1)) - np.uint64(1)
     masks[: len(axes[0].grid) + 2] &= used.astype(masks.dtype)  # every row has one bin of the first axis
-    full = np.zeros((len(leaves), bits))
-    for row, values in zip(full, leaves, strict=True):
-        row[: len(values)] = values
+    for axis in axes:
+        _fill(masks[axis.start : axis.start + len(axis.grid) + 2], axis, splits)
+    full = np.zeros((trees, bits))
+    full[leaves.tree, leaves.bit] = leaves.value
     first = np.cumsum([0] + [len(node.attributes["tree_roots"]) for node in ensembles])[:-1]
     return Tables(tuple(axes), masks, full.ravel(), first)
 
@@ -144,8 +148,8 @@ def _views(graph: Graph) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
     return np.append(plain, places), np.append(nothing, offsets), np.append(nothing > 0, holes >= 0)
 
 
-def _splits(node: Node, views: tuple[Any, Any, Any]) -> tuple[Splits, list[Floats]]:
-    """The splits of one ensemble, and the leaves of each of its trees."""
+def _splits(node: Node, views: tuple[Any, Any, Any]) -> tuple[Splits, Leaves]:
+    """The splits and the leaves of one ensemble."""
     given = node.attributes
     roots, seen, threshold = given["tree_roots"], given["nodes_featureids"], given["nodes_splits"]
     tree = np.searchsorted(roots, np.arange(len(seen)), side="right") - 1
@@ -158,7 +162,8 @@ def _splits(node: Node, views: tuple[Any, Any, Any]) -> tuple[Splits, list[Float
     if owner.min() < 0 or (np.diff(owner) < 0).any():
         raise ValueError("leaves that are not in the order of their trees")
     starts = np.searchsorted(owner, np.arange(len(roots)))
-    yes, no = _reached(sides, np.arange(len(owner)) - starts[owner])
+    leaves = Leaves(owner, np.arange(len(owner)) - starts[owner], given["leaf_weights"])
+    yes, no = _reached(sides, leaves.bit)
     sets = _sets(given)
     column, offset, hole = (part[seen] for part in views)
     way = np.where(hole, HOLED, LEQ)
@@ -167,7 +172,7 @@ def _splits(node: Node, views: tuple[Any, Any, Any]) -> tuple[Splits, list[Float
         raise ValueError("a threshold on a column that was moved")
     codes = {at: values - offset[at] for at, values in sets.items()}
     missing = given["nodes_missing_value_tracks_true"].astype(bool)
-    return Splits(tree, column, way, threshold, missing, yes, no, codes), np.split(given["leaf_weights"], starts[1:])
+    return Splits(tree, column, way, threshold, missing, yes, no, codes), leaves
 
 
 def _reached(sides: Sequence[tuple[Any, Any]], bit: NDArray[np.int64]) -> tuple[Any, Any]:
@@ -195,18 +200,19 @@ def _sets(given: Mapping[str, Any]) -> dict[int, Floats]:
     return {int(at): part[:-1] for at, part in zip(asking, parts, strict=True)}
 
 
-def _together(parts: Sequence[tuple[Splits, list[Floats]]]) -> tuple[Splits, list[Floats]]:
-    """The splits of all ensembles, their trees numbered on."""
-    leaves: list[Floats] = []
+def _together(parts: Sequence[tuple[Splits, Leaves]]) -> tuple[Splits, Leaves]:
+    """The splits and leaves of all ensembles, their trees numbered on."""
     sets: dict[int, Floats] = {}
-    before, moved = 0, []
-    for splits, values in parts:
-        sets |= {at + before: codes for at, codes in splits.sets.items()}
-        moved.append(splits._replace(tree=splits.tree + len(leaves)))
-        leaves += values
-        before += len(splits.tree)
-    columns = {name: np.concatenate([getattr(part, name) for part in moved]) for name in Splits._fields[:-1]}
-    return Splits(**columns, sets=sets), leaves
+    splits, leaves = [], []
+    before = trees = 0
+    for some, ends in parts:
+        sets |= {at + before: codes for at, codes in some.sets.items()}
+        splits.append(some._replace(tree=some.tree + trees))
+        leaves.append(ends._replace(tree=ends.tree + trees))
+        before += len(some.tree)
+        trees += int(ends.tree[-1]) + 1
+    columns = {name: np.concatenate([getattr(part, name) for part in splits]) for name in Splits._fields[:-1]}
+    return Splits(**columns, sets=sets), Leaves(*(np.concatenate(arrays) for arrays in zip(*leaves, strict=True)))
 
 
 def _axes(splits: Splits) -> list[Axis]:
@@ -221,24 +227,43 @@ def _axes(splits: Splits) -> list[Axis]:
     return axes
 
 
-def _fill(block: NDArray[Any], axis: Axis, splits: Splits, mine: NDArray[np.intp]) -> None:
-    """Rule out leaves in the bins (rows) of one axis, for its splits `mine`. A side that both answers lead to
-    (the one leaf of a tree that asks nothing) is never ruled out."""
-    tree = splits.tree[mine]
-    keep_if_yes = (~(splits.no[mine] & ~splits.yes[mine])).astype(block.dtype)
-    keep_if_no = (~(splits.yes[mine] & ~splits.no[mine])).astype(block.dtype)
-    known = block[:-1]
+def _fill(block: NDArray[Any], axis: Axis, splits: Splits) -> None:
+    """Rule out leaves in the bins (rows) of one axis. A side that both answers lead to (the one leaf of a
+    tree that asks nothing) is never ruled out."""
+    mine = np.flatnonzero((splits.column == axis.column) & (splits.way == axis.way))
+    tree, yes, no = splits.tree[mine], splits.yes[mine], splits.no[mine]
+    if_yes, if_no = (~(no & ~yes)).astype(block.dtype), (~(yes & ~no)).astype(block.dtype)
+    np.bitwise_and.at(block[-1], tree, np.where(splits.missing[mine], if_yes, if_no))
     if axis.way == SET:
-        for at, t, if_yes, if_no in zip(mine.tolist(), tree.tolist(), keep_if_yes, keep_if_no, strict=True):
-            inside = np.isin(axis.grid, splits.sets[at])
-            known[:, t] &= np.where(np.append(inside, False), if_yes, if_no)
+        _by_sets(block[:-1], axis.grid, [splits.sets[at] for at in mine.tolist()], tree, if_yes, if_no)
     else:
-        bin_of = np.searchsorted(axis.grid, splits.threshold[mine])
-        above = np.full_like(known, ~known.dtype.type(0))
-        np.bitwise_and.at(above, (bin_of + 1, tree), keep_if_no)
-        np.bitwise_and.at(known, (bin_of, tree), keep_if_yes)
-        known[:] = np.bitwise_and.accumulate(known[::-1])[::-1] & np.bitwise_and.accumulate(above)
-    np.bitwise_and.at(block[-1], tree, np.where(splits.missing[mine], keep_if_yes, keep_if_no))
+        _by_thresholds(block[:-1], np.searchsorted(axis.grid, splits.threshold[mine]), tree, if_yes, if_no)
+
+
+def _by_thresholds(block: NDArray[Any], last: NDArray[np.intp], tree: Any, if_yes: Any, if_no: Any) -> None:
+    """A split is answered yes in all bins up to its `last`, and no in those after it."""
+    above = np.full(block.shape, -1, f"i{block.itemsize}").view(block.dtype)
+    np.bitwise_and.at(above, (last + 1, tree), if_no)
+    np.bitwise_and.at(block, (last, tree), if_yes)
+    for at in range(1, len(block)):  # row by row: several times as fast as `accumulate` along columns
+        np.bitwise_and(above[at], above[at - 1], out=above[at])
+        np.bitwise_and(block[-at - 1], block[-at], out=block[-at - 1])
+    block &= above
+
+
+def _by_sets(
+    block: NDArray[Any], grid: Floats, sets: Sequence[Floats], tree: NDArray[np.int64], if_yes: Any, if_no: Any
+) -> None:
+    """A split is answered yes in the bins of its set; the splits come in the order of their trees."""
+    owner = np.repeat(np.arange(len(sets)), [len(codes) for codes in sets])
+    place = np.searchsorted(grid, np.concatenate(sets))
+    order = np.argsort(place, kind="stable")
+    inside = np.split(owner[order], np.searchsorted(place[order], np.arange(1, len(block))))
+    trees, starts = np.unique(tree, return_index=True)
+    for row, asking in zip(block, inside, strict=True):
+        answer = if_no.copy()
+        answer[asking] = if_yes[asking]
+        row[trees] &= np.bitwise_and.reduceat(answer, starts)
 
 
 # --- scoring ------------------------------------------------------------------------------------
