@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import socket
@@ -18,6 +17,7 @@ import pytest
 from keepfit import config
 from keepfit.errors import BundleError, ConfigError, TrackingError
 from keepfit.tracking import mlflow
+from tests.processes import together
 from tests.tracking.conftest import SCHEMA, registered
 
 
@@ -128,13 +128,7 @@ def _open(work: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_that_open_a_new_database_at_once_all_succeed(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_open, args=(tmp_path,)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [p.exitcode for p in processes] == [0] * 4
+    assert together(_open, [(tmp_path,)] * 4) == [0] * 4
     found = mlflow.runs(mlflow.connect(config.Tracking(), tmp_path, "churn"))
     assert [(r["status"], r["metrics"]) for r in found] == [("FINISHED", {"accuracy": 0.5})] * 4
 

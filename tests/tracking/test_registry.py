@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from keepfit import config
 from keepfit.errors import BundleError, BusyError, TrackingError
 from keepfit.tracking import decisions, lock, mlflow, registry
 from keepfit.types import Check, Decision, Verdict
+from tests.processes import together
 from tests.tracking.conftest import registered
 
 VERDICT = Verdict("promotion gate", (Check("goal accuracy", "passed", 0.9, ">= 0.8"),))
@@ -248,13 +248,7 @@ def _die_at_the_champion(work: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_that_promote_at_once_come_one_after_the_other(three: mlflow.Store) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_promote, args=(three.work, version)) for version in "123"]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [p.exitcode for p in processes] == [0] * 3
+    assert together(_promote, [(three.work, version) for version in "123"]) == [0] * 3
     told = decisions.history(three.work)
     assert sorted(d.version or "" for d in told) == ["1", "2", "3"]
     assert [d.previous for d in told] == [None, told[0].version, told[1].version]
@@ -264,10 +258,7 @@ def test_processes_that_promote_at_once_come_one_after_the_other(three: mlflow.S
 @pytest.mark.slow
 def test_a_killed_promotion_frees_the_lock_and_the_next_one_works(three: mlflow.Store) -> None:
     registry.promote(three, "1", "first", fine)
-    process = multiprocessing.get_context("spawn").Process(target=_die_at_the_champion, args=(three.work,))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    assert together(_die_at_the_champion, [(three.work,)]) == [-signal.SIGKILL]
     assert (three.work / registry.JOURNAL).exists()
     decision: Decision = registry.promote(three, "2", "second", fine)
     assert decision.previous == "1"
