@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,7 @@ from keepfit.types import Schema
 
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
+SPECIAL = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")  # what JSON has no numbers for
 
 
 def parsed(body: bytes) -> Any:
@@ -24,6 +27,27 @@ def parsed(body: bytes) -> Any:
         raise RequestError(400, "not_json", f"The body is not valid JSON: {error}") from None
     except RecursionError:
         raise RequestError(400, "not_json", "The body is nested too deeply.") from None
+
+
+def parsed_python(body: bytes) -> Any:
+    """`parsed`, but for the NaN and Infinity that Python's json module and its kin write.
+
+    A number that is too large for a float is Infinity, as in Python. Raises RequestError.
+
+    >>> parsed_python(b"[NaN, 1e400, 2]")
+    [nan, inf, 2]
+    """
+    try:
+        return decode_json(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if not SPECIAL.search(body):
+            return parsed(body)  # tells what is wrong
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise RequestError(400, "not_json", "The body is nested too deeply.") from None
+    except ValueError as error:  # and of it: JSONDecodeError, UnicodeDecodeError, too many digits
+        raise RequestError(400, "not_json", f"The body is not valid JSON: {error}") from None
 
 
 def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
