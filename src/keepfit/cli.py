@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keepfit.project import Project
 
 NO = 3
-GARBAGE = (50_000, 10, 10)  # objects more than before, after which the collector of cycles looks, and see gc.set_threshold
+GARBAGE = (50_000, 10, 10)  # see gc.set_threshold; Python begins with 700 new objects
 STOPPED = "Stopped. What is finished is kept; 'keepfit run --resume' goes on with a run."
 
 
