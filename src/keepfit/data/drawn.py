@@ -60,10 +60,8 @@ def _categories(series: pl.Series, schema: Schema, target: pl.Series | None) -> 
     top = [str(level) for level in counted[series.name].head(LEVELS)]
     rest = len(counted) - len(top)
     labels = [*top, f"{rest:,} others"] if rest else top
-    of = dict(zip(top, range(len(top)), strict=True))
-    groups = np.array(
-        [of.get(level, len(top)) if level is not None else -1 for level in series.to_list()], dtype=np.intp
-    )
+    place = series.replace_strict(top, range(len(top)), default=len(top), return_dtype=pl.Int64)
+    groups = place.set(series.is_null(), -1).to_numpy().astype(np.intp)
     counts = _stacked(groups, len(labels), schema, target)
     shares = counts.sum(axis=0) / max(1, len(known))
     return f"{len(counted):,} levels", bars(labels, counts, [f"{share:.1%}" for share in shares])
