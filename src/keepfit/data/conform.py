@@ -22,6 +22,7 @@ for dates that are written as a number (`epoch`), which a second pass would take
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -116,6 +117,10 @@ def numbers(series: pl.Series, column: Column) -> Read:
 
 
 def _written_numbers(series: pl.Series, column: Column) -> Read:
+    if not any(_readable(token) for token in column.tokens):  # else a number may mean "missing"
+        values = series.cast(pl.Float64, strict=False)
+        if values.null_count() == series.null_count() and values.is_finite().all():
+            return values, {}  # plain numbers, as nearly always
     text = pl.col("text")
     table = (
         pl.LazyFrame({"text": series.str.strip_chars()})
@@ -125,6 +130,13 @@ def _written_numbers(series: pl.Series, column: Column) -> Read:
     )
     odd = table["value"].is_null() & table["text"].is_not_null() & ~table["gone"]
     return _rest(series, table["value"], odd, lambda value: parse.number(value, column.tokens))
+
+
+def _readable(token: str) -> bool:
+    try:
+        return math.isfinite(float(token))
+    except ValueError:
+        return False
 
 
 def _dates(series: pl.Series, column: Column) -> Read:
