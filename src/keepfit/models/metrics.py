@@ -19,7 +19,7 @@ and Brier is the sum over the classes. A class that no row has (in a resample) i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -114,11 +114,10 @@ def _one_hot(codes: NDArray[np.intp], count: int) -> Floats:
 
 def _mean(values: Floats, weights: Floats) -> Floats:
     """Weighted mean of values (n,) for each weighting."""
-    # float64 for the one exact value, float32 for a thousand resamples; the weights are added up in the same
-    # product, because with a single column the threads of a BLAS wait for each other longer than they work
+    # float32 for a thousand resamples; the weights are added up in the same product, because with a single
+    # column the threads of a BLAS wait for each other longer than they work
     both = weights @ np.column_stack([values, np.ones(len(values))]).astype(weights.dtype)
-    mean: Floats = both[:, 0].astype(np.float64) / both[:, 1]
-    return mean
+    return np.asarray(both[:, 0].astype(np.float64) / both[:, 1])
 
 
 def _share(part: Floats, whole: Floats, empty: float) -> Floats:
@@ -400,8 +399,3 @@ def better(name: str, value: float, other: float) -> bool:
     (True, False)
     """
     return METRICS[name].sign * (value - other) > 0
-
-
-def describe(values: Mapping[str, float]) -> str:
-    """Metrics on one line, for people."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
