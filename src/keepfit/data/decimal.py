@@ -20,7 +20,7 @@ from keepfit.types import Check
 NUMBER = r"^[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][-+]?\d+)?$"
 COMMA = r"^[-+]?\d[\d.]*,\d+([eE][-+]?\d+)?$"
 THOUSANDS = r"^[-+]?\d{1,3}(,\d{3})+$"  # or a decimal comma with just three digits: it cannot be told
-MOST = 10_000  # values that are looked at
+MOST = 10_000  # rows that are looked at
 NEARLY = 0.95  # share of a column's values that are numbers
 
 
@@ -38,9 +38,10 @@ def suspects(frame: pl.DataFrame, data: Data) -> Iterator[Check]:
     """
     if data.decimal == ",":
         return
-    named = [
-        s.name for s in frame.iter_columns() if s.dtype == pl.String and s.name not in data.columns and _looks(s, data)
-    ]
+    some = frame.select(pl.col(pl.String)).head(MOST)
+    commas = some.select(pl.all().str.contains(",", literal=True).any())  # most columns are done with here
+    asked = [name for name in some.columns if name not in data.columns and commas[name].item()]
+    named = [name for name in asked if _looks(some[name], data)]
     if not named:
         yield Check("data.decimal", "passed", 0, 0)
         return
@@ -53,7 +54,7 @@ def suspects(frame: pl.DataFrame, data: Data) -> Iterator[Check]:
 
 
 def _looks(series: pl.Series, data: Data) -> bool:
-    values = series.drop_nulls().head(MOST).str.strip_chars()
+    values = series.drop_nulls().str.strip_chars()
     values = values.filter(~values.is_in(["", *data.missing]))
     telling = values.str.contains(COMMA) & ~values.str.contains(THOUSANDS)
     return bool(telling.any()) and float(values.str.contains(NUMBER).mean() or 0.0) >= NEARLY  # type: ignore[arg-type]
