@@ -1,0 +1,188 @@
+"""JSON Schemas (2020-12, as in OpenAPI 3.1) of a model's rows and answers, and of every error body.
+
+What training saw (a number's range, a category's levels) is told as description and examples and never
+as a limit: a value outside is answered too.
+
+>>> from keepfit.types import Column, Schema
+>>> schema = Schema((Column("age", "number", "int", low=18, high=90), Column("y", "target")), "regression", "y")
+>>> row(schema)["properties"]["age"]["description"]
+'Number. In training from 18 to 90.'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keepfit.types import Column, Schema
+
+Json = dict[str, Any]
+LEVELS = 20  # of a category that are shown
+SHORT = 200  # characters of an example
+NUMBER: Json = {"type": ["number", "null"]}  # null: not finite
+TEXT: Json = {"type": "string"}
+COUNT: Json = {"type": "integer", "minimum": 0}
+
+
+def ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def listing(items: Json, least: int = 0) -> Json:
+    return {"type": "array", "items": items, **({"minItems": least} if least else {})}
+
+
+def record(properties: Mapping[str, Json], required: tuple[str, ...] | None = None, **more: Any) -> Json:
+    """An object; all properties are required unless `required` says which."""
+    names = list(properties if required is None else required)
+    return {"type": "object", "properties": dict(properties), **({"required": names} if names else {}), **more}
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def row(schema: Schema, strict: bool = False) -> Json:
+    """One row: an object with the columns as keys. `strict`: no others."""
+    properties = {column.name: value(column) for column in schema.inputs}
+    example = {column.name: sample(column) for column in schema.inputs}
+    return record(properties, additionalProperties=not strict, examples=[example])
+
+
+def value(column: Column) -> Json:
+    """What one column's values are. `x-role` and `x-range` are for programs that make a form."""
+    kind = KINDS.get(column.role, _text)(column)
+    missing = "" if column.missing else " No value was missing in training."
+    return {
+        **kind,
+        "description": f"{kind['description']} null if unknown.{missing}" if column.missing else kind["description"],
+        "x-role": column.role,
+    }
+
+
+def _number(column: Column) -> Json:
+    seen = f" In training from {column.low:g} to {column.high:g}." if _ranged(column) else ""
+    span = {"x-range": [column.low, column.high]} if _ranged(column) else {}
+    return {"type": ["number", "null"], "description": f"Number.{seen}", "examples": [sample(column)], **span}
+
+
+def _ranged(column: Column) -> bool:
+    return column.low is not None and column.high is not None
+
+
+def _category(column: Column) -> Json:
+    shown = [_typed(column, level) for level in column.levels[:LEVELS]]
+    more = f" {len(column.levels):,} levels in training; the first {LEVELS} are examples." if (
+        len(column.levels) > LEVELS) else ""  # fmt: skip
+    told = f"Category.{more} A level that training has not seen is answered too."
+    kinds = ["string", "number", "boolean", "null"]
+    return {"type": kinds, "description": told, "examples": shown or [sample(column)]}
+
+
+def _date(column: Column) -> Json:
+    forms = ", ".join(column.formats)
+    told = f"Date or time, ISO 8601{f' or {forms}' if forms else ''}; UTC where it names no zone."
+    kinds = ["string", "number", "null"] if column.formats else ["string", "null"]
+    return {"type": kinds, "description": told, "examples": [sample(column)]}
+
+
+def _text(column: Column) -> Json:
+    return {"type": ["string", "null"], "description": "Text.", "examples": [sample(column)]}
+
+
+KINDS: Mapping[str, Callable[[Column], Json]] = {
+    "number": _number,
+    "category": _category,
+    "date": _date,
+    "text": _text,
+}
+
+
+def sample(column: Column) -> Any:
+    """A value that the column may have, as JSON."""
+    if column.role == "number":
+        return _typed(column, column.example, column.low if column.low is not None else 0)
+    if column.role == "category":
+        return _typed(column, column.levels[0] if column.levels else column.example)
+    if column.role == "date":
+        return column.example or "2026-01-31"
+    return column.example[:SHORT] or "some text"
+
+
+def _typed(column: Column, text: str, otherwise: Any = None) -> Any:
+    """A value that the schema keeps as text, in the column's own type.
+
+    >>> _typed(Column("n", "category", "int"), "41"), _typed(Column("n", "category", "bool"), "true")
+    (41, True)
+    """
+    fallback = text if otherwise is None else otherwise
+    try:
+        found = float(text) if column.role == "number" or column.dtype in ("int", "float") else None
+    except ValueError:
+        return fallback
+    if found is None:
+        return text == "true" if column.dtype == "bool" and text in ("true", "false") else fallback
+    return int(found) if found.is_integer() and abs(found) < 2**53 else found if abs(found) < float("inf") else fallback
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+def prediction(schema: Schema) -> Json:
+    """One answer of keepfit's own protocol."""
+    told: dict[str, Json] = {"id": {**TEXT, "description": "Send feedback with it."}}
+    if schema.classes:
+        chance = {"type": "number", "minimum": 0, "maximum": 1}
+        told["prediction"] = {"type": "string", "enum": list(schema.classes)}
+        told["confidence"] = {**chance, "description": "The probability of the predicted class."}
+        told["probabilities"] = record(dict.fromkeys(schema.classes, chance))
+        return record(told)
+    told["prediction"] = NUMBER
+    interval = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
+    return record({**told, "interval": interval}, ("id", "prediction"))
+
+
+def scored(schema: Schema) -> Json:
+    """One answer of MLflow's protocol: the prediction, or the columns that params.method asked for."""
+    label: Json = {"type": "string", "enum": list(schema.classes)} if schema.classes else NUMBER
+    return record({"prediction": label}, (), description="With params.method, its columns.")
+
+
+def _tensor(data: bool) -> Json:
+    shape = listing({"type": "integer", "minimum": 0}, 1)
+    size = record({"binary_data_size": COUNT}, ())
+    told = {"name": TEXT, "shape": shape, "datatype": TEXT, "parameters": size, "data": {"type": "array"}}
+    return record(told, ("name", "shape", "datatype", "data") if data else ("name", "shape", "datatype"))
+
+
+def components(schema: Schema, strict: bool = False) -> dict[str, Json]:
+    """All schemas by name."""
+    fault = record({"row": {"type": "integer"}, "column": TEXT, "problem": TEXT}, ())
+    told = record({"code": TEXT, "message": TEXT, "details": listing(fault)})
+    label: Json = {"type": "string", "enum": list(schema.classes)} if schema.classes else {"type": "number"}
+    columns = {column.name: listing(value(column)) for column in schema.inputs}
+    invalid = record({"row": COUNT, "problem": TEXT, "id": {"type": ["string", "null"]}})
+    return {
+        "Row": row(schema, strict),
+        "Prediction": prediction(schema),
+        "Predictions": record(
+            {"predictions": listing(ref("Prediction"), 1), "model": record({"name": TEXT, "version": TEXT})}
+        ),
+        "Columns": record(columns, ()),
+        "Split": record(
+            {"columns": listing(TEXT, 1), "data": listing({"type": "array"}, 1), "index": {"type": "array"}},
+            ("columns", "data"),
+        ),
+        "Scored": scored(schema),
+        "Tensor": _tensor(False),
+        "Feedback": record({"id": TEXT, "label": label}),
+        "FeedbackReport": record(
+            {
+                "accepted": COUNT, "repeated": COUNT, "unknown": listing(TEXT), "expired": listing(TEXT),
+                "invalid": listing(invalid),
+            },
+            ("accepted", "repeated", "unknown"),
+        ),
+        "Error": record({"error": told}),
+        "MlflowError": record({"error_code": TEXT, "message": TEXT, "error": told}),
+        "V2Error": record({"error": TEXT, "code": TEXT, "details": listing(fault)}, ("error",)),
+    }  # fmt: skip
