@@ -56,4 +56,6 @@ def test_an_estimator_of_the_users_own(tmp_path: Path) -> None:
     Project(tmp_path, [asked % f"power: 2, {trusted}"]).check()
     assert "own_models:Half has no predict" in told(tmp_path, "model={type: 'own_models:Half'}")
     assert "no 'Neerest'. Did you mean 'Nearest'" in told(tmp_path, "model={type: 'own_models:Neerest'}")
+    (tmp_path / "own_broken.py").write_text("class Nearest(\n")
+    assert "own_broken:Nearest cannot be imported: SyntaxError" in told(tmp_path, "model={type: 'own_broken:Nearest'}")
     Project(tmp_path, ["model={type: 'sklearn.neighbors:KNeighborsClassifier', n_neighbors: 3}"]).check()

@@ -62,6 +62,10 @@ def _estimator(config: Config, project: Path, task: str) -> Iterator[str]:
                 yield from _trusted(config, task)
     except KeepfitError as error:
         yield str(error)
+    except Exception as error:  # the user's code may raise anything
+        if ":" not in name:
+            raise
+        yield f"model.type: {name} cannot be imported: {type(error).__name__}: {error}"
 
 
 def _trusted(config: Config, task: str) -> Iterator[str]:
