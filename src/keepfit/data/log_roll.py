@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gc
 import json
 import os
 import sys
@@ -140,7 +141,7 @@ def _write(folder: Path, name: str, told: Header, blocks: Iterator[bytes]) -> _G
 
 
 def _partial(folder: Path, name: str, day: date) -> Path:
-    return folder / segments.LIVE / f".{name}-{day}.parquet"
+    return folder / segments.LIVE / f".{name}-{day}.partial"
 
 
 def _blocks(file: int) -> Iterator[bytes]:
@@ -242,4 +243,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     os.nice(NICE)
+    gc.disable()  # rows hold no cycles, and looking for some among them costs a tenth of the work
     sys.exit(main())

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,7 +32,6 @@ DAY = 86_400
 MOMENT = pa.timestamp("us", tz="UTC")
 TEXT, NUMBER = pa.string(), pa.float64()
 FIRST, LAST = -62_135_596_800.0, 253_402_300_799.0  # years 1 and 9999, the widest that all readers take
-PROBABILITIES = pa.map_(TEXT, NUMBER)
 Rows = Sequence[Any]
 
 
@@ -95,9 +95,7 @@ def _predictions(header: Header, rows: Rows) -> pa.Table:
     columns["prediction"] = pa.array([_text(row.prediction) for row in rows], TEXT)
     columns["value"] = pa.array([_number(row.prediction) for row in rows], NUMBER)
     columns["confidence"] = _of(rows, "confidence", NUMBER)
-    classes = header["classes"]
-    shares = [None if row.probabilities is None else [*zip(classes, row.probabilities, strict=True)] for row in rows]
-    columns["probabilities"] = pa.array(shares, PROBABILITIES)
+    columns["probabilities"] = _shares([row.probabilities for row in rows], header["classes"])
     for name in ("low", "high"):
         columns[name] = _of(rows, name, NUMBER)
     return pa.table(columns)
@@ -111,6 +109,16 @@ def _feedback(header: Header, rows: Rows) -> pa.Table:
         "value": pa.array([_number(row.label) for row in rows], NUMBER),
         "caller": _of(rows, "caller", TEXT),
     })  # fmt: skip
+
+
+def _shares(rows: Sequence[Sequence[float] | None], classes: Sequence[str]) -> pa.MapArray:
+    """Probabilities in the order of the classes as a map a row; null where there are none."""
+    known = [row for row in rows if row is not None]
+    ends = list(accumulate(0 if row is None else len(classes) for row in rows))
+    starts = [None if row is None else end - len(classes) for row, end in zip(rows, ends, strict=True)]
+    keys = pa.array([*classes] * len(known), TEXT)
+    values = pa.array([*chain.from_iterable(known)], NUMBER)
+    return pa.MapArray.from_arrays(pa.array([*starts, ends[-1] if ends else 0], pa.int32()), keys, values)
 
 
 def _of(rows: Rows, name: str, kind: pa.DataType) -> pa.Array:
