@@ -299,12 +299,29 @@ def reproduce(session: Session, run_id: str) -> int:
     click.argument("source", metavar="INPUT", type=click.Path(path_type=Path)),
     click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="CSV, Parquet or NDJSON."),
     click.option("--version", "version", default=None, help="A registered version; default: the champion."),
+    click.option("--watch", is_flag=True, help="INPUT is a folder that keeps receiving files, the output another."),
+    click.option("--every", type=click.FloatRange(0.05), help="With --watch: seconds between two looks.  [default: 2]"),
+    click.option("--pattern", metavar="GLOB", help="With --watch: the names that are meant, as 'orders-*.csv'."),
 )
-def predict(session: Session, source: Path, output: Path, version: str | None) -> None:
-    """Score a file in constant memory, original columns kept."""
+def predict(
+    session: Session,
+    source: Path,
+    output: Path,
+    version: str | None,
+    watch: bool,
+    every: float | None,
+    pattern: str | None,
+) -> None:
+    """Score a file in constant memory, original columns kept; with --watch each file of a folder, once."""
     from keepfit import show
     from keepfit.progress import Progress
 
+    if watch:
+        session.say(f"Watching {source} → {output}. Ctrl-C ends it when the file at hand is done.")
+        found = session.project.watch(source, output, version, every or 2.0, pattern, session.say)
+        return session.answer(found, f"{found['scored']} files scored, {found['failed']} failed: {found['journal']}")
+    if every or pattern:
+        raise click.UsageError("--every and --pattern belong to --watch.")
     with Progress() as progress:
         report = session.project.predict(source, output=output, version=version, progress=progress)
     session.answer(report, show.prediction(report))

@@ -108,6 +108,24 @@ class Project:
         config = serving.config_of(self.folder, folder, [*self.sets, *sets])
         serving.serve(config, self.folder, folder, insecure, started)
 
+    def watch(
+        self,
+        folder: Path | str,
+        output: Path | str,
+        version: str | None = None,
+        every: float = 2.0,
+        pattern: str | None = None,
+        say: Callable[[str], None] = print,
+    ) -> dict[str, Any]:
+        """Score each file of a folder that keeps receiving files, once, into `output`; until Ctrl-C or SIGTERM.
+
+        `say` gets a line a file. Returns how many were `scored` and `failed`, and the `journal`.
+        """
+        config = self.config
+        from keepfit.pipeline import watching
+
+        return watching.watch(config, self.folder, Path(folder), Path(output), version, every, pattern, say)
+
     def promote(self, version: str, reason: str) -> Decision:
         """Make a registered version the champion, after it was loaded and tried."""
         config = self.config

@@ -64,16 +64,17 @@ def pointer(config: Config, project: Path) -> pointers.Pointer:
     return pointers.pointer(config.tracking, project / settings.WORK, config.project.name)
 
 
-def _chosen(config: Config, project: Path, version: str | None, threads: int = 1) -> tuple[str, runtime.Runtime]:
+def chosen(config: Config, project: Path, version: str | None, threads: int = 1) -> tuple[str, runtime.Runtime]:
+    """The number and the runtime of a version, or of the champion. Raises TrackingError where there is none."""
     found = pointer(config, project)(version or "champion")
     if found:
         return found.version, load(config, project, found.fetch(), threads)
-    chosen = version or current(config, project)
-    if chosen is None:
+    number = version or current(config, project)
+    if number is None:
         raise TrackingError(
             f"'{config.project.name}' has no champion yet. Next: keepfit run, or 'keepfit promote VERSION --reason …'."
         )
-    return chosen, load(config, project, folder(config, project, chosen), threads)
+    return number, load(config, project, folder(config, project, number), threads)
 
 
 class Asked(NamedTuple):
@@ -124,14 +125,14 @@ def score_file(
     config: Config, project: Path, source: Path, output: Path, version: str | None, progress: Tell
 ) -> dict[str, Any]:
     """Score a file as a stream with a version, or with the champion; the report of it."""
-    chosen, made = _chosen(config, project, version, threads=0)
+    number, made = chosen(config, project, version, threads=0)
     report = batch.predict(made, source, output, data=config.data, progress=progress)
-    return {**report, "version": chosen, "model": config.project.name}
+    return {**report, "version": number, "model": config.project.name}
 
 
 def score_frame(config: Config, project: Path, frame: Any, version: str | None) -> Any:
     """A frame of the kind of `frame`, with the prediction columns beside its own."""
-    return batch.frame(_chosen(config, project, version)[1], frame)
+    return batch.frame(chosen(config, project, version)[1], frame)
 
 
 def promote(config: Config, project: Path, version: str, reason: str) -> Decision:
