@@ -17,12 +17,12 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 from keepfit.data import labels
-from keepfit.deployment import access, metrics, openapi, rollout
+from keepfit.deployment import access, metrics, rollout
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.platforms import Platform
 from keepfit.deployment.protocols import PROTOCOLS, native, v2
 from keepfit.deployment.rollout import Active, Rollout
-from keepfit.deployment.served import BODY_OF_A_ROW, LATER, Job, Rules, decoded, refusal
+from keepfit.deployment.served import BODY_OF_A_ROW, LATER, TOLD, Job, Rules, decoded, refusal
 from keepfit.errors import KeepfitError, RequestError
 from keepfit.extras import load
 from keepfit.models.bundle import version as keepfit_version
@@ -141,13 +141,15 @@ def document(service: Service, request: Request) -> Response:
 
 def docs(service: Service, request: Request) -> Response:
     """The same for people."""
-    return Response(200, openapi.page(_document(service, request)).encode(), HTML)
+    page = load("keepfit.deployment.openapi:page", "/docs")
+    return Response(200, page(_document(service, request)).encode(), HTML)
 
 
 def _document(service: Service, request: Request) -> dict[str, Any]:
     served = _chosen(service, request).served
     if served.version not in service.pages:
-        service.pages[served.version] = openapi.document(served.runtime.schema, served.name, served.version)
+        made = load("keepfit.deployment.openapi:document", "/docs")  # not before somebody asks
+        service.pages[served.version] = made(served.runtime.schema, served.name, served.version)
     found: dict[str, Any] = service.pages[served.version]
     return found
 
@@ -163,7 +165,18 @@ def feedback(service: Service, request: Request) -> Response:
         service.metrics.feedback[outcome] += getattr(report, outcome)
     for outcome in ("unknown", "expired", "invalid"):
         service.metrics.feedback[outcome] += len(getattr(report, outcome))
-    return _json(report, 200 if report.accepted or not entries else 422)
+    if entries and not report.accepted:
+        raise RequestError(422, "no_labels", "None of these is a label of a prediction.", _wrong(report))
+    return _json(report)
+
+
+def _wrong(report: labels.Report) -> list[dict[str, Any]]:
+    """Why labels were not accepted."""
+    faults = [{"row": fault.row, "column": "", "problem": fault.problem} for fault in report.invalid]
+    faults += [{"row": None, "column": "id", "problem": f"no prediction has the id '{key}'"} for key in report.unknown]
+    gone = "the row of '{}' is no longer kept"
+    faults += [{"row": None, "column": "id", "problem": gone.format(key)} for key in report.expired]
+    return faults[:TOLD]
 
 
 def parameters(service: Service, request: Request) -> Response:

@@ -21,6 +21,7 @@ from keepfit.errors import ConfigError, DataError
 log = logging.getLogger("keepfit.server")
 BACKLOG = 4096  # connections that the kernel keeps until we take them
 GRACE = 25.0  # seconds for what was accepted before a stop; SageMaker kills after 30
+ARRIVING = 0.1  # seconds for requests that are on their way when a stop is asked for
 SEGMENT = 64 * 2**20  # bytes of the log's live file
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -90,6 +91,7 @@ async def _main(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
     log.info("stopping: %d connections are finished first", len(site.connections))
+    await asyncio.sleep(ARRIVING)
     server.close()
     whole = await site.drain(GRACE)
     for task in tasks:

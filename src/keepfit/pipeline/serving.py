@@ -86,7 +86,7 @@ def _rollout(config: Config, project: Path, bundle: Path | None, found: Platform
         load=lambda path: loading.load(config, project, path),
         open_log=lambda runtime, version, role: _log(config, work, runtime, version, role),
         name=name,
-        rules=Rules(section.max_rows, int(body), section.timeout, section.extra_columns == "reject"),
+        rules=Rules(found.max_rows or section.max_rows, int(body), section.timeout, section.extra_columns == "reject"),
         queue=section.queue,
         every=section.follow,
     )
