@@ -63,7 +63,7 @@ def test_a_second_model_is_compared_on_the_same_rows_and_rollback_goes_back(tmp_
     made.run()
     second = Project(tmp_path, ["model.C=0.5"]).run()
     names = {check["name"]: check for check in second["decision"]["verdict"]["checks"]}
-    (compared,) = [check for name, check in names.items() if "champion" in name]
+    (compared,) = [check for name, check in names.items() if "worse than the champion" in name]
     assert compared["outcome"] in ("passed", "failed")
     with pytest.raises(ConfigError, match="reason"):
         made.rollback(reason=" ")
