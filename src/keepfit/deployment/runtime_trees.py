@@ -12,7 +12,7 @@ from keepfit.features import sparse
 from keepfit.features.values import Sparse
 from keepfit.types import Schema
 
-LARGEST = 20_000_000  # bytes of a file: more holds deeper trees than the tables take
+LARGEST = 8_000_000  # bytes of a file: about 200,000 splits, more than the tables take
 OTHER = "keepfit.deployment.runtime_onnx:load"
 
 
