@@ -110,7 +110,9 @@ def _answer(document: Mapping[str, Any]) -> str:
         share = round(1 / len(classes), 3)
         sample |= {"prediction": classes[0], "confidence": share, "probabilities": dict.fromkeys(classes, share)}
     title, version = document["info"]["title"], document["info"]["version"]
-    shown = json.dumps({"predictions": [sample], "model": {"name": title, "version": version}}, indent=2)
+    shown = json.dumps(
+        {"predictions": [sample], "model": {"name": title, "version": version}}, indent=2, ensure_ascii=False
+    )
     return f"<pre>{escape(shown)}</pre>"
 
 
@@ -121,7 +123,7 @@ def _routes(document: Mapping[str, Any]) -> str:
     rows = [
         f"<tr><td><b class={method}>{method.upper()}</b></td><td><code>{escape(path)}</code></td>"
         f"<td>{escape(operation['summary'])}</td><td class=examples>{escape(_kinds(operation))}</td>"
-        f"<td>{'' if operation.get('security') == [{}] else 'key, if set'}</td></tr>"
+        f"<td class=needs>{'' if operation.get('security') == [{}] else 'key, if set'}</td></tr>"
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]

@@ -51,12 +51,8 @@ def row(schema: Schema, strict: bool = False) -> Json:
 def value(column: Column) -> Json:
     """What one column's values are. `x-role` and `x-range` are for programs that make a form."""
     kind = KINDS.get(column.role, _text)(column)
-    missing = "" if column.missing else " No value was missing in training."
-    return {
-        **kind,
-        "description": f"{kind['description']} null if unknown.{missing}" if column.missing else kind["description"],
-        "x-role": column.role,
-    }
+    told = f" Unknown in {column.missing:.1%} of the training rows: null." if column.missing else ""
+    return {**kind, "description": kind["description"] + told, "x-role": column.role}
 
 
 def _number(column: Column) -> Json:

@@ -70,7 +70,7 @@ def from_lists(lists: Any, columns: Sequence[str], where: str) -> list[Row]:
     wrong = [(place, row) for place, row in enumerate(lists) if type(row) is not list or len(row) != width]
     if wrong:
         raise fault(
-            f"Each row of '{where}' must be a list of {width:,} values: {listed(columns)}.",
+            f"Each row of {where} must have {width:,} values: {listed(columns)}.",
             details=[{"row": place, "column": "", "problem": _kind(row)} for place, row in wrong[:TOLD]],
         )
     return [dict(zip(columns, row, strict=True)) for row in lists]
@@ -83,15 +83,15 @@ def from_columns(columns: Mapping[str, Any], schema: Schema, where: str) -> list
     [{'age': 1, 'plan': 'a'}, {'age': 2, 'plan': 'b'}]
     """
     if not columns:
-        raise fault(f"'{where}' has no columns. The model needs {listed(inputs(schema))}.", "no_rows")
+        raise fault(f"{where} has no columns. The model needs {listed(inputs(schema))}.", "no_rows")
     room(len(columns), schema)
     found = {name: _unnested(values) if type(values) is list else [values] for name, values in columns.items()}
     lengths = {len(values) for values in found.values()}
     if len(lengths) > 1:
         counts = [f"'{name}' {len(values):,}" for name, values in list(found.items())[:10]]
-        raise fault(f"The columns of '{where}' are not equally long: {', '.join(counts)}.")
+        raise fault(f"The columns of {where} are not equally long: {', '.join(counts)}.")
     if not lengths or lengths == {0}:
-        raise fault(f"'{where}' has no rows. Send at least one.", "no_rows")
+        raise fault(f"{where} has no rows. Send at least one.", "no_rows")
     return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
 
 
@@ -118,7 +118,7 @@ def from_objects(given: list[Any], schema: Schema, where: str) -> list[Row]:
     wrong = [(place, row) for place, row in enumerate(given) if type(row) is not dict]
     if wrong:
         raise fault(
-            f"Each row of '{where}' must be an object with the columns as keys.",
+            f"Each row of {where} must be an object with the columns as keys.",
             details=[{"row": place, "column": "", "problem": _kind(row)} for place, row in wrong[:TOLD]],
         )
     room(max(map(len, given)), schema)
@@ -128,8 +128,8 @@ def from_objects(given: list[Any], schema: Schema, where: str) -> list[Row]:
 def none_or_no_list(given: Any, where: str) -> RequestError:
     """The error of an empty list, or of what is no list."""
     if type(given) is list:
-        return fault(f"'{where}' is empty. Send at least one row.", "no_rows")
-    return fault(f"'{where}' must be a list of rows, not {_word(given)}.")
+        return fault(f"{where} is empty. Send at least one row.", "no_rows")
+    return fault(f"{where} must be a list of rows, not {_word(given)}.")
 
 
 def listed(columns: Sequence[str], most: int = 20) -> str:

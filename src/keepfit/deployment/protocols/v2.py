@@ -59,7 +59,7 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
 
 def _rows(found: list[tensors.Tensor], schema: Schema) -> list[Row]:
     names = [tensor.name for tensor in found]
-    shapes.different(names, "'inputs'")
+    shapes.different(names, "inputs")
     if len(found) == 1 and len(found[0].shape) == 2 and found[0].shape[1] != 1:
         return _matrix(found[0], schema)
     wide = [tensor for tensor in found if tensor.shape[1:] not in ((), (1,))]

@@ -1,0 +1,104 @@
+"""What all protocols share: the same rows however they are sent, and no fault but RequestError."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keepfit.deployment.protocols import PROTOCOLS, native
+from keepfit.errors import RequestError
+from keepfit.extras import load
+from keepfit.features.rows import from_rows
+from tests.deployment.protocols import requests
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+ROW = st.fixed_dictionaries(
+    {
+        "age": st.none() | st.floats(-1e9, 1e9),
+        "plan": st.none() | st.sampled_from(["free", "pro", "new", "a,b", 'say "x"', "ü\nö"]),
+        "note": st.none() | TEXTS,
+    }
+)
+ALL = {name: load(target, "the protocol") for name, target in PROTOCOLS.items()}
+KINDS = ["application/json", "text/csv", "application/x-parquet", "application/jsonlines", "application/octet-stream"]
+JSONS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(
+            ["inputs", "instances", "dataframe_split", "dataframe_records", "columns", "data", "params", "method"]
+            + ["name", "shape", "datatype", "parameters", "binary_data_size", "outputs", "id", "age", "plan", "note"]
+        ),
+        inner,
+        max_size=5,
+    ),
+    max_leaves=25,
+)
+
+
+@given(st.lists(ROW, min_size=1, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_the_same_rows_however_they_are_sent(rows):
+    for decode, body, headers in requests.everyway(rows).values():
+        assert [dict(row) for row in decode(body, headers, requests.SCHEMA).rows] == rows
+    assert native.decode(json.dumps(rows).encode(), {}, requests.SCHEMA).rows == rows
+
+
+@given(st.lists(ROW, min_size=1, max_size=5), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_csv_means_the_same(rows, header):
+    rows = [{**row, "note": (row["note"] or "").replace("\r", "").replace("\0", "") or None} for row in rows]
+    asked = ALL["mlflow"].decode(requests.as_csv(rows, header), {"content-type": "text/csv"}, requests.SCHEMA)
+    found, problems = from_rows(asked.rows, requests.SCHEMA)
+    wanted, _ = from_rows(rows, requests.SCHEMA)
+    assert problems == []
+    np.testing.assert_array_equal(found.values["age"], wanted.values["age"])
+    assert levels(found.values["plan"]) == levels(wanted.values["plan"])
+
+
+def levels(coded):
+    return [coded.levels[code] if code >= 0 else None for code in coded.codes]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@given(body=st.binary(max_size=200) | JSONS.map(lambda value: json.dumps(value).encode()), kind=st.sampled_from(KINDS))
+@settings(max_examples=150, deadline=None)
+def test_nothing_but_a_request_error(name, body, kind):
+    headers = {"content-type": kind, "accept": "text/csv;q=x"}
+    for schema in (requests.SCHEMA, requests.VALUES):
+        try:
+            rows = ALL[name].decode(body, headers, schema).rows
+        except RequestError as fault:
+            assert 400 <= fault.status < 500
+            assert json.loads(ALL[name].error(fault))["error"]
+        else:
+            assert len(rows) > 0
+            from_rows(rows, schema)  # what is wrong with the values is told there, and nothing raises
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 200_000, b'{"instances":' * 100_000, b'{"inputs":[' * 50_000, b"[NaN" + b"[" * 200_000, b"\xff\xfe\x00", b""]
+)  # fmt: skip
+def test_deep_nesting_and_no_text(name, body):
+    with pytest.raises(RequestError, match=r"(?i)nested too deeply|not valid JSON") as told:
+        ALL[name].decode(body, {}, requests.SCHEMA)
+    assert (told.value.status, told.value.code) == (400, "not_json")
+
+
+def test_python_numbers():
+    found = native.parsed_python(b"[NaN, -Infinity, 1e999, 2]")
+    assert math.isnan(found[0])
+    assert found[1:] == [-math.inf, math.inf, 2]
+    assert native.parsed_python(b'"NaN \xc3\xbc"') == "NaN ü"
+    for body in (b"[NaN", b'"NaN \xff"', b"[NaN, " + b"1" * 5000 + b"]", b"nan"):
+        with pytest.raises(RequestError, match="The body is not valid JSON: "):
+            native.parsed_python(body)
+    with pytest.raises(RequestError, match="not valid JSON"):
+        native.decode(b'{"age": NaN}', {}, requests.SCHEMA)
