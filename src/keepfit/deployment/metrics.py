@@ -50,7 +50,7 @@ class Metrics:
         times.add(seconds)
 
 
-def text(metrics: Metrics, gauges: Mapping[str, tuple[str, Mapping[tuple[str, ...], float]]]) -> tuple[bytes, str]:
+def text(metrics: Metrics, gauges: Mapping[str, tuple[str, Mapping[Any, float]]]) -> tuple[bytes, str]:
     """The exposition text and its content type. `gauges`: name → (help, (version,) → value)."""
     from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
     from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest

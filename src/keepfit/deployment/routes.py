@@ -113,7 +113,7 @@ def exposition(service: Service, request: Request) -> Response:
     """Prometheus."""
     now, active = time.time(), service.rollout.active.values()
     ages = {(a.served.version,): now - _created(a.served.runtime.bundle.manifest["created"]) for a in active}
-    gauges = {
+    gauges: dict[str, tuple[str, Mapping[Any, float]]] = {
         "keepfit_model_age_seconds": ("Since the version was trained.", ages),
         "keepfit_model_serving_seconds": (
             "Since the version was put to work.", {(a.served.version,): now - a.served.since for a in active}

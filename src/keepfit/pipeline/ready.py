@@ -27,7 +27,7 @@ from keepfit.types import Check, Column, Dataset, Schema, Split, Verdict
 
 HOOKS = "features.py"
 EXAMPLE_ROWS = 3
-PROOF_ROWS = 1_000
+PROOF_ROWS = 10_000  # the promise of the parity check
 UNSEEN = 0.01  # share of test rows with a category unknown in training that is worth a warning
 LEVELS = 1000  # a schema lists no more levels than this
 

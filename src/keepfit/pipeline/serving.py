@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from keepfit import config as settings
 from keepfit.config import Config
@@ -62,7 +63,7 @@ def config_of(project: Path, bundle: Path | None, sets: Sequence[str]) -> Config
     if bundle is None or any((project / name).is_file() for name in settings.NAMES):
         return settings.load(project, sets)
     recorded, _ = settings.read(bundle / "config.yaml")
-    values = {key: recorded[key] for key in ("project", "model", "serving") if key in recorded}
+    values: dict[str, Any] = {key: recorded[key] for key in ("project", "model", "serving") if key in recorded}
     values["data"] = {"source": str(bundle)}  # nothing is read from it
     for assignment in sets:
         settings.put(values, assignment)
