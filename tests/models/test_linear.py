@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import polars as pl
 import pytest
@@ -82,3 +84,14 @@ def test_calibrated_margins_are_probabilities(rows):
         return -np.log(machine.predict_proba(X[1::2])[np.arange(len(codes[1::2])), codes[1::2]]).mean()
 
     assert loss(honest) < loss(fitted)
+
+
+def test_fits_side_by_side_are_the_same_as_one_after_the_other():
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(2000, 100))
+    labels = (matrix[:, 0] + random.normal(size=2000) > 0).astype(int)
+    fit = lambda seed: linear.LinearSVM(tol=0.1, random_state=seed).fit(matrix, labels).coef_
+    alone = [fit(seed) for seed in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(fit, range(12)))
+    assert all((one == other).all() for one, other in zip(alone, together, strict=True))

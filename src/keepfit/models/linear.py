@@ -10,6 +10,7 @@ coefficients.
 from __future__ import annotations
 
 import copy
+import threading
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.svm import LinearSVC
 
 from keepfit.models.calibrate import Floats, platt, sigmoid, softmax, temperature
+
+# liblinear draws from one generator for the whole process: folds fitted side by side would share its numbers,
+# and the same data would not give the same model
+ALONE = threading.Lock()
 
 
 class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -59,7 +64,9 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         machine = LinearSVC(
             C=self._strength(scaled), tol=self.tol, max_iter=self.max_iter, class_weight=self.class_weight, dual=True,
             random_state=self.random_state,
-        ).fit(scaled, positive)  # fmt: skip
+        )  # fmt: skip
+        with ALONE:
+            machine.fit(scaled, positive)
         found = machine.coef_[0] if ratio is None else machine.coef_[0] * ratio
         return found, float(machine.intercept_[0])
 
