@@ -342,6 +342,20 @@ def serve(session: Session, host: str | None, port: int | None, bundle: Path | N
     project.serve(host, port, bundle, insecure, lambda url: session.answer({"url": url}, f"Serving at {url}"))
 
 
+@command(
+    click.argument("source", metavar="FILE", type=click.Path(path_type=Path)),
+    click.option("--id", "id_", default="id", show_default=True, help="The column of the predictions' ids."),
+    click.option("--label", default="label", show_default=True, help="The column of what was true."),
+)
+def feedback(session: Session, source: Path, id_: str, label: str) -> int:
+    """Add labels that came later, by prediction id (CSV, Parquet, NDJSON)."""
+    from keepfit import show
+
+    report = session.project.feedback(source, id_, label)
+    session.answer(report, show.feedback(report))
+    return 0 if report.accepted else 1
+
+
 @command()
 def doctor(session: Session) -> None:
     """What is installed, and where things are."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keepfit import config as settings
 from keepfit.config import Config
@@ -21,6 +21,9 @@ from keepfit.errors import ConfigError
 from keepfit.progress import Progress, Tell, silent
 from keepfit.show import Record
 from keepfit.types import Decision, Schema, Verdict
+
+if TYPE_CHECKING:
+    from keepfit.data.labels import Report
 
 
 class Project:
@@ -125,6 +128,16 @@ class Project:
         from keepfit.pipeline import watching
 
         return watching.watch(config, self.folder, Path(folder), Path(output), version, every, pattern, say)
+
+    def feedback(self, source: Any, id: str = "id", label: str = "label") -> Report:
+        """Add labels that came later: of a file or a frame with the columns `id` and `label`.
+
+        Of several labels for one prediction the last wins. What could not be accepted is in the report.
+        """
+        config = self.config
+        from keepfit.pipeline import feedback
+
+        return feedback.take(config, self.folder, source, id, label)
 
     def promote(self, version: str, reason: str) -> Decision:
         """Make a registered version the champion, after it was loaded and tried."""

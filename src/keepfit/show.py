@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keepfit.types import Check, Decision, Schema, Verdict, read
 
+if TYPE_CHECKING:
+    from keepfit.data.labels import Report
+
+EXAMPLES = 5
 MARKS = {"passed": "✓", "failed": "✗", "not checked": "–"}
 
 
@@ -182,6 +186,23 @@ def prediction(report: Mapping[str, Any]) -> str:
     if report.get("rejected"):
         lines.append(f"{text(report['rejected'])} rows could not be read: {report['rejected_file']}")
     return "\n".join(lines)
+
+
+def feedback(report: Report) -> str:
+    """What became of labels that came later."""
+    again = f", {text(report.repeated)} of them in place of an earlier one" if report.repeated else ""
+    lines = [f"{counted(report.accepted, 'label')} accepted{again}"]
+    for ids, what in ((report.unknown, "not known here"), (report.expired, "older than what the log keeps")):
+        if ids:
+            lines.append(f"{counted(len(ids), 'id')} {what}: {_some(ids)}")
+    if report.invalid:
+        named = [f"row {entry.row + 1}: {entry.problem}" for entry in report.invalid]
+        lines.append("\n  ".join([f"{counted(len(named), 'row')} without a label that fits:", *named[:EXAMPLES]]))
+    return "\n".join(lines)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
 
 
 class Record(dict[str, Any]):

@@ -143,8 +143,8 @@ def test_a_segment_that_cannot_be_mended_is_replaced(tmp_path: Path, limit: Any,
         patched.setattr(os, "ftruncate", refused)
         with pytest.raises(RequestError):
             write(log, 1)
-    with pytest.raises(RequestError):  # nor is there room for a new segment
-        limit(50)
+    limit(50)  # nor is there room for a new segment
+    with pytest.raises(RequestError):
         log.ids(1)
     limit(None)
     kept += write(log, 2)

@@ -1,0 +1,49 @@
+"""Labels that came later, from a file or a frame into the feedback of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from keepfit import config as settings
+from keepfit.config import Config
+from keepfit.data import files, frames, labels
+from keepfit.errors import DataError
+from keepfit.extras import nearest
+from keepfit.tracking import git
+
+
+def take(config: Config, project: Path, source: Any, id: str = "id", label: str = "label") -> labels.Report:
+    """Add the labels of a file (CSV, Parquet, NDJSON, …) or a frame; `id` and `label` name its columns.
+
+    Raises DataError for a file that cannot be read, a column that is not there, and where no
+    prediction was logged yet; RequestError where the disk refuses.
+    """
+    work = project / settings.WORK
+    where = str(source) if isinstance(source, (str, Path)) else "the frame"
+    frame = _frame(source, where)
+    missed = [f"'{name}'. {nearest(name, frame.columns)}" for name in (id, label) if name not in frame.columns]
+    if missed:
+        known = ", ".join(frame.columns[:30])
+        raise DataError(
+            f"{where} has no column {' and no column '.join(missed)}It has: {known}. Name them with --id and --label."
+        )
+    if not (work / "predictions").is_dir():
+        raise DataError(f"No prediction was logged in {work / 'predictions'} yet. Serve the champion: keepfit serve.")
+    retention = config.serving.log.retention
+    entries = _entries(frame.select(id, label), id, label)
+    return labels.add(work / "feedback", work / "predictions", entries, git.author(project), retention)
+
+
+def _frame(source: Any, where: str) -> pl.DataFrame:
+    if isinstance(source, (str, Path)):
+        return files.read(where, settings.Data(source=where), Path())[0]
+    return frames.to_polars(source)
+
+
+def _entries(frame: pl.DataFrame, id: str, label: str) -> Iterator[dict[str, Any]]:
+    for row in frame.iter_rows(named=True):
+        yield {"id": row[id], "label": row[label]}
