@@ -367,45 +367,92 @@ def test_the_champion_is_followed_and_a_signal_ends_it(
 def test_kill_9_at_any_moment_loses_nothing_and_scores_nothing_twice(
     trained: Path, source: Path, tmp_path: Path
 ) -> None:
+    """Files come while the process is killed again and again; most kills meet it at work."""
     draw, out = random.Random(5), tmp_path / "out"
-    frame = table(2000).drop("left")
+    frame = pl.concat([table(2000).drop("left")] * 20)
     wanted: dict[str, int] = {}
 
-    def drop(number: int) -> None:
-        name, rows = f"{number:03d}.csv", draw.randint(1, 2000)
-        frame.head(rows).write_csv(source / f".{name}")
-        (source / f".{name}").rename(source / name)
-        wanted[name] = rows
-
     def feed() -> None:
-        for number in range(60):
-            drop(number)
-            time.sleep(0.05)
+        for number in range(25):
+            name, rows = f"{number:03d}.csv", draw.randint(1, 40_000)
+            wanted[name] = rows
+            frame.head(rows).write_csv(source / f".{name}")
+            (source / f".{name}").rename(source / name)
+            time.sleep(0.1)
 
     feeder = threading.Thread(target=feed)
     feeder.start()
-    kills = 0
-    while feeder.is_alive() or kills < 12:
-        process = command(trained, source)
-        until(process, "Watching")
-        time.sleep(draw.uniform(0.0, 1.5) + (0.4 if kills % 3 else 0))
+    process = command(trained, source)
+    while feeder.is_alive() or {path.name for path in out.glob("*.csv")} != set(wanted):
+        until(process, r"^\d+\.csv: ")
+        time.sleep(draw.uniform(0.0, 0.1))
         process.kill()
         ended(process)
-        kills += 1
         for path in out.glob("*.csv"):  # what can be seen is whole
             assert pl.read_csv(path).height == wanted[path.name]
+        process = command(trained, source)
     feeder.join()
-    process = command(trained, source)
-    while {path.name for path in out.glob("*.csv")} != set(wanted):
-        time.sleep(0.1)
-        assert process.poll() is None
+    frame.head(1).write_csv(source / "last.csv")
+    until(process, r"^last\.csv: ")
     process.send_signal(signal.SIGTERM)
     assert ended(process)[0] == 0
-    done = [record for record in journal.read(out / ".keepfit" / "journal.ndjson") if record["event"] == "done"]
+    wanted["last.csv"] = 1
+    records = journal.read(out / ".keepfit" / "journal.ndjson")
+    done = [record for record in records if record["event"] == "done"]
     assert sorted(record["input"] for record in done) == sorted(wanted)  # each once
     assert {record["input"]: record["rows"] for record in done} == wanted
     assert {path.name: pl.read_csv(path).height for path in out.glob("*.csv")} == wanted
-    assert not [path for path in out.iterdir() if path.name != ".keepfit" and path.name not in wanted]
+    assert names(out) == sorted(wanted)
+    assert sum(record["event"] == "begun" for record in records) > len(wanted)  # kills met it at work
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from keepfit.deployment import journal, watch
+at, folder, out = int(sys.argv[1]), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+passed = 0
+def moment():
+    global passed
+    passed += 1
+    if passed == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+def dying(function):
+    def call(*arguments):
+        moment()
+        result = function(*arguments)
+        moment()
+        return result
+    return call
+journal.append = dying(journal.append)
+pathlib.Path.replace = dying(pathlib.Path.replace)
+def score(source, output):
+    with (out / "scored").open("a") as note:
+        note.write(f"{source.name} ")
+    output.with_name(output.name + ".rejected.csv").write_text("row")
+    output.write_text(source.read_text())
+    return {"version": "1", "rows": 1, "rejected": 1}
+looks = iter(range(12))
+watch.watch(folder, out, score, 0.05, stop=lambda: next(looks, None) is None)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(1, 11))
+def test_killed_before_and_after_each_thing_that_is_written(source: Path, tmp_path: Path, at: int) -> None:
+    """Three records and two renames: ten moments."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (source / "a.csv").write_text("a\n1\n")
+    for moment, code in ((at, -signal.SIGKILL), (0, 0)):
+        arguments = [str(moment), str(source), str(out)]
+        done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert (out / "a.csv").exists() or moment  # it is there in the end, and whole as soon as it is
+        assert not (out / "a.csv").exists() or (out / "a.csv").read_text() == "a\n1\n"
+    # scored again only where nothing had been noted of the first time
+    assert (out / "scored").read_text() == ("a.csv a.csv " if at == 3 else "a.csv ")
+    assert [event for event, _ in events(out) if event == "done"] == ["done"]
+    assert names(out) == ["a.csv", "a.csv.rejected.csv", "scored"]
 
 
 @pytest.mark.slow
