@@ -88,9 +88,9 @@ def test_calibrated_margins_are_probabilities(rows):
 
 def test_fits_side_by_side_are_the_same_as_one_after_the_other():
     random = np.random.default_rng(0)
-    matrix = random.normal(size=(2000, 100))
-    labels = (matrix[:, 0] + random.normal(size=2000) > 0).astype(int)
-    fit = lambda seed: linear.LinearSVM(tol=0.1, random_state=seed).fit(matrix, labels).coef_
+    matrix = random.normal(size=(3000, 50))
+    labels = (matrix[:, 0] + random.normal(size=3000) > 0).astype(int)
+    fit = lambda seed: linear.LinearSVM(C=0.01, tol=0.1, random_state=seed).fit(matrix, labels).coef_
     alone = [fit(seed) for seed in range(12)]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(fit, range(12)))
