@@ -28,14 +28,27 @@ ALL = {name: load(target, "the protocol") for name, target in PROTOCOLS.items()}
 KINDS = ["application/json", "text/csv", "application/x-parquet", "application/jsonlines", "application/octet-stream"]
 JSONS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(
-            ["inputs", "instances", "dataframe_split", "dataframe_records", "columns", "data", "params", "method"]
-            + ["name", "shape", "datatype", "parameters", "binary_data_size", "outputs", "id", "age", "plan", "note"]
-        ),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["inputs", "instances", "dataframe_split", "dataframe_records", "columns", "data", "params", "method"]
+                + [
+                    "name",
+                    "shape",
+                    "datatype",
+                    "parameters",
+                    "binary_data_size",
+                    "outputs",
+                    "id",
+                    "age",
+                    "plan",
+                    "note",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=25,
 )
