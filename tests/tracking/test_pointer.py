@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from keepfit import Project
 from keepfit.config import Tracking
 from keepfit.errors import TrackingError
 from keepfit.tracking import mlflow, pointer
+from tests.projects import project, table
 from tests.tracking.conftest import registered
 
 
@@ -100,3 +102,23 @@ def test_nothing_heavy_is_imported(store: mlflow.Store, bundle: Path) -> None:
     registered(store, bundle)
     mlflow.move(store, "champion", "1")
     assert light(store.work).startswith("1 /")
+
+
+@pytest.mark.slow
+def test_predict_needs_no_mlflow_also_where_the_project_was_moved(tmp_path: Path) -> None:
+    made = Project(project(tmp_path, table(300)))
+    made.run()
+    code = (
+        "import sys; from keepfit.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert not {'mlflow', 'sklearn', 'pandas', 'sqlalchemy'} & set(sys.modules)"
+    )
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in (".keepfit", "keepfit.yaml", "data.csv"):
+        (tmp_path / name).rename(moved / name)
+    arguments = ["-C", str(moved), "--set", f"project.name={made.config.project.name}"]
+    command = ["predict", str(moved / "data.csv"), "-o", str(tmp_path / "out.csv"), *arguments]
+    subprocess.run([sys.executable, "-c", code, *command], check=True)
+    assert (tmp_path / "out.csv").is_file()

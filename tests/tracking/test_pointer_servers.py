@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -240,6 +241,14 @@ def test_what_answers_but_is_no_mlflow(web_server: WebServer, tmp_path: Path) ->
     web_server.put(path, b'{"error_code": "INTERNAL_ERROR", "message": "on fire"}', 500)
     with pytest.raises(TrackingError, match="answered HTTP 500: on fire"):
         ask("champion")
+
+
+def test_one_that_takes_the_call_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointer.rest, "ASK", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ask = pointer.pointer(Tracking(uri=f"http://127.0.0.1:{silent.getsockname()[1]}"), tmp_path, "m")
+        with pytest.raises(TrackingError, match="cannot be asked: it does not answer in time"):
+            ask("champion")
 
 
 def test_the_login_does_not_follow_a_redirect(
