@@ -317,7 +317,6 @@ def predict(
     from keepfit.progress import Progress
 
     if watch:
-        session.say(f"Watching {source} → {output}. Ctrl-C ends it when the file at hand is done.")
         found = session.project.watch(source, output, version, every or 2.0, pattern, session.say)
         return session.answer(found, f"{found['scored']} files scored, {found['failed']} failed: {found['journal']}")
     if every or pattern:

@@ -343,7 +343,6 @@ def test_the_champion_is_followed_and_a_signal_ends_it(
     assert "40 rows, by version 2" in until(process, r"^1\.csv: ")[-1]
     assert keepfit("predict", str(source), "-o", str(tmp_path / "out"), "-C", str(trained), "--watch") == (
         1,
-        f"Watching {source} → {tmp_path / 'out'}. Ctrl-C ends it when the file at hand is done.\n"
         f"Error: Watching for {tmp_path / 'out'}: process {process.pid} is at it and did not finish "
         f"({tmp_path / 'out' / '.keepfit' / 'watch.lock'}). Try again later.\n",
     )

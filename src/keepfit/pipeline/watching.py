@@ -35,6 +35,7 @@ def watch(
     watches.ready(folder, output)
     holder = output / watches.OWN / "watch.lock"
     with lock.held(holder, f"Watching for {output}", 0), watches.stoppable() as stop:
+        say(f"Watching {folder} → {output}. Ctrl-C ends it when the file at hand is done.")
         return watches.watch(folder, output, score, every, pattern, stop, say)
 
 
