@@ -114,8 +114,8 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "chunks", "closed", "current", "deadline", "ended", "fault", "headers", "inside", "parser", "paused", "room", "site",
-        "size", "transport", "url", "waiting",
+        "chunks", "closed", "current", "deadline", "ended", "fault", "headers", "inside", "parser", "paused", "room",
+        "site", "size", "transport", "url", "waiting",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from keepfit.errors import ConfigError, DataError
 log = logging.getLogger("keepfit.server")
 BACKLOG = 4096  # connections that the kernel keeps until we take them
 GRACE = 25.0  # seconds for what was accepted before a stop; SageMaker kills after 30
+GARBAGE = 20_000  # objects after which Python looks for cycles; requests make none
 ARRIVING = 0.1  # seconds for requests that are on their way when a stop is asked for
 SEGMENT = 64 * 2**20  # bytes of the log's live file
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -81,12 +83,15 @@ async def _main(
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no pause to look through it again
+    gc.set_threshold(GARBAGE, 20, 20)
     site = Site(application(service), lambda fault: refusal(fault, native), limits)
     service.rollout.start()
     server = await loop.create_server(lambda: Connection(site), sock=listener)
     host, port = listener.getsockname()[:2]
     started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    tasks = [asyncio.create_task(_tick(site)), asyncio.create_task(_roll(service, rolling))]
+    tasks = [asyncio.create_task(_tick(site)), asyncio.create_task(roll(service, rolling))]
     await stop.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
@@ -96,11 +101,12 @@ async def _main(
     whole = await site.drain(GRACE)
     for task in tasks:
         task.cancel()
-    await asyncio.to_thread(_end, service, rolling)
+    await asyncio.to_thread(end, service, rolling)
     log.info("stopped%s", "" if whole else f"; requests that took longer than {GRACE:g} s were cut off")
 
 
-def _end(service: Service, rolling: Rolling | None) -> None:
+def end(service: Service, rolling: Rolling | None) -> None:
+    """Let go of the models and the log, when nothing is asked any more."""
     service.pool.shutdown(wait=True)
     service.rollout.close()
     if rolling:
@@ -113,17 +119,17 @@ async def _tick(site: Site) -> None:
         site.tick()
 
 
-async def _roll(service: Service, rolling: Rolling | None) -> None:
+async def roll(service: Service, rolling: Rolling | None) -> None:
     """Close the log's live files when they are old or large, and let a child make Parquet of them."""
-    last, child = time.monotonic(), None
+    last, child, first = time.monotonic(), None, True  # the first time also for what a killed server left
     while rolling:
         await asyncio.sleep(min(rolling.seconds, 1.0))
         age = rolling.seconds if time.monotonic() - last >= rolling.seconds else float("inf")
         moved = await asyncio.to_thread(_rotate, service, age)
-        if age != float("inf"):
-            last = time.monotonic()
-        if moved and (child is None or child.poll() is not None):
-            child = _spawn(rolling)
+        due = age != float("inf")
+        last = time.monotonic() if due else last
+        if (moved or (due and first)) and (child is None or child.poll() is not None):
+            child, first = _spawn(rolling), False
 
 
 def _rotate(service: Service, age: float) -> bool:

@@ -13,7 +13,7 @@ from keepfit.pipeline import folders, report
 from keepfit.types import Check, Decision, Verdict, plain, read
 
 SAME = 1e-9  # relative difference of a metric that rounding may make
-BOARD = ("name", "score", "sd", "weight", "seconds", "parameters")
+BOARD = ("name", "score", "sd", "folds", "weight", "seconds", "parameters")
 
 
 def record(config: Config, folder: Path, last: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,21 +41,34 @@ def serve(
     found = platform(settings.environment)
     section, work = config.serving, project / settings.WORK
     host, port = (found.host or section.host), (found.port or section.port)
-    known = keys(*_keys(config))
-    if host not in server.LOOPBACK and not known.callers and not (insecure or found.name):
+    made = service(config, project, bundle or found.bundle, found)
+    guarded(made, "serving.host", host, insecure or bool(found.name))
+    made.rollout.first()
+    listener = server.listen(host, port)
+    limits = Limits(made.rules.body, section.timeout)
+    server.serve(made, listener, limits, rolling(config, work), started)
+
+
+def service(config: Config, project: Path, bundle: Path | None, found: Platform) -> Service:
+    """All that answers requests: the rollout, whose champion is not loaded yet, the keys and the folders of the logs.
+
+    `bundle` is served where it is given, else the champion is followed.
+    """
+    work = project / settings.WORK
+    made = rollout(config, project, bundle, found)
+    return Service(
+        made.tools.name, made, made.metrics, keys(*_keys(config)), made.tools.rules, found,
+        feedback=work / "feedback", predictions=work / "predictions", retention=config.serving.log.retention,
+    )  # fmt: skip
+
+
+def guarded(made: Service, key: str, host: str, insecure: bool) -> None:
+    """Raises ConfigError where others could ask and nothing keeps them out; `key` is what set the host."""
+    if host not in server.LOOPBACK and not made.keys.callers and not insecure:
         raise ConfigError(
-            f"serving.host is {host}: others could ask, and no API key is set. Set KEEPFIT_API_KEY (or serving.keys), "
+            f"{key} is {host}: others could ask, and no API key is set. Set KEEPFIT_API_KEY (or serving.keys), "
             "serve on 127.0.0.1, or say --insecure."
         )
-    rollout = _rollout(config, project, bundle or found.bundle, found)
-    service = Service(
-        rollout.tools.name, rollout, rollout.metrics, known, rollout.tools.rules, found,
-        feedback=work / "feedback", predictions=work / "predictions", retention=section.log.retention,
-    )  # fmt: skip
-    rollout.first()
-    listener = server.listen(host, port)
-    limits = Limits(rollout.tools.rules.body, section.timeout)
-    server.serve(service, listener, limits, _rolling(config, work), started)
 
 
 def config_of(project: Path, bundle: Path | None, sets: Sequence[str]) -> Config:
@@ -78,7 +92,8 @@ def _keys(config: Config) -> tuple[dict[str, str], str | None]:
     return callers, config.serving.admin_key or settings.environment("KEEPFIT_ADMIN_KEY")
 
 
-def _rollout(config: Config, project: Path, bundle: Path | None, found: Platform) -> Rollout:
+def rollout(config: Config, project: Path, bundle: Path | None, found: Platform) -> Rollout:
+    """Follows the champion of the project's registry, or serves a bundle's folder as if it were one."""
     section, work = config.serving, project / settings.WORK
     name = bundles.read(bundle).manifest["name"] if bundle else config.project.name
     body = (found.max_body_mb or section.max_body_mb) * MEGABYTE
@@ -111,7 +126,8 @@ def _log(config: Config, work: Path, runtime: Runtime, version: str, role: str) 
     )
 
 
-def _rolling(config: Config, work: Path) -> server.Rolling | None:
+def rolling(config: Config, work: Path) -> server.Rolling | None:
+    """How the prediction log becomes Parquet; None where there is no log."""
     section = config.serving.log
     if not section.enabled:
         return None
