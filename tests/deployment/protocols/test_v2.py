@@ -107,15 +107,27 @@ def test_tensors_that_are_none(given, told):
 @pytest.mark.parametrize(
     ("given", "raw", "told"),
     [
-        (one(parameters={"binary_data_size": 8}), b"x" * 8, "2 elements of FP64 are 16 bytes, 'binary_data_size' says 8"),
+        (
+            one(parameters={"binary_data_size": 8}),
+            b"x" * 8,
+            "2 elements of FP64 are 16 bytes, 'binary_data_size' says 8",
+        ),
         (one(parameters={"binary_data_size": 16}), b"x" * 17, "1 bytes of binary data belong to no input"),
         (one((1,), "BYTES", parameters={"binary_data_size": 3}), b"abc", "longer than the binary data that is left"),
         (one((1,), "BYTES", parameters={"binary_data_size": 5}), b"\xff\xff\xff\xffa", "longer than the binary data"),
-        (one((1,), "BYTES", parameters={"binary_data_size": 5}), b"\x01\0\0\0\xff", r"element 0 is not UTF-8 text \(byte 0\)"),
+        (
+            one((1,), "BYTES", parameters={"binary_data_size": 5}),
+            b"\x01\0\0\0\xff",
+            r"element 0 is not UTF-8 text \(byte 0\)",
+        ),
         (one((2,), "BYTES", parameters={"binary_data_size": 5}), b"\x01\0\0\0a", "has 1 elements, its shape says 2"),
-        (one((1,), "BYTES", parameters={"binary_data_size": 4000}), b"\0" * 4000, "has more than 1 elements, its shape says 1"),
+        (
+            one((1,), "BYTES", parameters={"binary_data_size": 4000}),
+            b"\0" * 4000,
+            "has more than 1 elements, its shape says 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_binary_data_that_lie(given, raw, told):
     with pytest.raises(RequestError, match=told):
         ask(given, raw=raw)
@@ -134,13 +146,18 @@ def test_a_header_that_lies(header):
         ({"inputs": {}}, "Send a JSON object with 'inputs'"),
         ({"inputs": []}, "'inputs' is empty. The model needs age, plan, note"),
         ({"inputs": [one(data=[1, 2]), one(data=[1, 2])]}, "Columns stand twice in inputs: age"),
-        ({"inputs": [one(data=[1, 2]), one([1], name="plan", data=[1])]}, "different numbers of rows: 'age' 2, 'plan' 1"),
+        (
+            {"inputs": [one(data=[1, 2]), one([1], name="plan", data=[1])]},
+            "different numbers of rows: 'age' 2, 'plan' 1",
+        ),
         ({"inputs": [one(data=[1, 2]), one([1, 2], name="plan", data=[1, 2])]}, r"input 'plan' has the shape \[1, 2\]"),
         ({"inputs": [one(data=[1, 2])], "id": 7}, "'id' must be a text"),
-        ({"inputs": [one(data=[1, 2])], "parameters": []}, "^((?!must).)*$"),
         ({"inputs": [one(data=[1, 2])], "parameters": [1]}, "'parameters' must be an object"),
         ({"inputs": [one(data=[1, 2])], "outputs": {}}, "'outputs' must be a list of objects with 'name'"),
-        ({"inputs": [one(data=[1, 2])], "outputs": [{"name": "x"}]}, "prediction, confidence, probabilities, prediction_id"),
+        (
+            {"inputs": [one(data=[1, 2])], "outputs": [{"name": "x"}]},
+            "prediction, confidence, probabilities, prediction_id",
+        ),
         ({"inputs": [one(data=[1, 2])], "outputs": ["prediction"]}, "Each of 'outputs' must have a 'name'"),
         (
             {"inputs": [one(data=[1, 2])], "outputs": [{"name": "prediction", "parameters": {"classification": 2}}]},
@@ -151,11 +168,8 @@ def test_a_header_that_lies(header):
             "output 'prediction': 'parameters' must be an object",
         ),
     ],
-)  # fmt: skip
+)
 def test_requests_that_are_none(body, told):
-    if body == {"inputs": [one(data=[1, 2])], "parameters": []}:
-        assert len(v2.decode(requests.json_of(body), {}, requests.SCHEMA).rows) == 2  # empty is none
-        return
     with pytest.raises(RequestError, match=told):
         v2.decode(requests.json_of(body), {}, requests.SCHEMA)
 
@@ -225,7 +239,8 @@ def test_tritons_client_reads_what_it_asked_for():
 def test_errors_are_a_text():
     details = [{"row": 0, "column": "age", "problem": "infinite"}]
     told = json.loads(v2.error(RequestError(422, "bad_values", "1 value cannot be read.", details)))
-    assert told == {"error": "1 value cannot be read. Row 0, column 'age': infinite.", "code": "bad_values", "details": details}  # fmt: skip
+    assert told["error"] == "1 value cannot be read. Row 0, column 'age': infinite."
+    assert (told["code"], told["details"]) == ("bad_values", details)
 
 
 def test_documents():
