@@ -44,7 +44,7 @@ def test_a_row_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
     assert [column["name"] for column in header["columns"]] == ["customer", "age", "plan", "since", "note"]
     assert row == {
         "id": key, "time": 1.25, "request": "request-1", "caller": "ann", "route": "/predict", "latency": 0.002,
-        "inputs": ["c-1", 41, " pro", "13/10/2014", "  fine\n"],
+        "inputs": ["Customer 1", 41, " pro", "13/10/2014", "  Fine\n"],
         "prediction": "no", "confidence": 0.75, "probabilities": [0.75, 0.25],
     }  # fmt: skip
     log.close()
@@ -92,9 +92,11 @@ def test_values_that_json_has_no_form_for(tmp_path: Path) -> None:
     keys = log.ids(3)
     nested = {**ROW, "age": float("nan"), "customer": {1, 2}, "note": np.array([1, 2])}
     log.write([record(keys[0], odd), record(keys[1], nested), record(keys[2], {**ROW, "age": 10**400})])
+    log.write([record(log.ids(1)[0], prediction="\ud800")])
     log.close()
     rows = log_read.read(tmp_path).sort("id").collect()
-    assert rows["id"].to_list() == keys
+    assert rows["id"].to_list()[:3] == keys
+    assert rows["prediction"][3] == "\\ud800"
     inputs = rows["inputs"].to_list()
     assert (inputs[0]["age"], inputs[0]["plan"], inputs[0]["note"]) == (1.5, "pro", "half \\ud800")
     assert (inputs[1]["age"], inputs[1]["plan"]) == (None, "pro")
@@ -103,9 +105,9 @@ def test_values_that_json_has_no_form_for(tmp_path: Path) -> None:
 
 def test_redacted_values_reach_no_file(tmp_path: Path) -> None:
     keys = logged(tmp_path / "predictions", 3, redact=["customer", "note"])
-    assert not any(value in contents(tmp_path) for value in (b"c-1", b"fine"))
+    assert not any(value in contents(tmp_path) for value in (b"Customer 1", b"Fine"))
     log_roll.roll(tmp_path / "predictions")
-    assert not any(value in contents(tmp_path) for value in (b"c-1", b"fine"))
+    assert not any(value in contents(tmp_path) for value in (b"Customer 1", b"Fine"))
     rows = log_read.read(tmp_path / "predictions").collect()
     assert rows["id"].sort().to_list() == keys
     assert [field.name for field in rows.schema["inputs"].fields] == ["age", "plan", "since"]
@@ -133,7 +135,7 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path, limit: Any) -> None:
 
 def test_a_segment_that_cannot_be_mended_is_replaced(tmp_path: Path, limit: Any, monkeypatch: Any) -> None:
     log = open_log(tmp_path, SCHEMA, "churn", "3")
-    kept = write(log, 2)
+    kept, late = write(log, 2), log.ids(1)
 
     def refused(file: int, size: int) -> None:
         raise OSError(5, "Input/output error")
@@ -143,12 +145,15 @@ def test_a_segment_that_cannot_be_mended_is_replaced(tmp_path: Path, limit: Any,
         patched.setattr(os, "ftruncate", refused)
         with pytest.raises(RequestError):
             write(log, 1)
+    with pytest.raises(RequestError):
+        log.write([record(late[0])])  # it would lie in another segment than its id says
     limit(50)  # nor is there room for a new segment
     with pytest.raises(RequestError):
         log.ids(1)
     limit(None)
     kept += write(log, 2)
     assert len(segments.names(tmp_path)) == 2
+    assert all(key.startswith(log.path.stem) for key in kept[2:])
     log.close()
     log_roll.roll(tmp_path)
     assert log_read.read(tmp_path).collect()["id"].sort().to_list() == sorted(kept)
@@ -196,9 +201,10 @@ def test_what_a_shadow_said_lies_apart(tmp_path: Path) -> None:
 def test_numbers(tmp_path: Path) -> None:
     log = open_log(tmp_path, PRICES, "price", "1")
     (key,) = log.ids(1)
-    log.write([price(key, 7.5, low=7.0, high=8.0)])
+    log.write([price(key, 7.5, low=7.0, high=8.0), price(log.ids(1)[0], float("nan"))])
     log.close()
-    row = log_read.read(tmp_path).collect().row(0, named=True)
+    row, other = log_read.read(tmp_path).collect().to_dicts()
+    assert (other["prediction"], other["value"]) == (None, None)
     assert [row[name] for name in ("prediction", "value", "low", "high", "confidence", "caller")] == \
         ["7.5", 7.5, 7.0, 8.0, None, None]  # fmt: skip
     assert row["probabilities"] is None

@@ -52,8 +52,8 @@ def test_a_part_is_plain_parquet(tmp_path: Path) -> None:
     assert row == {
         "id": key, "time": datetime(2026, 11, 20, 12, 0, 0, 250_000, UTC), "model": "churn", "version": "1",
         "role": "champion", "request": "request-1", "caller": "ann", "route": "/predict", "latency": 0.002,
-        "inputs": {"customer": "c-1", "age": 41.0, "plan": "pro", "since": datetime(2014, 10, 13, tzinfo=UTC),
-                   "note": "  fine\n"},
+        "inputs": {"customer": "Customer 1", "age": 41.0, "plan": "pro", "since": datetime(2014, 10, 13, tzinfo=UTC),
+                   "note": "  Fine\n"},
         "prediction": "no", "value": None, "confidence": 0.75, "probabilities": [("no", 0.75), ("yes", 0.25)],
         "low": None, "high": None,
     }  # fmt: skip

@@ -62,7 +62,7 @@ class Record(msgspec.Struct, omit_defaults=True):
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """A Record as it is written: `inputs` in the order of the header's columns."""
+    """A Record as it is written: `inputs` in the order of the header's columns. JSON has null for NaN."""
 
     id: str
     time: float
@@ -71,9 +71,9 @@ class Line(msgspec.Struct, omit_defaults=True):
     route: str
     latency: float
     inputs: Sequence[Any]
-    prediction: str | float
+    prediction: str | float | None
     confidence: float | None = None
-    probabilities: Sequence[float] | None = None
+    probabilities: Sequence[float | None] | None = None
     low: float | None = None
     high: float | None = None
 
@@ -151,7 +151,8 @@ class Writer:
     def ids(self, n: int) -> list[str]:
         """Ids for the next `n` rows: unique, and in the order of the rows within a segment.
 
-        Ids that are given and then not written are lost, and harm nothing.
+        They name the current segment, so write their rows before the next `rotate`. Ids that are given
+        and then not written are lost, and harm nothing.
         Raises RequestError (503) where a damaged segment has to be replaced, and cannot be.
         """
         if self._broken:
@@ -176,8 +177,10 @@ class Writer:
         try:
             lines = self._encode(rows)
         except (UnicodeEncodeError, TypeError, ValueError, RecursionError):  # rows of a protocol that is not JSON
-            lines = self._encode([msgspec.structs.replace(row, inputs=[*map(_writable, row.inputs)]) for row in rows])
+            lines = self._encode([*map(_cleaned, rows)])
         if self._broken:
+            if records and records[0].id.startswith(self._prefix):  # ids of a segment that is given up
+                raise _unwritable()
             self._replace()
         try:
             self._size = segments.append(self._file, lines, self._size, self._durable)
@@ -255,6 +258,12 @@ def _unwritable() -> RequestError:
 def _plain(value: Any) -> Any:
     """What JSON has no form for: a number of numpy's as Python's, anything else as text."""
     return value.item() if getattr(value, "ndim", None) == 0 else str(value)
+
+
+def _cleaned(row: Line) -> Line:
+    """A row that certainly can be written."""
+    told = {name: _writable(getattr(row, name)) for name in ("request", "caller", "route", "prediction")}
+    return msgspec.structs.replace(row, inputs=[*map(_writable, row.inputs)], **told)
 
 
 def _writable(value: Any) -> Any:

@@ -111,7 +111,7 @@ def _feedback(header: Header, rows: Rows) -> pa.Table:
     })  # fmt: skip
 
 
-def _shares(rows: Sequence[Sequence[float] | None], classes: Sequence[str]) -> pa.MapArray:
+def _shares(rows: Sequence[Sequence[float | None] | None], classes: Sequence[str]) -> pa.MapArray:
     """Probabilities in the order of the classes as a map a row; null where there are none."""
     known = [row for row in rows if row is not None]
     ends = list(accumulate(0 if row is None else len(classes) for row in rows))
@@ -125,11 +125,11 @@ def _of(rows: Rows, name: str, kind: pa.DataType) -> pa.Array:
     return pa.array([getattr(row, name) for row in rows], kind)
 
 
-def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else repr(value)
+def _text(value: str | float | None) -> str | None:
+    return value if isinstance(value, str) or value is None else repr(value)
 
 
-def _number(value: str | float) -> float | None:
+def _number(value: str | float | None) -> float | None:
     return None if isinstance(value, str) else value
 
 
