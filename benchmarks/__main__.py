@@ -16,7 +16,10 @@ from benchmarks.environments import WORK, PeerError
 from benchmarks.measure import CommandError
 from benchmarks.results import Options, Result
 
-NAMES = ("startup", "overhead", "imdb", "scoring", "memory", "quality")  # the quickest first
+NAMES = (  # the quickest first
+    *("startup", "overhead", "imdb", "scoring", "memory"),
+    *("serving-limit", "serving-log", "serving-swap", "serving", "serving-soak", "quality"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,20 +30,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", type=int, default=1, help="how many splits (quality)")
     parser.add_argument("--runs", type=int, default=5, help="how many runs make a median (startup, scoring)")
-    parser.add_argument("--only", nargs="*", default=[], help="only these data sets or sizes")
+    parser.add_argument("--only", nargs="*", default=[], help="only these data sets, models or sizes")
+    parser.add_argument("--peers", nargs="*", default=[], help="only these peers (serving)")
+    parser.add_argument("--seconds", type=float, help="how long each measurement under load takes (serving)")
     told = parser.parse_args(arguments)
     unknown = [name for name in told.names if name not in NAMES]
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; known: {', '.join(NAMES)}")
-    options = Options(told.peer, told.seeds, told.runs, tuple(told.only))
+    options = Options(told.peer, told.seeds, told.runs, listed(told.only), listed(told.peers), told.seconds)
     found = [show(name, options) for name in told.names or NAMES]
     missed = any(claim.outcome == "missed" for result in found for claim in result.claims)
     return int(missed or any(result.failed for result in found))
 
 
+def listed(values: Sequence[str]) -> tuple[str, ...]:
+    """Names apart by spaces or commas.
+
+    >>> listed(["mlflow,fastapi", "bentoml"])
+    ('mlflow', 'fastapi', 'bentoml')
+    """
+    return tuple(part for value in values for part in value.split(",") if part)
+
+
 def show(name: str, options: Options) -> Result:
     """Run one benchmark, print its tables and keep them as JSON."""
-    module = importlib.import_module(f"benchmarks.{name}")
+    module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
     try:
         result: Result = module.run(options)
     except (NoDataError, PeerError) as error:

@@ -134,7 +134,7 @@ def _wait(child: int) -> tuple[int, int]:
     known: set[int] = set()
     while code is None:
         there = set(descendants(os.getpid()))
-        peak = max(peak, sum(_memory(pid) for pid in there & known))
+        peak = max(peak, sum(resident(pid) for pid in there & known))
         known = there  # between fork and exec a child shares its parent's memory: it counts from the second look on
         found, status = os.waitpid(-1, os.WNOHANG)
         if found == child:
@@ -149,7 +149,7 @@ def _settle() -> int:
     deadline, peak = time.monotonic() + GRACE, 0
     while True:
         left = descendants(os.getpid())
-        peak = max(peak, sum(_memory(pid) for pid in left))
+        peak = max(peak, sum(resident(pid) for pid in left))
         if time.monotonic() > deadline:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
@@ -182,7 +182,7 @@ def busy() -> float:
     return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory(pid: int) -> int:
+def resident(pid: int) -> int:
     """Resident bytes of a process; 0 when it is gone."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()

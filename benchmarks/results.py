@@ -16,12 +16,17 @@ Outcome = Literal["kept", "missed", "unclear", "not measured"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for. `peer`: fresh, cached (a kept run of the peer will do) or only."""
+    """What the command line asks for. `peer`: fresh, cached (a kept run of the peer will do) or only.
+
+    `seconds` is how long each measurement under load takes; None for the benchmark's own.
+    """
 
     peer: str = "fresh"
     seeds: int = 1
     runs: int = 5
     only: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
