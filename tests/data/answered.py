@@ -27,7 +27,15 @@ SCHEMA = Schema(
     CLASSES,
 )
 PRICES = Schema((Column("rooms", "number"),), "regression", "price")
-ROW = {"customer": "Customer 1", "age": 41, "plan": " pro", "since": "13/10/2014", "note": "  Fine\n", "seen": "x", "more": 1}
+ROW = {
+    "customer": "Customer 1",
+    "age": 41,
+    "plan": " pro",
+    "since": "13/10/2014",
+    "note": "  Fine\n",
+    "seen": "x",
+    "more": 1,
+}
 
 
 def record(key: str, inputs: Mapping[str, Any] = ROW, at: float | None = None, **fields: Any) -> Record:
