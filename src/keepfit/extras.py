@@ -31,6 +31,7 @@ EXTRAS = {
     "gcsfs": "gcs",
     "adlfs": "azure",
     "fsspec": "s3",
+    "nicegui": "ui",
 }
 
 
