@@ -312,7 +312,7 @@ def predict(
     every: float | None,
     pattern: str | None,
 ) -> None:
-    """Score a file in constant memory, original columns kept; with --watch each file of a folder, once."""
+    """Score a file in constant memory; with --watch, each file that comes."""
     from keepfit import show
     from keepfit.progress import Progress
 

@@ -21,6 +21,8 @@ import pytest
 from keepfit import Project
 from keepfit.deployment import arrivals, journal, watch
 from keepfit.errors import DataError
+from keepfit.pipeline import watching
+from keepfit.tracking import mlflow
 from tests.projects import keepfit, project, table
 
 QUICK = 0.05  # seconds between two looks
@@ -452,6 +454,37 @@ def test_killed_before_and_after_each_thing_that_is_written(source: Path, tmp_pa
     assert (out / "scored").read_text() == ("a.csv a.csv " if at == 3 else "a.csv ")
     assert [event for event, _ in events(out) if event == "done"] == ["done"]
     assert names(out) == ["a.csv", "a.csv.rejected.csv", "scored"]
+
+
+@pytest.mark.slow
+def test_a_version_that_does_not_load_is_told_once_and_the_one_before_goes_on(tmp_path: Path) -> None:
+    made = Project(project(tmp_path, table(300)))
+    made.run()
+    Project(tmp_path, ["data.random_state=7"]).run()
+    store = mlflow.connect(made.config.tracking, tmp_path / ".keepfit", made.config.project.name)
+    first = mlflow.alias(store, "champion")
+    other = next(version["version"] for version in mlflow.versions(store) if version["version"] != first)
+    said: list[str] = []
+    table(20).drop("left").write_csv(tmp_path / "in.csv")
+    score = watching.following(made.config, tmp_path, None, said.append)
+    mlflow.move(store, "champion", other)
+    damaged = mlflow.download(store, other, tmp_path) / "bundle.json"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content + b" ")
+    for _ in range(2):
+        assert score(tmp_path / "in.csv", tmp_path / "out.csv")["version"] == first
+    assert len(said) == 1
+    assert re.fullmatch(rf"Version {first} goes on: .*bundle.json changed since .*", said[0])
+    damaged.write_bytes(content)
+    assert score(tmp_path / "in.csv", tmp_path / "out.csv")["version"] == other
+    mlflow.move(store, "champion", None)
+    assert score(tmp_path / "in.csv", tmp_path / "out.csv")["version"] == other
+    assert said[1:] == [f"Version {other} goes on: There is no champion now."]
+
+
+def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"journal.ndjson cannot be written: No such file or directory"):
+        journal.append(tmp_path / "nowhere" / "journal.ndjson", {})
 
 
 @pytest.mark.slow
