@@ -73,12 +73,15 @@ def run(options: Options) -> Result:
     client, core = servers.cores()
     port = servers.free_port()
     command, env = KEEPFIT.start(folder, port)
-    with servers.on(client), mover(folder) as process:
-        with servers.started(command, port, asked[0], KEEPFIT.marker, core, env) as server:
-            seen = Seen({version: learn(server, process, version, asked) for version in ("1", "2", "1")})
-            seconds = options.seconds or SECONDS
-            plan = Plan(asked, CONNECTIONS, seconds, 1.0, KEEPFIT.marker, lambda n, b: check(seen, n, b), 1, trace=True)
-            found, cost, swaps = loaded(server, process, plan, seen)
+    seconds = options.seconds or SECONDS
+    with (
+        servers.on(client),
+        mover(folder) as process,
+        servers.started(command, port, asked[0], KEEPFIT.marker, core, env) as server,
+    ):
+        seen = Seen({version: learn(server, process, version, asked) for version in ("2", "1")})
+        plan = Plan(asked, CONNECTIONS, seconds, 1.0, KEEPFIT.marker, lambda n, b: check(seen, n, b), 1, trace=True)
+        found, cost, swaps = loaded(server, process, plan, seen)
     rows = parts(found, swaps)
     told = serving.figures(found)
     note = f"{told['req/s']:,.0f} requests of {SIZE} rows a second, {told['failures']} failures"
