@@ -143,6 +143,7 @@ def test_medians_keep_failures() -> None:
 def test_the_limit_and_the_log() -> None:
     answers = [row("", 10_000.0, answer="prediction"), row("", 40_000.0, answer="constant")]
     assert serving_limit.claim(answers).outcome == "missed"
+    assert serving_limit.cpu(answers).endswith("each at its best: 0.25")
     lost, more = serving_log.claims([row("", 8_000.0, log="on"), row("", 10_000.0, log="off")])
     assert lost.outcome == "kept"
     assert lost.measured == pytest.approx(0.2)
