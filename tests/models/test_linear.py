@@ -86,11 +86,12 @@ def test_calibrated_margins_are_probabilities(rows):
     assert loss(honest) < loss(fitted)
 
 
-def test_fits_side_by_side_are_the_same_as_one_after_the_other():
+@pytest.mark.parametrize("machine", [linear.LinearSVM, linear.LinearSVR])
+def test_fits_side_by_side_are_the_same_as_one_after_the_other(machine):
     random = np.random.default_rng(0)
     matrix = random.normal(size=(3000, 50))
-    labels = (matrix[:, 0] + random.normal(size=3000) > 0).astype(int)
-    fit = lambda seed: linear.LinearSVM(C=0.01, tol=0.1, random_state=seed).fit(matrix, labels).coef_
+    target = (matrix[:, 0] + random.normal(size=3000) > 0).astype(int)
+    fit = lambda seed: machine(C=0.01, tol=0.1, random_state=seed).fit(matrix, target).coef_
     alone = [fit(seed) for seed in range(12)]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(fit, range(12)))

@@ -170,7 +170,7 @@ CATALOGUE: dict[str, Row] = {
         standard=True,
     ),
     "linear_svm": Row(
-        {"classification": "keepfit.models.linear:LinearSVM", "regression": "sklearn.svm:LinearSVR"},
+        {"classification": "keepfit.models.linear:LinearSVM", "regression": "keepfit.models.linear:LinearSVR"},
         LINEAR,
         {"C": 0.1, "tol": 1e-3, "max_iter": 10_000},
         {"C": _C},

@@ -27,7 +27,9 @@ __all__ = ["EXPORTERS", "export", "parity"]
 
 # class → how it is stored
 EXPORTERS: Mapping[str, str] = {
-    **dict.fromkeys(("keepfit.LinearSVM", "keepfit.NaiveBayesLinear", "sklearn.LogisticRegression"), "linear"),
+    **dict.fromkeys(
+        ("keepfit.LinearSVM", "keepfit.LinearSVR", "keepfit.NaiveBayesLinear", "sklearn.LogisticRegression"), "linear"
+    ),
     **dict.fromkeys(
         (f"sklearn.{name}" for name in (
             "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lasso", "LassoCV", "LinearRegression", "LinearSVR",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn import svm
 from sklearn.svm import LinearSVC
 
 from keepfit.models.calibrate import Floats, platt, sigmoid, softmax, temperature
@@ -24,6 +25,16 @@ from keepfit.models.calibrate import Floats, platt, sigmoid, softmax, temperatur
 # liblinear draws from one generator for the whole process: folds fitted side by side would share its numbers,
 # and the same data would not give the same model
 ALONE = threading.Lock()
+
+
+class LinearSVR(svm.LinearSVR):  # type: ignore[misc]
+    """scikit-learn's, fitted one at a time: the same data give the same model also beside other fits."""
+
+    def fit(self, X: Any, y: NDArray[Any], sample_weight: Any = None) -> Self:
+        """Fit on features (n, d), dense or CSR, and values (n,)."""
+        with ALONE:
+            super().fit(X, y, sample_weight)
+        return self
 
 
 class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
