@@ -68,7 +68,8 @@ def test_examples_can_be_sent_as_they_are(schema):
     """Each example is valid by its own schema, and is read without a problem."""
     document = openapi.document(schema, "small", "3")
     found = {}
-    for path, decode in (("/predict", native.decode), ("/invocations", scoring.decode), ("/v2/models/small/infer", v2.decode)):  # fmt: skip
+    decoders = {"/predict": native.decode, "/invocations": scoring.decode, "/v2/models/small/infer": v2.decode}
+    for path, decode in decoders.items():
         content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         jsonschema.validate(content["example"], {**content["schema"], "components": document["components"]})
         asked = decode(json.dumps(content["example"]).encode(), {}, schema)

@@ -27,6 +27,8 @@ FAULTS: Mapping[int, str] = {
     500: "A fault of the server; its log has it under the request id.",
     503: "There is no model, or the queue is full: ask again after Retry-After.",
 }
+EARLY = (408, 413, 431, 503)  # also told by the connection
+V2 = "V2Error"
 OPEN: list[Json] = [{}]  # security of what anyone may ask
 SECURITY: list[Json] = [{"bearer": []}, {"apiKey": []}]
 
@@ -72,8 +74,12 @@ def _content(schema: Json, kind: str = JSON) -> Json:
 
 
 def _faults(form: str, *statuses: int) -> Json:
-    content = _content(ref(form))
-    return {str(status): {"description": FAULTS[status], "content": content} for status in statuses or FAULTS}
+    """Responses by status. What is refused before its route is known is told in keepfit's own form."""
+    known, early = ref(form), {"anyOf": [ref(form), ref("Error")]}
+    return {
+        str(status): {"description": FAULTS[status], "content": _content(early if status in EARLY else known)}
+        for status in statuses or FAULTS
+    }
 
 
 def _asks(summary: str, content: Json, answers: Json, form: str = "Error", **more: Any) -> Json:
@@ -86,14 +92,13 @@ def _asks(summary: str, content: Json, answers: Json, form: str = "Error", **mor
     }
 
 
-def _tells(summary: str, schema: Json, kind: str = JSON, **more: Any) -> Json:
-    """An operation without a body."""
-    security = {"security": OPEN} if more.pop("anyone", False) else {}
-    faults = _faults("Error", 405, 408, 431, 500, 503) | ({} if security else _faults("Error", 401))
+def _tells(summary: str, schema: Json, kind: str = JSON, anyone: bool = False, form: str = "Error") -> Json:
+    """An operation without a body. `anyone`: no key is needed."""
+    faults = _faults(form, 405, 408, 431, 500, 503) | ({} if anyone else _faults(form, 401))
     return {
         "summary": summary,
-        "responses": {"200": {"description": "Answered.", "content": _content(schema, kind)}, **faults, **more},
-        **security,
+        "responses": {"200": {"description": "Answered.", "content": _content(schema, kind)}, **faults},
+        **({"security": OPEN} if anyone else {}),
     }
 
 
@@ -105,11 +110,11 @@ def _predictions(schema: Schema, strict: bool) -> dict[str, Json]:
     example = {column.name: sample(column) for column in schema.inputs}
     label: Any = schema.classes[0] if schema.classes else 1.5
     entry = {"schema": rows, "example": example}
-    labels = {"oneOf": [ref("Feedback"), listing(ref("Feedback"), 1)]}
+    labels = {"oneOf": [ref("Feedback"), listing(ref("Feedback"))]}
     told = {"schema": labels, "example": {"id": "the id of a prediction", "label": label}}
     report = _content(ref("FeedbackReport"))
     feedback = _asks("What was true, by the id of a prediction", {JSON: told}, report, operationId="feedback")
-    feedback["responses"]["404"] = {"description": "None of the ids is known.", "content": report}
+    feedback["responses"]["422"]["description"] = "None of them is a label of a prediction; each is named."
     return {
         "/predict": {
             "post": _asks("Predict one row or many", {JSON: entry}, _content(ref("Predictions")), operationId="predict")
@@ -164,43 +169,43 @@ def _inference(schema: Schema, name: str) -> dict[str, Json]:
     infer = _asks(
         "Open Inference Protocol", {JSON: {"schema": body, "example": {"inputs": tensors}}},
         {**_content(answer), "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        "V2Error", operationId="infer",
+        V2, operationId="infer",
     )  # fmt: skip
-    infer["responses"] |= _faults("V2Error", 400)
     flag = {"type": "boolean"}
+    live = record({"live": flag})
     metadata = record({"name": TEXT, "versions": listing(TEXT), "platform": TEXT, "inputs": {}, "outputs": {}})
     ready, about = record({"name": TEXT, "ready": flag}), record({"name": TEXT, "version": TEXT})
     model = f"/v2/models/{quote(name, safe='')}"
     return {
         f"{model}/infer": {"post": infer},
-        model: {"get": _tells("The model's tensors", metadata)},
-        f"{model}/ready": {"get": _tells("Whether the model answers", ready, anyone=True)},
-        "/v2": {"get": _tells("Name, version and extensions of the server", about, anyone=True)},
-        "/v2/health/live": {"get": _tells("Open Inference Protocol: alive", record({"live": flag}), anyone=True)},
-        "/v2/health/ready": {"get": _ready("Open Inference Protocol: ready", record({"ready": flag}))},
-    }  # fmt: skip
+        model: {"get": _tells("The model's tensors", metadata, form=V2)},
+        f"{model}/ready": {"get": _tells("Whether the model answers", ready, anyone=True, form=V2)},
+        "/v2": {"get": _tells("Name, version and extensions of the server", about, anyone=True, form=V2)},
+        "/v2/health/live": {"get": _tells("Open Inference Protocol: alive", live, anyone=True, form=V2)},
+        "/v2/health/ready": {"get": _ready("Open Inference Protocol: ready", record({"ready": flag}), form=V2)},
+    }
 
 
 def _fit(datatype: str, value: Any) -> Any:
     return str(value) if datatype == "BYTES" else value
 
 
-def _ready(summary: str, schema: Json) -> Json:
+def _ready(summary: str, schema: Json, kind: str = JSON, form: str = "Error") -> Json:
     """A question that is answered with 200 or 503 in one form."""
-    asked = _tells(summary, schema, anyone=True)
-    asked["responses"]["503"] = {"description": "There is no model.", "content": _content(schema)}
+    asked = _tells(summary, schema, kind, anyone=True, form=form)
+    told = _content(schema, kind) | ({} if kind == JSON else _content(ref("Error")))
+    asked["responses"]["503"] = {"description": "There is no model.", "content": told}
     return asked
 
 
 def _service() -> dict[str, Json]:
     state = record({"status": {"type": "string", "enum": ["ready", "no_model"]}})
-    line = {"description": "There is no model.", "content": _content(TEXT, "text/plain; charset=utf-8")}
     batch = record({"MaxConcurrentTransforms": COUNT, "BatchStrategy": TEXT, "MaxPayloadInMB": COUNT})
     plain = "text/plain; charset=utf-8"
     return {
         "/health": {"get": _tells("Alive", record({"status": {"const": "ok"}}), anyone=True)},
         "/ready": {"get": _ready("Whether there is a model, which one, and what was refused", state)},
-        "/ping": {"get": _tells("SageMaker: whether requests may come", TEXT, plain, anyone=True, **{"503": line})},
+        "/ping": {"get": _ready("SageMaker: whether requests may come", TEXT, plain)},
         "/version": {"get": _tells("keepfit's version", TEXT, plain, anyone=True)},
         "/metrics": {"get": _tells("Prometheus", TEXT, "text/plain")},
         "/execution-parameters": {"get": _tells("SageMaker: how a batch transform asks", batch, anyone=True)},

@@ -152,7 +152,7 @@ def _tensor(data: bool) -> Json:
 
 def components(schema: Schema, strict: bool = False) -> dict[str, Json]:
     """All schemas by name."""
-    fault = record({"row": {"type": "integer"}, "column": TEXT, "problem": TEXT}, ())
+    fault = record({"row": {"type": ["integer", "null"]}, "column": TEXT, "problem": TEXT}, ())
     told = record({"code": TEXT, "message": TEXT, "details": listing(fault)})
     label: Json = {"type": "string", "enum": list(schema.classes)} if schema.classes else {"type": "number"}
     columns = {column.name: listing(value(column)) for column in schema.inputs}

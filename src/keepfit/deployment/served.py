@@ -230,6 +230,8 @@ def refusal(fault: RequestError, protocol: ModuleType) -> Response:
     headers = {"retry-after": str(max(1, round(fault.retry)))} if fault.retry else {}
     if fault.status == 401:
         headers["www-authenticate"] = "Bearer"
+    elif fault.status == 405:
+        headers["allow"] = ", ".join(str(detail["allow"]) for detail in fault.details)
     return Response(fault.status, protocol.error(fault), headers=headers)
 
 
