@@ -251,6 +251,7 @@ def test_keys_are_asked_for_and_never_written_down(trained: Path) -> None:
     [
         (("--host", "0.0.0.0"), "no API key is set"),
         (("--set", "serving.hots=1"), "Did you mean 'host'?"),
+        (("--set", "serving.log.redact=[aeg]"), "the model has no column 'aeg'. Did you mean 'age'?"),
         (("--bundle", "nowhere"), "There is no folder nowhere"),
     ],
 )

@@ -16,15 +16,17 @@ from keepfit.deployment.access import keys
 from keepfit.deployment.http import Limits
 from keepfit.deployment.metrics import Metrics
 from keepfit.deployment.platforms import Platform, platform
-from keepfit.deployment.rollout import Found, Plan, Rollout, Tools
+from keepfit.deployment.rollout import CHAMPION, Found, Plan, Rollout, Tools
 from keepfit.deployment.routes import Service
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.served import Rules
 from keepfit.errors import ConfigError
+from keepfit.extras import nearest
 from keepfit.models import bundle as bundles
 from keepfit.pipeline import loading
 from keepfit.tracking.pointer import Found as Version
 from keepfit.tracking.pointer import pointer
+from keepfit.types import Schema
 
 MEGABYTE = 2**20
 
@@ -115,6 +117,16 @@ def _only(bundle: Path) -> Callable[[str], Found | None]:
     """A bundle's folder as a registry of one version, which is champion."""
     version = Version(str(bundles.read(bundle).manifest["data"].get("version") or "1")[:12], lambda: bundle)
     return lambda which: version if which == "champion" else None
+
+
+def _redacted(names: Sequence[str], schema: Schema) -> None:
+    """Raises ConfigError for a column that is to be kept out of the log and is not there: a typo would let it in."""
+    known = [column.name for column in schema.columns]
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"serving.log.redact: the model has no column '{name}'. {nearest(name, known)}Known: {', '.join(known)}."
+            )
 
 
 def _log(config: Config, work: Path, runtime: Runtime, version: str, role: str) -> Writer | None:
