@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from keepfit.models import bundle as bundles
 from keepfit.pipeline import loading
 from keepfit.tracking.pointer import Found as Version
 from keepfit.tracking.pointer import pointer
-from keepfit.types import Schema
 
 MEGABYTE = 2**20
 
@@ -45,7 +43,7 @@ def serve(
     host, port = (found.host or section.host), (found.port or section.port)
     made = service(config, project, bundle or found.bundle, found)
     guarded(made, "serving.host", host, insecure or bool(found.name))
-    made.rollout.first()
+    first(config, made)
     listener = server.listen(host, port)
     limits = Limits(made.rules.body, section.timeout)
     server.serve(made, listener, limits, rolling(config, work), started)
@@ -62,6 +60,20 @@ def service(config: Config, project: Path, bundle: Path | None, found: Platform)
         made.tools.name, made, made.metrics, keys(*_keys(config)), made.tools.rules, found,
         feedback=work / "feedback", predictions=work / "predictions", retention=config.serving.log.retention,
     )  # fmt: skip
+
+
+def first(config: Config, made: Service) -> None:
+    """Load the champion. Raises what is wrong with it, and ConfigError for a column to redact that it does not have.
+
+    A typo there would let into the log what is to be kept out.
+    """
+    made.rollout.first()
+    known = [column.name for column in made.rollout.active[CHAMPION].served.runtime.schema.columns]
+    for name in config.serving.log.redact:
+        if name not in known:
+            made.rollout.close()
+            told = f"{nearest(name, known)}Known: {', '.join(known)}."
+            raise ConfigError(f"serving.log.redact: the model has no column '{name}'. {told}")
 
 
 def guarded(made: Service, key: str, host: str, insecure: bool) -> None:
@@ -117,16 +129,6 @@ def _only(bundle: Path) -> Callable[[str], Found | None]:
     """A bundle's folder as a registry of one version, which is champion."""
     version = Version(str(bundles.read(bundle).manifest["data"].get("version") or "1")[:12], lambda: bundle)
     return lambda which: version if which == "champion" else None
-
-
-def _redacted(names: Sequence[str], schema: Schema) -> None:
-    """Raises ConfigError for a column that is to be kept out of the log and is not there: a typo would let it in."""
-    known = [column.name for column in schema.columns]
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"serving.log.redact: the model has no column '{name}'. {nearest(name, known)}Known: {', '.join(known)}."
-            )
 
 
 def _log(config: Config, work: Path, runtime: Runtime, version: str, role: str) -> Writer | None:
