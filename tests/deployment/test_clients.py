@@ -178,6 +178,8 @@ def test_vertexs_environment(trained, wanted):
         lists = [list(row.values()) for row in ROWS]
         answer = requests.post(ask, json={"instances": lists}, timeout=20).json()
         assert [row["prediction"] for row in answer["predictions"]] == wanted
+        document = requests.get(f"{url}/openapi.json", timeout=20).json()
+        assert environment["AIP_PREDICT_ROUTE"] in document["paths"]
         fault = requests.post(ask, json={"instances": []}, timeout=20)
         assert (fault.status_code, fault.json()["error"]["code"]) == (400, "no_rows")
 
@@ -186,7 +188,7 @@ def test_vertexs_environment(trained, wanted):
 
 
 def test_schemathesis(server, tmp_path):
-    """Thousands of made requests: nothing but what the document says, and no fault of the server.
+    """Hundreds of made requests: nothing but what the document says, and no fault of the server.
 
     Not asked: that all the document does not name is refused. Values are read as in a file: a number
     may come as text or as true.
@@ -271,3 +273,5 @@ def test_no_key_no_answer(trained):
             )
             assert answer.status_code == 200
         assert requests.get(f"{running.url}/openapi.json", timeout=20).status_code == 401
+        document = requests.get(f"{running.url}/openapi.json", headers={"X-API-Key": "s3cret"}, timeout=20).json()
+        assert {} not in document["security"]

@@ -149,7 +149,11 @@ def _document(service: Service, request: Request) -> dict[str, Any]:
     served = _chosen(service, request).served
     if served.version not in service.pages:
         made = load("keepfit.deployment.openapi:document", "/docs")  # not before somebody asks
-        service.pages[served.version] = made(served.runtime.schema, served.name, served.version)
+        more = service.platform.predict_routes
+        service.pages[served.version] = made(
+            served.runtime.schema, served.name, served.version,
+            strict=service.rules.strict, secured=bool(service.keys.callers), routes=more,
+        )  # fmt: skip
     found: dict[str, Any] = service.pages[served.version]
     return found
 
@@ -200,7 +204,8 @@ def v2_ready(service: Service, request: Request) -> Response:
 
 def model_metadata(service: Service, request: Request) -> Response:
     served = _chosen(service, request).served
-    return _json(v2.model_metadata(served.runtime.schema, served.name, served.version))
+    interval = bool(served.runtime.bundle.manifest["interval"])
+    return _json(v2.model_metadata(served.runtime.schema, served.name, served.version, interval))
 
 
 def model_ready(service: Service, request: Request) -> Response:
