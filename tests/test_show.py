@@ -48,9 +48,10 @@ def test_history_shows_names_without_addresses() -> None:
 
 def test_a_run_tells_what_its_data_were_warned_of() -> None:
     leak = Check("leakage.target_alone.total", "failed", 0.99, 0.98, "'total' alone tells the target", "warning")
-    record = {"headline": "churn: version 1 is the champion.", "next": "keepfit predict"}
+    record = {"headline": "churn: version 1 is the champion.", "next": ["keepfit serve", "keepfit predict"]}
     told = show.run({**record, "checks": plain(Verdict("data", (leak,)))})
     assert "'total' alone tells the target" in told
+    assert told.endswith("next      keepfit serve\nor        keepfit predict")
     assert "data:" not in show.run({**record, "checks": plain(Verdict("data", (Check("data.rows", "passed"),)))})
 
 

@@ -198,7 +198,7 @@ def main() -> None:
     click.option("--template", default=None, help="Begin with an example: classification, regression, text, …"),
 )
 def init(session: Session, directory_new: Path, source: str | None, target: str | None, template: str | None) -> None:
-    """Write keepfit.yaml from a look at the data, each line commented."""
+    """Write a commented keepfit.yaml from a look at the data."""
     from keepfit.project import init as write
 
     path = write(session.folder / directory_new, source, target, template)
@@ -230,7 +230,7 @@ def profile(session: Session) -> None:
     click.option("--resume", is_flag=True, help="Go on from the last finished stage of the last run."),
 )
 def run(session: Session, stage: str | None, resume: bool) -> int:
-    """Data, checks, training, evaluation, registry and gate: the whole pipeline."""
+    """The whole pipeline: data, checks, training, registry, gate."""
     from keepfit import show
     from keepfit.progress import Progress
 
@@ -287,7 +287,7 @@ def rollback(session: Session, to: str | None, reason: str) -> None:
 
 @command(click.argument("run_id", metavar="RUN"))
 def reproduce(session: Session, run_id: str) -> int:
-    """Run a past run again from its recorded data, config and seed, and compare."""
+    """Run a past run again from what it recorded, and compare."""
     from keepfit import show
 
     verdict = session.project.reproduce(run_id)
@@ -312,7 +312,7 @@ def predict(
     every: float | None,
     pattern: str | None,
 ) -> None:
-    """Score a file in constant memory; with --watch, each file that comes."""
+    """Score a file; with --watch, each file that comes."""
     from keepfit import show
     from keepfit.progress import Progress
 
@@ -333,7 +333,12 @@ def predict(
     click.option("--insecure", is_flag=True, help="Listen for others although no API key is set."),
 )
 def serve(session: Session, host: str | None, port: int | None, bundle: Path | None, insecure: bool) -> None:
-    """Serve the champion over HTTP."""
+    """Serve the champion over HTTP.
+
+    The champion is followed: promote and rollback reach the server within 2 s. GET /docs shows how to
+    ask it. Keys come from KEEPFIT_API_KEY and KEEPFIT_ADMIN_KEY, the rest from the section serving of
+    keepfit.yaml. Ctrl-C or SIGTERM stops it; what was accepted is answered first.
+    """
     from keepfit.pipeline import serving
 
     serving.tell()
@@ -347,7 +352,7 @@ def serve(session: Session, host: str | None, port: int | None, bundle: Path | N
     click.option("--label", default="label", show_default=True, help="The column of what was true."),
 )
 def feedback(session: Session, source: Path, id_: str, label: str) -> int:
-    """Add labels that came later, by prediction id (CSV, Parquet, NDJSON)."""
+    """Add labels that came later, from a file, by prediction id."""
     from keepfit import show
 
     report = session.project.feedback(source, id_, label)

@@ -143,7 +143,8 @@ def run(record: Mapping[str, Any]) -> str:
         given: Verdict = read(Verdict, record["decision"]["verdict"])
         parts.append(verdict(given, everything=True))
     files = [(name, record[name]) for name in ("report", "profile", "bundle") if record.get(name)]
-    parts.append("\n".join(f"{name:<9} {path}" for name, path in [*files, ("next", record["next"])]))
+    after = [("or" if place else "next", command) for place, command in enumerate(record["next"])]
+    parts.append("\n".join(f"{name:<9} {path}" for name, path in [*files, *after]))
     return "\n\n".join(parts)
 
 

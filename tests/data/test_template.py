@@ -84,6 +84,7 @@ def test_the_comments_are_yaml_when_uncommented(telco: pl.DataFrame) -> None:
     assert found.goals == {"accuracy": ">= 0.90", "roc_auc": ">= 0.85"}
     assert found.checks["tenure"].max == 72
     assert found.data.columns == {"gender": "category"}
+    assert (found.serving.port, found.serving.log.retention) == (8080, 90 * 86400)
 
 
 def test_many_columns_are_cut() -> None:

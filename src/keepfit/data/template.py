@@ -29,6 +29,10 @@ GOALS = {
     "regression": ('r2: ">= 0.80"', 'rmse: "<= 100"'),
 }
 MODELS = "logistic_regression, ridge, random_forest, lightgbm, …, or module:Class"
+SERVING = (
+    ("port: 8080", "on this machine alone, until host: 0.0.0.0 and KEEPFIT_API_KEY are set"),
+    ("log: {retention: 90d}", "every answer is logged; days older than this are deleted; default: kept"),
+)
 NOTHING: Mapping[str, Mapping[str, Any]] = {}
 SET = {
     "type": f"or auto, {MODELS}",
@@ -93,6 +97,7 @@ def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[
         ("model", "default: a small portfolio, blended by what helps", (("type: auto", MODELS),)),
         ("tuning", "search inside cross-validation", (("time_budget: 60", "seconds"),)),
         ("goals", "a model that misses one is never promoted", goals),
+        ("serving", "the champion over HTTP, by keepfit serve", SERVING),
     ):
         if section in given:
             yield _line(f"{section}:", why)

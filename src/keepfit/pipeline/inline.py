@@ -39,7 +39,8 @@ def run(config: Config, project: Path, stage: str | None, resume: bool, progress
         last = stage or STAGES[-1]
         with _told(folder, config):
             record = _stages(config, project, folder, STAGES[: STAGES.index(last) + 1], tell, again=stage)
-        record["next"] += "" if project == Path() else f" -C {project}"
+        there = "" if project == Path() else f" -C {project}"
+        record["next"] = [command + there for command in record["next"]]
         folders.note(folder, **{**record, "status": record["outcome"]})
     return Record(record)
 

@@ -13,6 +13,7 @@ from keepfit.pipeline import folders, report
 from keepfit.types import Check, Decision, Verdict, plain, read
 
 SAME = 1e-9  # relative difference of a metric that rounding may make
+AT_WORK = ("keepfit serve", "keepfit predict INPUT.csv -o predictions.csv")  # what a champion is for
 BOARD = ("name", "score", "sd", "folds", "weight", "seconds", "parameters")
 
 
@@ -44,7 +45,7 @@ def _bundle(folder: Path) -> Path:
 
 def _ingested(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     headline = f"{config.project.name}: the data are read, checked and split."
-    return {**known, "outcome": "ingested", "headline": headline, "next": "keepfit run --stage train"}
+    return {**known, "outcome": "ingested", "headline": headline, "next": ["keepfit run --stage train"]}
 
 
 def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
         "judged_by": f"{trained['metric']}, {'higher' if METRICS[trained['metric']].sign > 0 else 'lower'} is better",
         "leaderboard": [{key: line.get(key) for key in BOARD} for line in trained["leaderboard"]],
         "bundle": str(_bundle(folder)),
-        "next": "keepfit run --stage promote",
+        "next": ["keepfit run --stage promote"],
     }
 
 
@@ -94,7 +95,6 @@ def _judged(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, An
     promoted = decision.kind == "promoted"
     is_now = "is the champion" if promoted else "is refused; " + _still(decision)
     headline = f"{config.project.name}: version {decision.version} ({model}) {is_now}."
-    after = "keepfit predict INPUT.csv -o predictions.csv" if promoted else "keepfit history"
     return {
         **trained,
         "outcome": decision.kind,
@@ -102,7 +102,7 @@ def _judged(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, An
         "version": decision.version,
         "previous": decision.previous,
         "decision": plain(decision),
-        "next": after,
+        "next": list(AT_WORK if promoted else ("keepfit history",)),
     }
 
 

@@ -26,6 +26,7 @@ from keepfit.pipeline import loading
 from keepfit.tracking.pointer import Found as Version
 from keepfit.tracking.pointer import pointer
 
+log = logging.getLogger("keepfit.server")
 MEGABYTE = 2**20
 
 
@@ -46,7 +47,27 @@ def serve(
     first(config, made)
     listener = server.listen(host, port)
     limits = Limits(made.rules.body, section.timeout)
-    server.serve(made, listener, limits, rolling(config, work), started)
+
+    def answers(url: str) -> None:
+        started(url)
+        for line in welcome(made, config.serving.log.enabled, url):
+            log.info("%s", line)
+
+    server.serve(made, listener, limits, rolling(config, work), answers)
+
+
+def welcome(made: Service, logged: bool, url: str) -> list[str]:
+    """What whoever started the server should know: the model, where to try it, who may ask, where the log is."""
+    served = made.rollout.active[CHAMPION].served
+    callers = ", ".join(made.keys.callers)
+    asked = f"API keys are asked of callers: {callers}" if callers else "no API key is set: whoever reaches it may ask"
+    control = "open to the admin key" if made.keys.admin else "closed, for want of KEEPFIT_ADMIN_KEY"
+    kept = f"predictions are logged in {made.predictions}" if logged else "predictions are not logged"
+    return [
+        f"{served.name}, version {served.version}; to try it: {url}/docs",
+        f"{asked}; /control is {control}",
+        f"{kept}; Ctrl-C stops",
+    ]
 
 
 def service(config: Config, project: Path, bundle: Path | None, found: Platform) -> Service:
@@ -152,7 +173,6 @@ def tell() -> None:
     """Let the server's log lines go to stderr, as a server's do."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("keepfit.server")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
