@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from keepfit.types import Schema
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
 SPECIAL = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")  # what JSON has no numbers for
+ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')  # what is not written as it is
 
 
 def parsed(body: bytes) -> Any:
@@ -62,30 +64,81 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
     return Asked(value, False)
 
 
+class Model(msgspec.Struct, gc=False):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class Labelled(msgspec.Struct, gc=False):
+    """One answer of a classifier; `probabilities` is written as an object with the classes as keys."""
+
+    id: str
+    prediction: str
+    confidence: float
+    probabilities: Any
+
+
+class Valued(msgspec.Struct, gc=False):
+    """One answer of a regression."""
+
+    id: str
+    prediction: float
+
+
+class Spanned(msgspec.Struct, gc=False):
+    """The same with the interval's ends."""
+
+    id: str
+    prediction: float
+    interval: list[float]
+
+
+class Answers(msgspec.Struct, gc=False):
+    """The body of an answer."""
+
+    predictions: list[Any]
+    model: Model
+
+
 def encode(asked: Asked, answered: Answered) -> Reply:
     """{"predictions": [{"id", "prediction", …}], "model": {"name", "version"}}"""
-    model = {"name": answered.name, "version": answered.version}
-    return Reply(encode_json({"predictions": predictions(answered), "model": model}))
+    return Reply(encode_json(Answers(predictions(answered), Model(answered.name, answered.version))))
 
 
-def predictions(answered: Answered) -> list[dict[str, Any]]:
-    """One plain value a row: id, prediction, and confidence with probabilities, or the interval."""
+def predictions(answered: Answered) -> list[Any]:
+    """What is written for each row: id, prediction, and confidence with probabilities, or the interval."""
     output, classes = answered.output, answered.classes
     values = output.values.tolist()
     if output.probabilities is not None:
+        place, named = chances(classes)
         rows = output.probabilities.tolist()
         return [
-            {"id": key, "prediction": value, "confidence": row[classes.index(value)],
-             "probabilities": dict(zip(classes, row, strict=True))}
+            Labelled(key, value, row[place[value]], named(*row))
             for key, value, row in zip(answered.ids, values, rows, strict=True)
-        ]  # fmt: skip
+        ]
     if output.low is None or output.high is None:
-        return [{"id": key, "prediction": value} for key, value in zip(answered.ids, values, strict=True)]
+        return [Valued(key, value) for key, value in zip(answered.ids, values, strict=True)]
     ends = np.stack([output.low, output.high], axis=1).tolist()
-    return [
-        {"id": key, "prediction": value, "interval": pair}
-        for key, value, pair in zip(answered.ids, values, ends, strict=True)
-    ]
+    return [Spanned(key, value, pair) for key, value, pair in zip(answered.ids, values, ends, strict=True)]
+
+
+@functools.lru_cache(16)
+def chances(classes: tuple[str, ...]) -> tuple[Mapping[str, int], Callable[..., Any]]:
+    """Each class's place, and the function from its row's probabilities to what is written of them.
+
+    A struct is written in half of the time of a dict; its keys must be such as JSON need not escape.
+
+    >>> encode_json(chances(("no", "yes"))[1](0.25, 0.75)), encode_json(chances(("a\\n",))[1](1.0))
+    (b'{"no":0.25,"yes":0.75}', b'{"a\\\\n":1.0}')
+    """
+    place = {name: k for k, name in enumerate(classes)}
+    if any(ESCAPED.search(name) for name in classes):
+        return place, lambda *row: dict(zip(classes, row, strict=True))
+    fields = {f"class_{k}": name for k, name in enumerate(classes)}
+    made = msgspec.defstruct("Probabilities", [(field, float) for field in fields], rename=fields, gc=False)
+    return place, made
 
 
 def error(fault: RequestError) -> bytes:
