@@ -107,7 +107,11 @@ def requests(contender: Contender, rows: Sequence[Row], size: int) -> list[bytes
 
 
 def measured(server: servers.Server, plan: load.Plan) -> tuple[load.Measured, dict[str, float]]:
-    """The load, and what it cost: CPU microseconds a request, memory, and the share that others took."""
+    """The load, and what it cost: CPU microseconds a request, memory, and the share that others took.
+
+    `MB` is of the whole tree, `parent MB` of the process that was started: keepfit's server without the
+    process that makes Parquet of its log now and then, the peers' command without their workers.
+    """
     cpu, busy, own = server.cpu(), measure.busy(), time.process_time()
     begun = time.perf_counter()
     found = load.drive(server.address, plan)
@@ -115,7 +119,8 @@ def measured(server: servers.Server, plan: load.Plan) -> tuple[load.Measured, di
     machine = (time.perf_counter() - begun) * (os.cpu_count() or 1)
     others = max(0.0, measure.busy() - busy - spent - mine) / machine
     each = spent / found.good * 1e6 if found.good else float("nan")
-    return found, {"CPU us": each, "MB": server.memory() / 1e6, "others %": 100 * others}
+    memory = {"MB": server.memory() / 1e6, "parent MB": measure.resident(server.pid) / 1e6}
+    return found, {"CPU us": each, **memory, "others %": 100 * others}
 
 
 def figures(found: load.Measured) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import contenders, load, measure, servers, serving
+from benchmarks import contenders, load, servers, serving
 from benchmarks.contenders import KEEPFIT, MODELS
 from benchmarks.results import Claim, Options, Result
 
@@ -34,15 +34,14 @@ def run(options: Options) -> Result:
         plan = load.Plan(asked, CONNECTIONS, seconds, 0.0, KEEPFIT.marker, KEEPFIT.check(1), rate=rate)
         for part in range(PARTS):
             found, cost = serving.measured(server, plan)
-            own = {"server MB": measure.resident(server.pid) / 1e6}
-            rows.append({"minute": (part + 1) * seconds / 60, **serving.figures(found), **cost, **own})
+            rows.append({"minute": (part + 1) * seconds / 60, **serving.figures(found), **cost})
     note = f"greatest load {most.rate:,.0f} requests a second; asked for {rate:,.0f}"
     return Result("serving-soak", PROMISE, tuple(rows), (*claims(rows, rate), serving.failed(rows)), notes=(note,))
 
 
 def claims(rows: list[dict[str, Any]], rate: float) -> tuple[Claim, ...]:
     """How far the memory ranges after the beginning, and that the load was really there."""
-    memory = [float(row["server MB"]) for row in rows[round(BEGINNING * len(rows)) :]]
+    memory = [float(row["parent MB"]) for row in rows[round(BEGINNING * len(rows)) :]]
     reached = sum(float(row["req/s"]) for row in rows) / len(rows) / rate
     return (
         Claim("memory's range over its least", max(memory) / min(memory) - 1, "<=", FLAT),

@@ -151,8 +151,8 @@ def test_the_limit_and_the_log() -> None:
 
 
 def test_memory_that_grows_is_not_flat() -> None:
-    flat = [row("", 700.0, **{"server MB": 50.0 if part < 5 else 60.0}) for part in range(60)]
-    grows = [row("", 700.0, **{"server MB": 60.0 + part / 10}) for part in range(60)]
+    flat = [row("", 700.0, **{"parent MB": 50.0 if part < 5 else 60.0}) for part in range(60)]
+    grows = [row("", 700.0, **{"parent MB": 60.0 + part / 10}) for part in range(60)]
     assert [claim.outcome for claim in serving_soak.claims(flat, 700.0)] == ["kept", "kept"]
     assert [claim.outcome for claim in serving_soak.claims(grows, 1000.0)] == ["missed", "missed"]
 
