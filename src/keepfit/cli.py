@@ -360,6 +360,18 @@ def feedback(session: Session, source: Path, id_: str, label: str) -> int:
     return 0 if report.accepted else 1
 
 
+@command(
+    click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen."),
+    click.option("--port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="0: any free one."),
+    click.option("--bundle", type=click.Path(path_type=Path), help="Show this bundle's folder, not the champion."),
+    click.option("--insecure", is_flag=True, help="Listen for others although no API key is set."),
+)
+def ui(session: Session, host: str, port: int, bundle: Path | None, insecure: bool) -> None:
+    """The web app where people use the champion."""
+    project = session.project
+    project.ui(host, port, bundle, insecure, lambda url: session.answer({"url": url}, f"Serving at {url}"))
+
+
 @command()
 def doctor(session: Session) -> None:
     """What is installed, and where things are."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.errors import ConfigError
+from keepfit.extras import load
 from keepfit.progress import Progress, Tell, silent
 from keepfit.show import Record
 from keepfit.types import Decision, Schema, Verdict
@@ -110,6 +111,25 @@ class Project:
         folder = Path(bundle) if bundle else None
         config = serving.config_of(self.folder, folder, [*self.sets, *sets])
         serving.serve(config, self.folder, folder, insecure, started)
+
+    def ui(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8081,
+        bundle: Path | str | None = None,
+        insecure: bool = False,
+        started: Callable[[str], None] = lambda url: None,
+    ) -> None:
+        """The web app of the champion, or of a bundle's folder, until SIGTERM or Ctrl-C. `started` is told the address.
+
+        Raises MissingExtraError where the extra `ui` is not installed.
+        """
+        from keepfit.pipeline import serving
+
+        folder = Path(bundle) if bundle else None
+        config = serving.config_of(self.folder, folder, self.sets)
+        run = load("keepfit.ui.app:run", "keepfit ui")
+        run(config, self.folder, host, port, folder, insecure, started)
 
     def watch(
         self,

@@ -1,0 +1,1 @@
+"""The web app of the champion, for people. The only folder that knows its framework, NiceGUI."""

@@ -1,0 +1,165 @@
+"""The page: who answers, four things to do with it, and what happens when another version takes over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+
+from keepfit import config as settings
+from keepfit.deployment.rollout import CANARY, CHAMPION
+from keepfit.deployment.routes import Service
+from keepfit.errors import ConfigError
+from keepfit.ui import ask, many, recent, views
+from keepfit.ui.about import About, about, age
+from keepfit.ui.ask import Form
+
+STYLE = Path(__file__).with_name("style.css")
+EVERY = 0.5  # seconds between two looks at who is champion
+TABS = ("One row", "Many rows", "Recent", "Model")
+COMPARE: Mapping[str, Any] = {
+    ">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b,
+}  # fmt: skip
+
+
+@dataclass
+class Page:
+    """What one visitor looks at."""
+
+    service: Service
+    caller: str
+    told: About
+    form: Form | None = None
+    head: Any = None
+    body: Any = None
+    news: Any = None
+
+
+def build(service: Service, caller: str, leave: bool) -> None:
+    """Build the page for one visitor. `leave`: there is a session that can be ended."""
+    ui.add_css(STYLE)
+    active = service.rollout.active.get(CHAMPION)
+    if active is None:
+        ui.html(views.notice("There is no champion. Next: keepfit run"))
+        return
+    page = Page(service, caller, about(active.served))
+    with ui.element("main").classes("kf-main"):
+        page.head = ui.element("header").classes("kf-head")
+        page.news = ui.element("div").classes("kf-news").props("role=status")
+        page.body = ui.element("div").classes("kf-body")
+    _head(page, leave)
+    _body(page, {})
+    ui.timer(EVERY, lambda: _follow(page, leave))
+
+
+def _follow(page: Page, leave: bool) -> None:
+    """Show the new version when the champion was swapped, with what was typed so far."""
+    active = page.service.rollout.active.get(CHAMPION)
+    if active is None or active.served.version == page.told.version:
+        return
+    before, page.told = page.told, about(active.served)
+    kept = page.form.texts if page.form else {}
+    page.head.clear()
+    _head(page, leave)
+    page.body.clear()
+    _body(page, kept)
+    page.news.clear()
+    with page.news:
+        now = datetime.now().astimezone()
+        ui.html(views.notice(f"Version {page.told.version} took over from version {before.version} at {now:%H:%M:%S}."))
+
+
+def _head(page: Page, leave: bool) -> None:
+    told = page.told
+    trained = age((datetime.now(UTC) - told.created).total_seconds())
+    work = age(time.time() - told.served.since)
+    with page.head:
+        ui.html(f"<h1>{escape(told.served.name)}</h1><p>{escape(told.description)}</p>").classes("kf-title")
+        ui.html(
+            f"<p><strong>version {escape(told.version)}</strong><span>trained {trained} ago</span>"
+            f"<span>at work here for {work}</span></p>"
+        ).classes("kf-version")
+        if leave:
+            with ui.element("form").props("method=post action=logout").classes("kf-leave"):
+                ask.button(f"Log out {escape(page.caller)}").props("type=submit")
+
+
+def _body(page: Page, kept: Mapping[str, str | None]) -> None:
+    """The four tabs. What was typed before another version came stays."""
+    with page.body:
+        with ui.tabs().props("no-caps inline-label align=left outside-arrows mobile-arrows") as tabs:
+            for name in TABS:
+                ui.tab(name)
+        with ui.tab_panels(tabs, value=TABS[0], animated=False).props("keep-alive").classes("kf-panels"):
+            with ui.tab_panel(TABS[0]):
+                page.form = ask.form(page.service, page.told, page.caller, kept)
+            with ui.tab_panel(TABS[1]):
+                many.panel(page.service, page.told, page.caller)
+            with ui.tab_panel(TABS[2]):
+                refresh = recent.panel(page.service, page.told, page.caller)
+            with ui.tab_panel(TABS[3]):
+                _model(page)
+
+        async def shown() -> None:
+            if tabs.value == TABS[2]:
+                await refresh()
+
+        tabs.on_value_change(shown)
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+def _model(page: Page) -> None:
+    told, rollout = page.told, page.service.rollout
+    for refused in rollout.refused.values():
+        ui.html(views.notice(f"Version {refused.version} was not made {refused.role}: {refused.reason}"))
+    if rollout.unreachable:
+        ui.html(views.notice(f"The registry cannot be asked, version {told.version} goes on: {rollout.unreachable}"))
+    if told.metrics:
+        ui.html(f"<h3>How good it is, on {told.rows:,} rows it was not trained on</h3>")
+        ui.html(views.metrics(told.metrics, told.goals, met(told)))
+    ui.html("<h3>Where it comes from</h3>" + views.facts(_facts(page)))
+
+
+def met(told: About) -> dict[str, bool | None]:
+    """Goal → whether the version met it when it was judged; None where its metrics do not say."""
+    found: dict[str, bool | None] = {}
+    for name, text in told.goals.items():
+        value = told.metrics.get(name, {}).get("value")
+        try:
+            sign, limit = settings.goal(text)
+        except ConfigError:
+            continue
+        found[name] = None if value is None else bool(COMPARE[sign](value, limit))
+    return found
+
+
+def _facts(page: Page) -> list[tuple[str, str]]:
+    manifest, told = page.told.manifest, page.told
+    data, code = manifest["data"], manifest["code"] or {}
+    origin = data.get("origin") or {}
+    canary = page.service.rollout.active.get(CANARY)
+    share = page.service.rollout.plan.share
+    commit = str(code.get("commit") or "")[:12]
+    members = dict.fromkeys(member["name"] for member in manifest["members"])
+    return [
+        ("trained", f"{told.created:%Y-%m-%d %H:%M} UTC"),
+        ("kind", ", ".join(members)),
+        ("predicts", f"{told.schema.target} ({told.schema.task})"),
+        ("classes", ", ".join(told.schema.classes[:20])),
+        ("inputs", str(len(told.schema.inputs))),
+        ("data", Path(str(origin.get("source", ""))).name),
+        ("rows", f"{origin['rows']:,}" if "rows" in origin else ""),
+        ("data version", str(data.get("version") or "")[:19]),
+        ("split", str(data.get("split") or "")),
+        ("code", f"{commit}{' (changed since)' if code.get('dirty') else ''}" if commit else ""),
+        ("keepfit", str(manifest["keepfit"])),
+        ("canary", f"version {canary.served.version}, {share:.0%} of requests" if canary else ""),
+    ]  # fmt: skip

@@ -1,0 +1,99 @@
+"""The latest predictions of the log, whoever asked, and a place to say what was true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from nicegui import ui
+
+from keepfit.data import log_read
+from keepfit.deployment.routes import Service
+from keepfit.errors import DataError
+from keepfit.ui import views
+from keepfit.ui.about import About, age
+from keepfit.ui.ask import button, truth
+
+ROWS = 25
+DAYS = 7  # how far back is looked
+INPUTS = 3  # values that tell a row from the others
+Found = tuple[list[dict[str, Any]], str]  # rows, or what is wrong
+
+
+def panel(service: Service, told: About, caller: str) -> Any:
+    """The list; gives the function that reads it anew."""
+    place = ui.element("div").classes("kf-recent")
+
+    async def refresh() -> None:
+        if told.served.writer is None:
+            found: Found = [], "The prediction log is off (serving.log.enabled: false): there is nothing to show."
+        else:
+            found = await asyncio.to_thread(_latest, service.predictions)
+        place.clear()
+        with place:
+            _list(service, told, caller, *found)
+
+    with ui.element("div").classes("kf-bar"):
+        button("Refresh").on("click", refresh)
+        ui.html(f"<p class=kf-note>The last {ROWS} of {DAYS} days, over HTTP and from this page.</p>")
+    return refresh
+
+
+def latest(folder: Path) -> list[dict[str, Any]]:
+    """The latest rows of the prediction log with their labels, newest first. Raises DataError."""
+    since = datetime.now(UTC) - timedelta(days=DAYS)
+    rows = log_read.read(folder, since=since, labels=True, role=None)
+    return rows.sort("time", descending=True).head(ROWS).collect().to_dicts()
+
+
+def _latest(folder: Path) -> Found:
+    try:
+        return latest(folder), ""
+    except (DataError, OSError, pl.exceptions.PolarsError) as error:
+        return [], f"The prediction log cannot be read: {error}"
+
+
+def _list(service: Service, told: About, caller: str, rows: list[dict[str, Any]], fault: str) -> None:
+    if not rows:
+        ui.html(views.notice(fault) if fault else "<p class=kf-empty>No predictions yet.</p>")
+    for row in rows:
+        with ui.element("article").classes("kf-row"):
+            ui.html(_line(row))
+            _label(service, told, caller, row)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """One prediction: when, what, how sure, of what, by which version."""
+    ago = (datetime.now(UTC) - row["time"]).total_seconds()
+    inputs = [f"{name} {value}" for name, value in (row.get("inputs") or {}).items() if value is not None]
+    sure = views.percent(row["confidence"]) if row["confidence"] is not None else ""
+    value = views.number(row["value"]) if row["value"] is not None else views.shown(row["prediction"])
+    return (
+        f"<p><time datetime='{row['time'].isoformat()}' title='{row['time'].isoformat(timespec='seconds')}'>"
+        f"{age(ago)} ago</time><strong>{value}</strong><em>{sure}</em>"
+        f"<span>{views.shown(' · '.join(inputs[:INPUTS]))}</span>"
+        f"<small>version {views.shown(row['version'])} · {views.shown(row['route'])} · "
+        f"{views.shown(row['caller'])}</small></p>"
+    )
+
+
+def _label(service: Service, told: About, caller: str, row: Mapping[str, Any]) -> None:
+    """What was true of a row, or a button that asks for it."""
+    known = row.get("label_value") if row.get("label_value") is not None else row.get("label")
+    place = ui.element("div").classes("kf-known")
+
+    def ask() -> None:
+        place.clear()
+        with place:
+            truth(service, caller, row["id"], told.served)
+
+    with place:
+        if known is not None:
+            right = str(row["label"]) == str(row["prediction"]) if told.schema.classes else None
+            mark = {True: "kf-met", False: "kf-missed", None: ""}[right]
+            ui.html(f"<p class='kf-label {mark}'>was {views.shown(known)}</p>")
+        button("Correct" if known is not None else "What was true?").on("click", ask)
