@@ -1,0 +1,194 @@
+"""The examples of the documentation are run as they stand there.
+
+A block ```console holds commands, each after `$ ` (`> ` goes on with it), and what they print. One that
+begins with `keepfit serve` is started and stays until the next one; what it prints comes in lines. A block
+```python is run, and prints what the ```text block after it says. A block ```yaml is a part of a config.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from keepfit import config
+from keepfit.sections import Canary, Log, Section, Serving
+from tests.servers import free_port
+
+ROOT = Path(__file__).parents[1]
+SERVING = ROOT / "docs" / "serving.md"
+FENCE = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SERVE = re.compile(r"([A-Z_]+=\S+ )*keepfit serve\b")
+CHANGING = (  # what differs from one run to the next, and what stands for it
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "TIME"),
+    (re.compile(r"\b0m[0-9a-z]{11}-[0-9a-f]+\b"), "ID"),
+    (re.compile(r"(?<![\d.])\d+\.\d+(e-\d+)?(?![.\d])"), "NUMBER"),
+    (re.compile(r"\s+"), ""),
+)
+PARTS: dict[str, type[Section]] = {"": Serving, "canary.": Canary, "log.": Log}
+PATIENCE = 20.0  # seconds for a server to start, and for what is asked again to be so
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+    line: int
+
+
+class Command(NamedTuple):
+    text: str
+    printed: str
+
+
+def blocks(text: str) -> list[Block]:
+    return [Block(m[1], m[2], text[: m.start()].count("\n") + 1) for m in FENCE.finditer(text)]
+
+
+def commands(block: Block) -> Iterator[Command]:
+    """The commands of a console block.
+
+    >>> list(commands(Block("console", "$ cat <<E\\n> a\\n> E\\na\\n$ true\\n", 1)))
+    [Command(text='cat <<E\\na\\nE', printed='a\\n'), Command(text='true', printed='')]
+    """
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        first, *lines = part.splitlines(keepends=True)
+        more = [line for line in lines if line.startswith("> ")]
+        yield Command("".join([first, *(line[2:] for line in more)]).strip(), "".join(lines[len(more) :]))
+
+
+def same(text: str) -> str:
+    """Text without what changes.
+
+    >>> same('{"id": "0mwq29u9nldxe-0", "p": 0.25}'), same("2026-11-21 07:05:44,444 INFO version 1 at 127.0.0.1")
+    ('{"id":"ID","p":NUMBER}', 'TIMEINFOversion1at127.0.0.1')
+    """
+    for pattern, instead in CHANGING:
+        text = pattern.sub(instead, text)
+    return text
+
+
+class Session:
+    """A shell in a folder, and the server that it has started; port 8080 of the page is a free one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, str(free_port())
+        self.server: subprocess.Popen[bytes] | None = None
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("KEEPFIT_", "AIP_"))}
+        self.environment = {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def here(self, text: str) -> str:
+        return text.replace("8080", self.port)
+
+    def run(self, arguments: list[str]) -> str:
+        done = subprocess.run(
+            arguments, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120
+        )
+        progress = re.compile(r"^(ingest|train|promote) .*\n", re.MULTILINE)
+        return (done.stdout + progress.sub("", done.stderr)).replace(self.port, "8080")
+
+    def console(self, command: Command) -> str:
+        """What a command prints; one that only asks is asked again until it says what is expected."""
+        shell = ["bash", "-c", self.here(command.text)]
+        end = time.monotonic() + (PATIENCE if command.text.startswith("curl -s localhost") else 0)
+        while same(found := self.run(shell)) != same(command.printed) and time.monotonic() < end:
+            time.sleep(0.2)
+        return found
+
+    def serve(self, command: Command) -> str:
+        """Start a server; what it prints, when it is as much as is expected."""
+        self.stop()
+        log, shell = self.folder / "server.log", self.here(command.text).replace("keepfit serve", "exec keepfit serve")
+        with log.open("wb") as written:
+            self.server = subprocess.Popen(
+                ["bash", "-c", f"{shell} --port {self.port}"],
+                cwd=self.folder, env=self.environment, stdout=written, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        end, lines = time.monotonic() + PATIENCE, command.printed.count("\n")
+        while (told := log.read_text()).count("\n") < lines and time.monotonic() < end and self.server.poll() is None:
+            time.sleep(0.05)
+        return "".join(told.replace(self.port, "8080").splitlines(keepends=True)[:lines])
+
+    def stop(self) -> None:
+        """As Ctrl-C does."""
+        if self.server:
+            self.server.send_signal(signal.SIGINT)
+            assert self.server.wait(30) == 0, (self.folder / "server.log").read_text()
+            self.server = None
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    made = Session(tmp_path)
+    yield made
+    if made.server and made.server.poll() is None:
+        made.server.kill()
+        made.server.wait()
+
+
+@pytest.mark.slow
+def test_the_page_about_serving_says_what_happens(session: Session) -> None:
+    found = blocks(SERVING.read_text(encoding="utf-8"))
+    for block, after in zip(found, [*found[1:], Block("", "", 0)], strict=True):
+        where = f"{SERVING.name}, line {block.line}"
+        if block.language == "console":
+            for command in commands(block):
+                starts = SERVE.match(command.text) and not command.printed.startswith("Error")
+                printed = session.serve(command) if starts else session.console(command)
+                assert same(printed) == same(command.printed), f"{where}: {command.text}\n{printed}"
+        elif block.language == "python" and all(map(find_spec, imported(block.text))):
+            printed = session.run([sys.executable, "-c", session.here(block.text)])
+            assert printed == after.text, where
+    session.stop()
+
+
+def imported(code: str) -> set[str]:
+    """The packages that a piece of Python imports."""
+    return set(re.findall(r"^(?:from|import) (\w+)", code, re.MULTILINE))
+
+
+def test_the_configs_on_the_page_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SHOP_KEY", "APP_KEY", "ADMIN_KEY"):
+        monkeypatch.setenv(name, name)
+    for page in (SERVING, SERVING.with_name("prediction-log.md")):
+        parts = [block for block in blocks(page.read_text(encoding="utf-8")) if block.language == "yaml"]
+        assert parts
+        for part in parts:
+            config.parse({"data": {"source": "a.csv", "target": "b"}, **yaml.safe_load(part.text)})
+
+
+def test_every_key_of_serving_is_on_the_page_with_its_default() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (\S+) \|", SERVING.read_text(encoding="utf-8"), re.MULTILINE)
+    told = {key: default.strip("`") for key, default in rows}
+    keys = {f"{prefix}{name}" for prefix, section in PARTS.items() for name in section.model_fields} - {"log"}
+    assert told.keys() == keys
+    for key, shown in told.items():
+        prefix, name = key[: key.find(".") + 1], key.rpartition(".")[2]
+        section = PARTS[prefix]
+        value = getattr(section.model_validate({} if shown == "none" else {name: yaml.safe_load(shown)}), name)
+        default = section.model_fields[name].default
+        assert (value, shown == "none") == (default, default is None), key
+
+
+def test_every_code_of_an_error_on_the_page_is_one() -> None:
+    (table,) = re.findall(r"\| status \| codes .*?\n\n", SERVING.read_text(encoding="utf-8"), re.DOTALL)
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "keepfit").rglob("*.py"))
+    codes = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", table)) - {"details"}
+    assert len(codes) > 20
+    assert [code for code in sorted(codes) if f'"{code}"' not in sources] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
+    for page in [*pages, *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} → {target}"
