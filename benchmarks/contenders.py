@@ -161,12 +161,12 @@ def _bentoml(folder: Path, port: int) -> Start:
 
 
 def _mlserver(folder: Path, port: int) -> Start:
-    """No workers beside the server (they would share its core), batches of 64 rows or 5 ms."""
+    """Batches of 64 rows or 5 ms, without debug logs, and without workers: with uvloop 0.23 they do not start."""
     uri = os.fspath(folder / "model.joblib")
     batching = {"max_batch_size": 64, "max_batch_time": 0.005}
     model = {"name": "model", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": uri}}
     ports = {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
-    settings = {"host": "127.0.0.1", "parallel_workers": 0, **ports}
+    settings = {"host": "127.0.0.1", "parallel_workers": 0, "debug": False, **ports}
     served = folder / "served"
     served.mkdir(exist_ok=True)
     (served / "model-settings.json").write_text(json.dumps({**model, **batching}), encoding="utf-8")
