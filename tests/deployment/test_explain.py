@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keepfit.deployment import runtime
-from keepfit.deployment.explain import Effect, explain, median, typical
+from keepfit.deployment.explain import Effect, explain, quantile, typical
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RequestError
 from keepfit.types import Column, Schema
@@ -95,13 +95,30 @@ def test_values_that_cannot_be_read_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edges", "counts", "missing", "expected"),
-    [([0, 10, 20], [5, 5], 0, 10), ([0, 10], [4], 0, 5), ([7], [3], 0, 7), ([], [], 4, None), ([0, 10], [4], 5, None)],
+    ("edges", "counts", "share", "expected"),
+    [
+        ([0, 10, 20], [4, 5], 0.5, 10),  # few values: the edges are the values
+        ([0, 10, 20], [95, 5], 0.9, 0),
+        ([7], [3], 0.5, 7),
+        ([*range(22)], [5] * 21, 0.32, 6.72),  # quantiles: between two of them
+        ([*range(22)], [500] + [5] * 20, 0.8, 0),  # a value that repeats has most of its bin
+    ],
 )
-def test_the_median_of_a_histogram(
-    edges: Sequence[float], counts: Sequence[int], missing: int, expected: float | None
+def test_the_quantiles_of_a_histogram(
+    edges: Sequence[float], counts: Sequence[int], share: float, expected: float
 ) -> None:
-    assert median({"edges": edges, "counts": counts, "missing": missing}) == expected
+    assert quantile({"edges": edges, "counts": counts}, share) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("mean", "expected"), [(0.2, 0), (0.8, 1)])
+def test_the_median_of_two_values_is_the_more_frequent(mean: float, expected: float) -> None:
+    assert quantile({"edges": [0.0, 1.0], "counts": [10], "mean": mean}) == expected
+
+
+def test_a_number_that_most_rows_lack_is_typically_missing() -> None:
+    schema = Schema((Column("n", "number"),), "regression")
+    assert typical(schema, {"n": {"edges": [5.0], "counts": [4], "missing": 5}}) == {"n": None}
+    assert typical(schema, {"n": {"edges": [5.0], "counts": [4], "missing": 4}}) == {"n": 5.0}
 
 
 def test_what_is_typical_of_each_role() -> None:
@@ -109,8 +126,8 @@ def test_what_is_typical_of_each_role() -> None:
         Column("n", "number", "int"), Column("x", "number", "float"), Column("c", "category"), Column("d", "date"),
         Column("t", "text"), Column("made", "number", hook="ratio"), Column("rare", "category"),
     )  # fmt: skip
-    numbers = {"edges": [1.0, 2.0, 4.5], "counts": [1, 3], "missing": 0}
-    day = {"edges": [0.0, 86_400.0 * 365], "counts": [9], "missing": 0}
+    numbers = {"edges": [1.0, 2.12345, 4.5], "counts": [1, 3], "missing": 0}
+    day = {"edges": [86_400.0 * 364.5], "counts": [9], "missing": 0}
     found = typical(
         Schema(columns, "regression"),
         {
@@ -118,4 +135,4 @@ def test_what_is_typical_of_each_role() -> None:
             "made": numbers, "rare": {"levels": {"a": 1}, "missing": 5},
         },
     )  # fmt: skip
-    assert found == {"n": 3, "x": 2.833, "c": "b", "d": "1970-07-02", "t": None, "rare": None}
+    assert found == {"n": 2, "x": 2.123, "c": "b", "d": "1970-12-31", "t": None, "rare": None}

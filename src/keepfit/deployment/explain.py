@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RequestError
+from keepfit.features.number import EDGES
 from keepfit.models.fitted import Output
 from keepfit.types import Column, Schema
 
@@ -137,7 +138,7 @@ def typical(schema: Schema, reference: Mapping[str, Mapping[str, Any]]) -> dict[
 
 def _number(column: Column, about: Mapping[str, Any]) -> float | None:
     """A whole number in a column of whole numbers, four digits in others."""
-    found = median(about)
+    found = _median(about)
     if found is None:
         return None
     return round(found) if column.dtype in ("int", "bool") else float(f"{found:.4g}")
@@ -145,24 +146,39 @@ def _number(column: Column, about: Mapping[str, Any]) -> float | None:
 
 def _date(column: Column, about: Mapping[str, Any]) -> str | None:
     """ISO 8601, which every column of dates takes."""
-    found = median(about)
+    found = _median(about)
     return None if found is None else datetime.fromtimestamp(found // DAY * DAY, UTC).date().isoformat()
 
 
-def median(about: Mapping[str, Any]) -> float | None:
-    """The median that a histogram tells: exact at an edge, else between two of them.
+def quantile(about: Mapping[str, Any], share: float = 0.5) -> float | None:
+    """A quantile as near as a histogram of `features.number.watch` tells it. None without values.
 
-    >>> median({"edges": [0.0, 10.0, 20.0], "counts": [5, 5], "missing": 1})
-    10.0
+    Up to EDGES edges are the values themselves. More are quantiles; what a bin then holds beyond the
+    usual is one value that repeats, its lower edge.
+
+    >>> quantile({"edges": [0.0, 10.0, 20.0], "counts": [4, 5]}), quantile({"edges": [], "counts": []})
+    (10.0, None)
+    >>> quantile({"edges": [*range(0, 220, 10)], "counts": [900, *[10] * 20]})
+    0.0
     """
     counts: Sequence[int] = about["counts"]
     edges: Sequence[float] = about["edges"]
-    if not counts or about["missing"] > sum(counts):
+    if not counts:
         return None
-    half, reached = sum(counts) / 2, [0, *accumulate(counts)]
-    place = next(n for n in range(len(counts)) if reached[n + 1] >= half)
+    wanted, reached = sum(counts) * share, [0, *accumulate(counts)]
+    place = next(n for n in range(len(counts)) if reached[n + 1] >= wanted)
     low, high = edges[place], edges[min(place + 1, len(edges) - 1)]
-    return float(low + (high - low) * (half - reached[place]) / max(counts[place], 1))
+    if len(edges) == 2 and "mean" in about:  # one bin of two values: the mean tells how many rows have each
+        return float(low if about["mean"] <= low + (high - low) * (1 - share) else high)
+    if len(edges) <= EDGES:
+        return float(low)
+    repeated = max(0, counts[place] - sorted(counts)[len(counts) // 2])
+    inside = max(0.0, wanted - reached[place] - repeated) / max(counts[place] - repeated, 1)
+    return float(low + (high - low) * inside)
+
+
+def _median(about: Mapping[str, Any]) -> float | None:
+    return None if about["missing"] > sum(about["counts"]) else quantile(about)
 
 
 def _most_frequent(column: Column, about: Mapping[str, Any]) -> str | None:
