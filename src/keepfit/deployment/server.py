@@ -24,7 +24,7 @@ BACKLOG = 4096  # connections that the kernel keeps until we take them
 GRACE = 25.0  # seconds for what was accepted before a stop; SageMaker kills after 30
 GARBAGE = 20_000  # objects after which Python looks for cycles; requests make none
 ARRIVING = 0.1  # seconds for requests that are on their way when a stop is asked for
-SEGMENT = 64 * 2**20  # bytes of the log's live file
+SEGMENT = 16 * 2**20  # bytes of the log's live file: what the child has in memory at a time
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -120,28 +120,30 @@ async def _tick(site: Site) -> None:
 
 
 async def roll(service: Service, rolling: Rolling | None) -> None:
-    """Close the log's live files when they are old or large, and let a child make Parquet of them."""
-    last, child, first = time.monotonic(), None, True  # the first time also for what a killed server left
+    """Begin a new live file where one is large; every `rolling.seconds` where it is old, and let a child go over them.
+
+    The child makes Parquet of what is closed, deletes what is older than the retention, and finds what a
+    killed server left. It does not come with each large file: under load it would compete all the time.
+    """
+    last, child = time.monotonic(), None
     while rolling:
         await asyncio.sleep(min(rolling.seconds, 1.0))
-        age = rolling.seconds if time.monotonic() - last >= rolling.seconds else float("inf")
-        moved = await asyncio.to_thread(_rotate, service, age)
-        due = age != float("inf")
-        last = time.monotonic() if due else last
-        if (moved or (due and first)) and (child is None or child.poll() is not None):
-            child, first = _spawn(rolling), False
+        due = time.monotonic() - last >= rolling.seconds
+        await asyncio.to_thread(_rotate, service, rolling.seconds if due else float("inf"))
+        if due:
+            last = time.monotonic()
+            child = _spawn(rolling) if child is None or child.poll() is not None else child
 
 
-def _rotate(service: Service, age: float) -> bool:
-    """Begin new segments where the present ones are `age` seconds old, or large; whether any was."""
-    moved = False
+def _rotate(service: Service, age: float) -> None:
+    """Begin new segments where the present ones are `age` seconds old, or large."""
     for active in list(service.rollout.active.values()):
         with active.served.logging:
             try:
-                moved = bool(active.served.writer and active.served.writer.rotate(SEGMENT, age)) or moved
+                if active.served.writer:
+                    active.served.writer.rotate(SEGMENT, age)
             except DataError as error:
                 log.error("%s", error)
-    return moved
 
 
 def _spawn(rolling: Rolling) -> subprocess.Popen[bytes]:
