@@ -40,7 +40,7 @@ from keepfit.data.log import SHADOW, tree
 from keepfit.data.segments import Header
 from keepfit.errors import DataError, KeepfitError
 
-BLOCK = 1 << 23  # bytes of a segment that are in memory at once; a row group of the Parquet file
+BLOCK = 1 << 21  # bytes of a segment that are in memory at once; a row group of the Parquet file
 DAMAGED = "_damaged"
 FEEDBACK = "feedback"
 ABANDONED = 60  # seconds after which a segment that never got its name is one of a killed process
