@@ -17,6 +17,7 @@ from keepfit.data.conform import conform
 from keepfit.errors import DataError
 from keepfit.features.frame import from_frame
 from keepfit.features.rows import _each, from_rows, reader, remembered
+from keepfit.features.text import Documents
 from keepfit.features.values import Coded, Tokens
 from keepfit.types import Column, Schema
 
@@ -49,7 +50,7 @@ def same(one, two):
     """Whether two columns of values are the same, whatever the order of their levels or words."""
     if isinstance(one, Coded):
         return decoded(one) == decoded(two)
-    if isinstance(one, Tokens):
+    if isinstance(one, (Documents, Tokens)):
         return documents(one) == documents(two)
     return np.allclose(one, two, rtol=1e-15, atol=0, equal_nan=True)  # a second's last bit may round either way
 
@@ -59,6 +60,7 @@ def decoded(column):
 
 
 def documents(column):
+    column = column.tokens if isinstance(column, Documents) else column
     pairs = zip(column.starts, column.lengths, strict=True)
     return [[column.words[i] for i in column.ids[start : start + length]] for start, length in pairs]
 
@@ -208,7 +210,7 @@ def test_a_column_read_at_once_is_what_its_values_are_one_by_one(place, requests
 
 
 def exactly(one, two):
-    if isinstance(one, (Coded, Tokens)):
+    if isinstance(one, (Coded, Documents, Tokens)):
         assert same(one, two)
     else:
         assert one.dtype == two.dtype == np.float64

@@ -35,7 +35,7 @@ from keepfit.data.delimited import BadRow
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.sinks import sink
 from keepfit.errors import DataError
-from keepfit.features.frame import from_frame
+from keepfit.features.frame import asked
 from keepfit.features.prepare import prepare
 from keepfit.models.fitted import Output
 from keepfit.progress import Tell, silent
@@ -111,7 +111,7 @@ def scored(runtime: Runtime, given: Any) -> tuple[pl.DataFrame, dict[str, str]]:
         shown = "".join(f"\n  row {p.row}, column '{p.column}': {p.problem}" for p in wrong[:SHOWN])
         cells = "1 cell" if len(wrong) == 1 else f"{len(wrong):,} cells"
         raise DataError(f"{cells} cannot be read; correct them, or leave them empty if the value is unknown.{shown}")
-    found = answers(runtime.predict(from_frame(typed, runtime.schema)), runtime.schema.classes)
+    found = answers(runtime.predict(asked(typed, runtime.schema)), runtime.schema.classes)
     names: dict[str, str] = {}
     return _beside(table, found, names), names
 
@@ -175,7 +175,7 @@ def _scored(
             good[list(bad)] = False
             part, typed = part.filter(good), typed.filter(good)
         first += part.height + len(bad)
-        found = answers(runtime.predict(from_frame(typed, runtime.schema)), runtime.schema.classes)
+        found = answers(runtime.predict(asked(typed, runtime.schema)), runtime.schema.classes)
         yield _beside(part, found, names)
 
 

@@ -4,9 +4,9 @@ The score of a linear model is a sum over features, and each feature is made of 
 a column adds to the score is a function of that column alone: a straight line and a line that bends
 at the quantiles for a number, a number per level for a category. `fold` works these functions out
 once; scoring then needs no matrix of features: a number is a look-up between two knots instead of a
-row of ramps, a category one look-up instead of a row of zeros.
+row of ramps, a category one look-up instead of a row of zeros, a text the sum of its terms' weights.
 
-What has no such form (dates, texts) keeps its block of features, with its part of the coefficients.
+What has no such form (dates, components of texts) keeps its block of features, with its part of the coefficients.
 Plain features are rounded to float32 as in training; the sums are float64.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepfit.extras import pick
-from keepfit.features import ROLES, category
+from keepfit.features import ROLES, category, term_scores
 from keepfit.features.number import FAR, LARGEST
 from keepfit.features.values import Coded, Sparse
 
@@ -218,6 +218,22 @@ def _category(name: str, index: Mapping[str, int], table: Floats) -> Term:
     return Term((name,), many, one)
 
 
+def _texts(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
+    """One term a column that sums its words and runs of words; the block as it is where one has another form."""
+    terms, start = [], 0
+    for name, part in zip(state["columns"], state["parts"], strict=True):
+        score = term_scores.scorer(part, weights[start : start + part["width"]])
+        if score is None:
+            return _whole(role, state, weights)
+        terms.append(Term((name,), _of(name, score), None))
+        start += part["width"]
+    return terms
+
+
+def _of(name: str, score: Callable[[Any], Floats]) -> Callable[[Mapping[str, Any]], Floats]:
+    return lambda values: score(values[name])
+
+
 def _whole(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
     """A block of features that stays as it is."""
     features = pick(ROLES, role, "role").compiled(state)
@@ -248,4 +264,5 @@ def product(matrix: NDArray[np.float32] | Sparse, weights: Floats) -> Floats:
 FOLDS: Mapping[str, Callable[[str, Mapping[str, Any], Floats], list[Term] | None]] = {
     "number": _numbers,
     "category": _categories,
+    "text": _texts,
 }

@@ -14,18 +14,28 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.errors import DataError
-from keepfit.features.text import tokens
+from keepfit.features.text import Documents, tokens
 from keepfit.features.values import Coded, Columns
 from keepfit.types import Schema
 
 
 def from_frame(frame: pl.DataFrame, schema: Schema) -> Columns:
-    """The values of `schema.features` in a conformed frame. Raises DataError for columns that are not there."""
+    """The values of `schema.features` in a conformed frame, to learn from. Raises DataError for columns that are
+    not there."""
+    return _columns(frame, schema, ARRAYS)
+
+
+def asked(frame: pl.DataFrame, schema: Schema) -> Columns:
+    """The same to be asked about once, with texts as Documents. Raises DataError as `from_frame`."""
+    return _columns(frame, schema, {**ARRAYS, "text": lambda column: Documents(column.to_list())})
+
+
+def _columns(frame: pl.DataFrame, schema: Schema, arrays: Mapping[str, Callable[[pl.Series], Any]]) -> Columns:
     absent = [column.name for column in schema.features if column.name not in frame.columns]
     if absent:
         shown = ", ".join(f"'{name}'" for name in absent)
         raise DataError(f"The data has no column {shown}, which the model needs. It has: {', '.join(frame.columns)}.")
-    values = {column.name: ARRAYS[column.role](frame[column.name]) for column in schema.features}
+    values = {column.name: arrays[column.role](frame[column.name]) for column in schema.features}
     return Columns(values, frame.height)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from keepfit.data.parse import PARSE, Problem
-from keepfit.features.text import tokens
+from keepfit.features.text import Documents
 from keepfit.features.values import Coded, Columns
 from keepfit.types import Column, Schema
 
@@ -108,7 +108,7 @@ ARRAYS: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "number": numbers,
     "date": numbers,
     "category": coded,
-    "text": tokens,
+    "text": Documents,
 }
 
 

@@ -22,7 +22,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, repeat
 from typing import Any
 
@@ -58,13 +60,24 @@ def words_of(text: str) -> list[str]:
     >>> words_of("東京 Tokyo")
     ['東', '京', 'tokyo']
     """
+    return cut(plain(text))
+
+
+def plain(text: str) -> str:
+    """A text in lower case and without tags.
+
+    >>> plain("A<br />GREAT film")
+    'a great film'
+    """
     text = text.lower()
     if "<" in text:
         text = TAG.sub(" ", text)
-    if text.isascii():
-        return WORD.findall(text)
-    text = unicodedata.normalize("NFC", text)  # one spelling of é, however it was typed
-    return (WORD_OR_SIGN if SIGN.search(text) else WORD).findall(text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)  # one spelling of é, however it was typed
+
+
+def cut(text: str) -> list[str]:
+    """The words of a text that is `plain`."""
+    return (WORD if text.isascii() or not SIGN.search(text) else WORD_OR_SIGN).findall(text)
 
 
 def tokens(texts: Iterable[str | None]) -> Tokens:
@@ -86,6 +99,24 @@ def tokens(texts: Iterable[str | None]) -> Tokens:
     ids = np.fromiter(map(index.__getitem__, chain.from_iterable(documents())), np.int32)
     counted = np.array(lengths, np.int64)
     return Tokens(ids, counted.cumsum() - counted, counted, list(index))
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Texts that no one may need the words of: what is asked of a model. Words are made where they are needed."""
+
+    texts: Sequence[str | None]
+
+    def __getitem__(self, rows: Any) -> Documents:
+        return Documents([self.texts[row] for row in np.arange(len(self.texts))[rows].tolist()])
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The texts as word ids."""
+        return tokens(self.texts)
 
 
 def fit(values: Mapping[str, Tokens], target: Any, options: Mapping[str, Any], seed: int) -> tuple[State, Matrix]:
@@ -146,7 +177,7 @@ def _orders(text: ngrams.Flat, column: Tokens, longest: int, least: int) -> Any:
     return kept, frequencies, keys, ranks
 
 
-def compiled(state: State) -> Callable[[Mapping[str, Tokens]], Matrix]:
+def compiled(state: State) -> Callable[[Mapping[str, Tokens | Documents]], Matrix]:
     """The function from columns to the matrix."""
     plan = [(name, _compiled(part)) for name, part in zip(state["columns"], state["parts"], strict=True)]
     if len(plan) == 1:
@@ -155,13 +186,14 @@ def compiled(state: State) -> Callable[[Mapping[str, Tokens]], Matrix]:
     return lambda values: join([part(values[name]) for name, part in plan])
 
 
-def _compiled(state: State) -> Callable[[Tokens], Matrix]:
+def _compiled(state: State) -> Callable[[Tokens | Documents], Matrix]:
     get = {word: i for i, word in enumerate(state["words"])}.get
     keys, skipped, size = state["keys"], state["shortest"] - 1, len(state["words"])
     widths = [size, *(len(known) for known in keys)]
     components = state.get("components")
 
-    def terms(column: Tokens) -> Counts:
+    def terms(given: Tokens | Documents) -> Counts:
+        column = given.tokens if isinstance(given, Documents) else given
         text = ngrams.flat(column)
         rank = np.fromiter(map(get, column.words, repeat(-1)), np.int32, len(column.words))
         word = rank[text.ids]

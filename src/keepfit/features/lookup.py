@@ -1,0 +1,132 @@
+"""Places of whole numbers in a fixed set, by hashing: one look, whatever the size of the set.
+
+Hash and displace (Pagh, "Hash and displace", WADS 1999; Belazzougui, Botelho and Dietzfelbinger, "Hash,
+displace, and compress", ESA 2009): the keys are parted into small buckets, and for each bucket one of many
+hash functions is kept that puts its keys into slots that no other key has. So a search of many keys is a few
+gathers without a loop, several times cheaper than a binary search in a table that no cache holds. The
+hashes only say where a key must be if it is there; whoever asks compares it, so nothing is ever confused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.uint64]
+BUCKET = 4  # keys of a bucket, more or less
+ROOM = 1.25  # slots a key, at least
+TRIES = 1 << 16  # hash functions
+ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: its multiples spread evenly (Knuth, vol. 3, 6.4)
+HALF = np.uint64(32)
+
+
+def _salts() -> Codes:
+    """A number for each function, without a pattern."""
+    mixed = np.arange(1, TRIES + 1, dtype=np.uint64) * ODD
+    mixed = (mixed ^ mixed >> HALF) * ODD
+    return mixed ^ mixed >> HALF
+
+
+SALTS = _salts()
+
+
+class Table(NamedTuple):
+    """A slot holds the place of a key in its lowest `bits`, and above them a part of the key's hash."""
+
+    slots: NDArray[np.uint32]
+    functions: NDArray[np.uint16]  # of each bucket
+    bits: np.uint32
+
+
+def build(codes: Codes) -> Table | None:
+    """The table of distinct codes; None where none was found (for codes that are not distinct, say).
+
+    >>> table = build(np.array([5, 7, 1 << 40], np.uint64))
+    >>> candidates(table, np.array([7, 5], np.uint64)).tolist()
+    [1, 0]
+    """
+    count = max(len(codes), 1)
+    buckets, size = _power(count / BUCKET), _power(count * ROOM)
+    hashes = codes * ODD
+    placed = _placed(hashes, buckets, size)
+    if placed is None:
+        return None
+    functions, at = placed
+    bits = np.uint32((count - 1).bit_length())
+    slots = np.zeros(size, np.uint32)
+    slots[at] = hashes.astype(np.uint32) << bits | np.arange(len(codes), dtype=np.uint32)
+    return Table(slots, functions, bits)
+
+
+def candidates(table: Table, codes: Codes) -> NDArray[np.uint32]:
+    """(n,) uint32: the one place where each code can be, or any number where it is nowhere.
+
+    Compare what is there, with `take(…, mode="clip")`, as a place may be beyond the last.
+    """
+    hashes = codes * ODD
+    salted = SALTS.take(table.functions.take(_top(hashes, len(table.functions))))
+    salted ^= hashes
+    salted *= ODD
+    found = table.slots.take(_top(salted, len(table.slots)))
+    found ^= hashes.astype(np.uint32) << table.bits
+    return found  # the place alone where the hash is the same, else something beyond
+
+
+def _power(least: float) -> int:
+    """The smallest power of 2 that is not less, from 2 on."""
+    power = 2
+    while power < least:
+        power *= 2
+    return power
+
+
+def _top(hashes: Codes, size: int) -> NDArray[np.int64]:
+    """The upper bits of hashes, as many as number `size` places."""
+    return (hashes >> np.uint64(65 - size.bit_length())).view(np.int64)
+
+
+# --- building -----------------------------------------------------------------------------------
+
+
+def _placed(hashes: Codes, buckets: int, size: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]] | None:
+    """The function of each bucket and the slot of each key; large buckets choose first."""
+    bucket = _top(hashes, buckets)
+    order = np.argsort(bucket, kind="stable")
+    counts = np.bincount(bucket, minlength=buckets)
+    starts = counts.cumsum() - counts
+    functions, at, free = np.zeros(buckets, np.uint16), np.zeros(len(hashes), np.int64), np.ones(size, bool)
+    for many in range(int(counts.max(initial=0)), 0, -1):
+        mine = (counts == many).nonzero()[0]
+        keys = order[starts[mine][:, None] + np.arange(many)]
+        found = _chosen(hashes[keys], free)
+        if found is None:
+            return None
+        functions[mine], at[keys] = found
+    return functions, at
+
+
+def _chosen(hashes: Codes, free: NDArray[Any]) -> tuple[NDArray[np.uint16], NDArray[np.int64]] | None:
+    """For buckets of one size, as rows: the first function that brings all its keys into free slots of their own.
+
+    All buckets try one function at a time; of those that want the same slot one has it.
+    """
+    functions, at = np.zeros(len(hashes), np.uint16), np.zeros(hashes.shape, np.int64)
+    owner = np.zeros(len(free), np.int32)
+    waiting = np.arange(len(hashes))
+    for function in range(TRIES):
+        if not len(waiting):
+            return functions, at
+        slots = _top((hashes[waiting] ^ SALTS[function]) * ODD, len(free))
+        good = free[slots].all(axis=1)
+        sorted_ = np.sort(slots, axis=1)
+        good &= (sorted_[:, 1:] != sorted_[:, :-1]).all(axis=1)
+        slots, asked = slots[good], waiting[good]
+        owner[slots] = asked[:, None]
+        mine = (owner[slots] == asked[:, None]).all(axis=1)
+        functions[asked[mine]], at[asked[mine]] = function, slots[mine]
+        free[slots[mine]] = False
+        good[good] = mine
+        waiting = waiting[~good]
+    return None
