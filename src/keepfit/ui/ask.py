@@ -18,6 +18,10 @@ from keepfit.ui import asking, field, views
 from keepfit.ui.about import About, example
 from keepfit.ui.field import Field
 
+# where the answer stands below the form, go there
+NEAR = (
+    "matchMedia('(max-width: 62rem)').matches && document.getElementById('{id}').scrollIntoView({{behavior: 'smooth'}})"
+)
 FIELDS = 200  # inputs that get a field; a model with more is asked by a file
 
 
@@ -127,6 +131,7 @@ async def ask(made: Form) -> None:
         with ui.element("footer"):
             truth(made.service, made.caller, answer["id"], told.served)
             ui.html(f"<p class=kf-note>version {views.shown(told.served.version)} · {views.shown(answer['id'])}</p>")
+    ui.run_javascript(NEAR.format(id=made.result.html_id))
     if made.told.served.version == told.served.version:
         with reasons:
             await _why(made, asked, told.served)
@@ -182,7 +187,7 @@ def truth(service: Service, caller: str, key: str, served: Any) -> None:
     with ui.element("form").classes("kf-truth") as place:
         levels = {"levels": list(schema.classes), "few": len(schema.classes) <= field.CHOICES, "free": False}
         kind = "category" if schema.classes else "number"
-        its = Field(f"What was {schema.target or 'it'} really?", kind, None, **(levels if schema.classes else {}))
+        its = Field(f"True {schema.target or 'value'}", kind, None, **(levels if schema.classes else {}))
         button("Send").props("type=submit")
         said = ui.element("p").classes("kf-said").props("role=status")
 

@@ -29,7 +29,7 @@ from keepfit.ui.gate import UPLOAD
 
 ROWS = 50_000  # rows of a file; more is work for `keepfit predict`
 AT_ONCE = 1_000  # rows of one question
-SHOWN = 50  # rows of the table
+SHOWN = 25  # rows of the table
 TOLD = 20  # faults that are listed
 INPUTS = 4  # input columns beside the answer in the table
 
@@ -54,8 +54,8 @@ def panel(service: Service, told: About, caller: str) -> None:
     """The place for a file, and below it what became of it."""
     names = ", ".join(column.name for column in told.schema.inputs)
     ui.html(
-        "<p class=kf-lead>A CSV with a header, one row for each question. Columns in any order; others than the "
-        f"model's are kept.</p><details class=kf-columns><summary>{len(told.schema.inputs)} columns are needed"
+        "<p class=kf-lead>A CSV with a header and a row for each question. Other columns are kept, in the download too."
+        f"</p><details class=kf-columns><summary>{len(told.schema.inputs)} columns are needed"
         f"</summary><p>{escape(names)}</p></details>"
     )
 

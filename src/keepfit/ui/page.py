@@ -22,6 +22,7 @@ from keepfit.ui.ask import Form
 
 STYLE = Path(__file__).with_name("style.css")
 EVERY = 0.5  # seconds between two looks at who is champion
+AGAIN = 60.0  # seconds after which the ages are told anew
 TABS = ("One row", "Many rows", "Recent", "Model")
 COMPARE: Mapping[str, Any] = {
     ">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b,
@@ -39,6 +40,7 @@ class Page:
     head: Any = None
     body: Any = None
     news: Any = None
+    drawn: float = 0.0  # when the head was, monotonic seconds
 
 
 def build(service: Service, caller: str, leave: bool) -> None:
@@ -61,11 +63,12 @@ def build(service: Service, caller: str, leave: bool) -> None:
 def _follow(page: Page, leave: bool) -> None:
     """Show the new version when the champion was swapped, with what was typed so far."""
     active = page.service.rollout.active.get(CHAMPION)
+    if time.monotonic() - page.drawn > AGAIN:
+        _head(page, leave)  # the ages in it have grown
     if active is None or active.served.version == page.told.version:
         return
     before, page.told = page.told, about(active.served)
     kept = page.form.texts if page.form else {}
-    page.head.clear()
     _head(page, leave)
     page.body.clear()
     _body(page, kept)
@@ -76,7 +79,8 @@ def _follow(page: Page, leave: bool) -> None:
 
 
 def _head(page: Page, leave: bool) -> None:
-    told = page.told
+    told, page.drawn = page.told, time.monotonic()
+    page.head.clear()
     trained = age((datetime.now(UTC) - told.created).total_seconds())
     work = age(time.time() - told.served.since)
     with page.head:

@@ -26,7 +26,6 @@ Found = tuple[list[dict[str, Any]], str]  # rows, or what is wrong
 
 def panel(service: Service, told: About, caller: str) -> Any:
     """The list; gives the function that reads it anew."""
-    place = ui.element("div").classes("kf-recent")
 
     async def refresh() -> None:
         if told.served.writer is None:
@@ -39,7 +38,8 @@ def panel(service: Service, told: About, caller: str) -> Any:
 
     with ui.element("div").classes("kf-bar"):
         button("Refresh").on("click", refresh)
-        ui.html(f"<p class=kf-note>The last {ROWS} of {DAYS} days, over HTTP and from this page.</p>")
+        ui.html(f"<p class=kf-note>The last {ROWS} of {DAYS} days, from this page and over HTTP.</p>")
+    place = ui.element("div").classes("kf-recent")
     return refresh
 
 
@@ -69,7 +69,7 @@ def _list(service: Service, told: About, caller: str, rows: list[dict[str, Any]]
 def _line(row: Mapping[str, Any]) -> str:
     """One prediction: when, what, how sure, of what, by which version."""
     ago = (datetime.now(UTC) - row["time"]).total_seconds()
-    inputs = [f"{name} {value}" for name, value in (row.get("inputs") or {}).items() if value is not None]
+    inputs = [f"{name} {_plain(value)}" for name, value in (row.get("inputs") or {}).items() if value is not None]
     sure = views.percent(row["confidence"]) if row["confidence"] is not None else ""
     value = views.number(row["value"]) if row["value"] is not None else views.shown(row["prediction"])
     return (
@@ -79,6 +79,19 @@ def _line(row: Mapping[str, Any]) -> str:
         f"<small>version {views.shown(row['version'])} · {views.shown(row['route'])} · "
         f"{views.shown(row['caller'])}</small></p>"
     )
+
+
+def _plain(value: Any) -> Any:
+    """The log has numbers as floats and dates as moments; people write them shorter.
+
+    >>> _plain(3.0), _plain(0.25), _plain(datetime(2026, 1, 31, tzinfo=UTC))
+    ('3', '0.25', '2026-01-31')
+    """
+    if isinstance(value, float):
+        return views.number(value)
+    if isinstance(value, datetime):
+        return str(value.replace(tzinfo=None)).removesuffix(" 00:00:00")
+    return value
 
 
 def _label(service: Service, told: About, caller: str, row: Mapping[str, Any]) -> None:

@@ -7,25 +7,31 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from keepfit.deployment.explain import Effect, Explanation
+from keepfit import config as settings
+from keepfit.deployment.explain import WORD, Effect, Explanation
 from keepfit.types import Schema
 
 BARS = 8  # classes that are shown; the others are added up
 EFFECTS = 8  # inputs that are shown
 WORDS = 12  # words that are shown
 NOTHING = 1e-4  # of the largest effect: not worth a bar
+NAMES = {  # of measures, where they are not words
+    "rmse": "RMSE", "mae": "MAE", "mape": "MAPE", "r2": "R²", "f1": "F1", "roc_auc": "ROC AUC", "pr_auc": "PR AUC",
+}  # fmt: skip
+SIGNS = {">=": "≥", "<=": "≤"}
 SHORT = 60  # characters of a value in a sentence
 
 
 def number(value: float) -> str:
     """A number as people read it: thousands apart, four digits of what is small.
 
-    >>> number(206855.81), number(0.123456), number(12.0), number(1e-9)
-    ('206,856', '0.1235', '12', '1e-09')
+    >>> number(206855.81), number(0.123456), number(-12.0), number(1e-9)
+    ('206,856', '0.1235', '−12', '1e-09')
     """
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+    text = f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+    return f"−{text[1:]}" if text[0] == "-" else text
 
 
 def percent(share: float) -> str:
@@ -102,7 +108,7 @@ def interval(value: float, low: float, high: float) -> str:
     return (
         f"<div class=kf-interval><i aria-hidden=true><b style='left:{place:.1f}%'></b></i>"
         f"<span>{number(low)}</span><span>{number(high)}</span></div>"
-        "<p class=kf-note>In 9 of 10 cases the truth lay between these two.</p>"
+        "<p class=kf-note>When it was tested, 9 of 10 true values lay within such bounds.</p>"
     )
 
 
@@ -112,6 +118,8 @@ def moved(found: Explanation, unit: str) -> str:
     worth = [effect for effect in found.effects if abs(effect.effect) > NOTHING * most] if most else []
     if not worth:
         return "<h3>What moved it</h3><p class=kf-note>Nothing: with typical values the answer would be the same.</p>"
+    if len(found.effects) == 1 and found.words:
+        return words(found)  # a text alone: of what else is there to tell?
     rows = "".join(_effect(effect, most, found.label is not None) for effect in worth[:EFFECTS])
     told = f"How far {unit} moved from what it would be with this one value typical. "
     told += _silent(len(found.effects) - len(worth))
@@ -129,7 +137,7 @@ def _silent(count: int) -> str:
 
 
 def _effect(effect: Effect, most: float, share: bool) -> str:
-    wide, side = 50 * abs(effect.effect) / most, "kf-up" if effect.effect > 0 else "kf-down"
+    wide, side = 50 * abs(effect.effect) / most, _side(effect.effect)
     instead = f" <small>instead of {shown(effect.typical)}</small>" if effect.typical is not None else ""
     return (
         f"<li class={side}><span><strong>{escape(effect.column)}</strong> {shown(effect.value)}{instead}</span>"
@@ -137,33 +145,58 @@ def _effect(effect: Effect, most: float, share: bool) -> str:
     )
 
 
+def _side(effect: float) -> str:
+    return "kf-up" if effect > 0 else "kf-down"
+
+
 def signed(effect: float, share: bool) -> str:
-    """An effect with its sign: points of a percentage, or in the unit of the value.
+    """An effect with its sign: percentage points, or in the unit of the value.
 
     >>> signed(0.214, True), signed(-1234.5, False), signed(0.0002, True)
-    ('+21 %', '−1,234', '+0.02 %')
+    ('+21 pts', '−1,234', '+0.02 pts')
     """
     sign = "+" if effect > 0 else "−"
     if not share:
         return f"{sign}{number(abs(effect))}"
     points = abs(effect) * 100
-    return f"{sign}{points:.0f} %" if points >= 9.95 else f"{sign}{points:.2g} %"
+    return f"{sign}{points:.0f} pts" if points >= 9.95 else f"{sign}{points:.2g} pts"
 
 
 def words(found: Explanation) -> str:
-    """The words of a text that moved the answer most."""
+    """The words of the texts that moved the answer most, and where they stand."""
     most = max((abs(word.effect) for word in found.words), default=0.0)
     worth = [word for word in found.words if abs(word.effect) > 0.02 * most] if most else []
     if not worth:
         return ""
     chips = "".join(
-        f"<li class={'kf-up' if word.effect > 0 else 'kf-down'}>{escape(word.word)} "
+        f"<li class={_side(word.effect)}>{escape(word.word)} "
         f"<em>{signed(word.effect, found.label is not None)}</em></li>"
         for word in worth[:WORDS]
     )
     left = f" The last {found.left:,} different words were not tried." if found.left else ""
-    told = f"Each word left out in turn.{left}"
-    return f"<h3>Words that mattered</h3><ul class=kf-words>{chips}</ul><p class=kf-note>{told}</p>"
+    texts = {effect.column: effect.value for effect in found.effects}
+    marked = "".join(
+        _marked(str(texts[name]), {word.word: word.effect / most for word in worth if word.column == name})
+        for name in dict.fromkeys(word.column for word in worth)
+    )
+    told = f"Each word left out in turn, wherever it stands.{left}"
+    return f"<h3>Words that mattered</h3><ul class=kf-words>{chips}</ul>{marked}<p class=kf-note>{told}</p>"
+
+
+def _marked(text: str, effects: Mapping[str, float]) -> str:
+    """A text in which words are marked by what they did, from -1 to 1.
+
+    >>> _marked("A <b> good", {"good": 1.0})
+    '<blockquote>A &lt;b&gt; <mark class=kf-up style="--much:100%">good</mark></blockquote>'
+    """
+    parts, end = [], 0
+    for found in WORD.finditer(text):
+        effect = effects.get(found[0].lower())
+        if effect is not None:
+            mark = f'<mark class={_side(effect)} style="--much:{100 * abs(effect):.0f}%">{escape(found[0])}</mark>'
+            parts += [escape(text[end : found.start()]), mark]
+            end = found.end()
+    return f"<blockquote>{''.join(parts)}{escape(text[end:])}</blockquote>"
 
 
 # --- many rows ------------------------------------------------------------------------------------
@@ -192,7 +225,9 @@ def _cells(row: Sequence[Any], right: int) -> str:
 def metrics(found: Mapping[str, Mapping[str, Any]], goals: Mapping[str, str], met: Mapping[str, bool | None]) -> str:
     """Each metric with its interval, the trivial baseline and its goal, those with a goal first."""
     ranked = sorted(found, key=lambda name: name not in goals)
-    head = "".join(f"<th scope=col>{name}</th>" for name in ("measure", "value", "95 % interval", "trivial", "goal"))
+    head = "".join(
+        f"<th scope=col>{name}</th>" for name in ("measure", "value", "goal", "95 % interval", "trivial model")
+    )
     rows = "".join(_metric(name, found[name], goals.get(name), met.get(name)) for name in ranked)
     return (
         "<div class=kf-scroll tabindex=0 role=region aria-label='Measures and goals'><table class=kf-metrics>"
@@ -204,15 +239,28 @@ def _metric(name: str, about: Mapping[str, Any], goal: str | None, met: bool | N
     low, high = about.get("low"), about.get("high")
     span = f"{_value(low)} to {_value(high)}" if low is not None and high is not None else ""
     verdict = {True: "<b class=kf-met>met</b>", False: "<b class=kf-missed>missed</b>", None: ""}[met]
-    told = f"{escape(goal.replace('>=', '≥').replace('<=', '≤'))} {verdict}" if goal else ""
+    told = f"{_limit(goal)} {verdict}" if goal else ""
+    title = NAMES.get(name, name.replace("_", " "))
     return (
-        f"<tr><th scope=row>{escape(name.replace('_', ' '))}</th><td class=kf-right>{_value(about.get('value'))}</td>"
-        f"<td class=kf-right>{span}</td><td class=kf-right>{_value(about.get('baseline'))}</td><td>{told}</td></tr>"
+        f"<tr><th scope=row>{escape(title)}</th><td class=kf-right>{_value(about.get('value'))}</td><td>{told}</td>"
+        f"<td class=kf-right>{span}</td><td class=kf-right>{_value(about.get('baseline'))}</td></tr>"
     )
 
 
 def _value(value: Any) -> str:
-    return number(float(value)) if isinstance(value, (int, float)) else "–"
+    if not isinstance(value, (int, float)):
+        return "–"
+    return number(float(value)) if abs(value) >= 1 else number(round(float(value), 4) + 0.0)
+
+
+def _limit(goal: str) -> str:
+    """A goal as people write it.
+
+    >>> _limit("<= 50000"), _limit(">=0.80")
+    ('≤ 50,000', '≥ 0.8')
+    """
+    sign, limit = settings.goal(goal)
+    return f"{SIGNS.get(sign, sign)} {number(limit)}"
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
