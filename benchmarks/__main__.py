@@ -18,7 +18,7 @@ from benchmarks.results import Options, Result
 
 NAMES = (  # the quickest first
     *("startup", "overhead", "imdb", "scoring", "memory"),
-    *("serving-limit", "serving-log", "serving-swap", "serving", "serving-soak", "quality"),
+    *("serving-profile", "serving-limit", "serving-log", "serving-swap", "serving", "serving-soak", "quality"),
 )
 
 

@@ -83,9 +83,7 @@ async def _main(
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    gc.collect()
-    gc.freeze()  # what is loaded stays: no pause to look through it again
-    gc.set_threshold(GARBAGE, 20, 20)
+    collect_rarely()
     site = Site(application(service), lambda fault: refusal(fault, native), limits)
     service.rollout.start()
     server = await loop.create_server(lambda: Connection(site), sock=listener)
@@ -103,6 +101,13 @@ async def _main(
         task.cancel()
     await asyncio.to_thread(end, service, rolling)
     log.info("stopped%s", "" if whole else f"; requests that took longer than {GRACE:g} s were cut off")
+
+
+def collect_rarely() -> None:
+    """Let Python's search for cycles leave out what is loaded, and come seldom: it is a pause for everybody."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 20)
 
 
 def end(service: Service, rolling: Rolling | None) -> None:
