@@ -32,6 +32,8 @@ EXTRAS = {
     "adlfs": "azure",
     "fsspec": "s3",
     "nicegui": "ui",
+    "fastapi": "ui",
+    "uvicorn": "ui",
 }
 
 

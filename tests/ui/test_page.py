@@ -246,10 +246,12 @@ def test_another_version_takes_over_and_what_was_typed_stays(trained: Path, chro
         assert page.locator(".kf-version strong").inner_text() == "version 2"
         assert page.get_by_label("age", exact=True).input_value() == "77"
         asked(page)
+        page.get_by_role("tab", name="Model").click()
         row = logged(trained)[-1]
         assert (row["version"], row["inputs"]["age"], row["inputs"]["plan"]) == ("2", 77.0, "team")
         assert keepfit("rollback", "-C", str(trained), "--reason", "the test is over")[0] == 0
         page.get_by_text("Version 1 took over from version 2 at").wait_for()
+        page.get_by_text("Where it comes from").wait_for()  # the tab stays as well
         assert server.stop() == 0
 
 
@@ -266,6 +268,15 @@ def test_with_a_key_the_page_asks_for_it(trained: Path, chromium: Any) -> None:
             page.get_by_role("button", name="Log out").click()
             page.get_by_label("API key").wait_for()
         assert "s3cret" not in server.log.read_text()
+
+
+def test_without_the_framework_the_extra_is_named(trained: Path) -> None:
+    missing = "import sys; sys.modules.update(dict.fromkeys(['nicegui', 'uvicorn', 'fastapi']))"
+    command = [sys.executable, "-c", f"{missing}; from keepfit.cli import main; main()", "ui", "-C", str(trained)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "keepfit ui needs the package" in done.stderr
+    assert "pip install 'keepfit[ui]'" in done.stderr
 
 
 def test_no_champion_and_an_open_address_are_errors(trained: Path, tmp_path: Path) -> None:

@@ -185,9 +185,11 @@ def truth(service: Service, caller: str, key: str, served: Any) -> None:
         return
     schema = served.runtime.schema
     with ui.element("form").classes("kf-truth") as place:
-        levels = {"levels": list(schema.classes), "few": len(schema.classes) <= field.CHOICES, "free": False}
+        levels = {"levels": list(schema.classes), "few": len(schema.classes) <= field.CHOICES}
         kind = "category" if schema.classes else "number"
-        its = Field(f"True {schema.target or 'value'}", kind, None, **(levels if schema.classes else {}))
+        its = Field(
+            f"True {schema.target or 'value'}", kind, None, none="not known yet", **(levels if schema.classes else {})
+        )
         button("Send").props("type=submit")
         said = ui.element("p").classes("kf-said").props("role=status")
 

@@ -9,15 +9,14 @@ export default {
           :aria-describedby="control + '-hint'" :aria-invalid="!!problem" spellcheck="false"></textarea>
         <select v-else-if="chosen" :id="control" :value="text" @change="pick" :class="{ 'kf-none': !text }"
           :aria-describedby="control + '-hint'" :aria-invalid="!!problem">
-          <option value="">unknown</option>
+          <option value="">{{ none || "unknown" }}</option>
           <option v-for="level in levels" :value="level">{{ level }}</option>
           <option v-if="free" :value="other">something else …</option>
         </select>
         <input v-else :id="control" ref="line" v-model="text" :type="type" :inputmode="kind === 'number' ? 'decimal' : null"
           :step="kind === 'time' ? 1 : null" :list="kind === 'category' ? control + '-levels' : null"
           :placeholder="placeholder" autocomplete="off" :aria-describedby="control + '-hint'" :aria-invalid="!!problem" />
-        <button v-if="text || own" type="button" class="kf-clear" @click="clear" :title="'Leave ' + label + ' unknown'"
-          :aria-label="'Leave ' + label + ' unknown'">×</button>
+        <button v-if="text || own" type="button" class="kf-clear" @click="clear" :title="'Clear ' + label" :aria-label="'Clear ' + label">×</button>
       </div>
       <datalist v-if="kind === 'category' && !chosen" :id="control + '-levels'">
         <option v-for="level in levels" :value="level"></option>
@@ -31,7 +30,7 @@ export default {
     </div>`,
   props: {
     value: String, label: String, kind: String, control: String, hint: String, problem: String, levels: Array,
-    low: Number, high: Number, quarters: Array, span: Array, free: Boolean, few: Boolean, unseen: String,
+    low: Number, high: Number, quarters: Array, span: Array, free: Boolean, few: Boolean, unseen: String, none: String,
   },
   emits: ["update:value"],
   data() {
@@ -57,7 +56,7 @@ export default {
       return { date: "date", time: "datetime-local" }[this.kind] ?? "text";
     },
     placeholder() {
-      return this.own ? "a value of your own" : "unknown";
+      return this.own ? "a value of your own" : this.none || "unknown";
     },
     number() {
       const text = String(this.text).trim();

@@ -126,7 +126,9 @@ async def score(
     if len(rows) > ROWS:
         more = f"{len(rows):,} rows are more than the {ROWS:,} that a page can show. Use: keepfit predict FILE -o OUT"
         raise RequestError(413, "too_many_rows", more)
-    asked = [{name: row[name] for name in needed} for row in rows]
+    known = {c.name for c in told.schema.columns if c.role not in ("target", "ignore") and c.hook is None}
+    sent = [name for name in columns if name in known]  # ids and times too: the log keeps them
+    asked = [{name: row[name] for name in sent} for row in rows]
     problems = await asyncio.to_thread(_problems, told.served.runtime, asked)
     bad = {problem.row for problem in problems}
     good = [place for place in range(len(rows)) if place not in bad]
@@ -138,8 +140,8 @@ async def score(
         version = part.served.version
         for place, answer in zip(places, part.predictions, strict=True):
             answers[place] = answer
-    known = {column.name for column in told.schema.columns}
-    ignored = [name for name in columns if name not in known]
+    named = {column.name for column in told.schema.columns}
+    ignored = [name for name in columns if name not in named]
     return Scored(columns, rows, answers, problems, ignored, version)
 
 

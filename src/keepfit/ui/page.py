@@ -40,6 +40,7 @@ class Page:
     head: Any = None
     body: Any = None
     news: Any = None
+    tab: str = TABS[0]
     drawn: float = 0.0  # when the head was, monotonic seconds
 
 
@@ -97,10 +98,12 @@ def _head(page: Page, leave: bool) -> None:
 def _body(page: Page, kept: Mapping[str, str | None]) -> None:
     """The four tabs. What was typed before another version came stays."""
     with page.body:
-        with ui.tabs().props("no-caps inline-label align=left outside-arrows mobile-arrows") as tabs:
+        with ui.tabs(on_change=lambda event: setattr(page, "tab", event.value)).props(
+            "no-caps inline-label align=left outside-arrows mobile-arrows"
+        ) as tabs:
             for name in TABS:
                 ui.tab(name)
-        with ui.tab_panels(tabs, value=TABS[0], animated=False).props("keep-alive").classes("kf-panels"):
+        with ui.tab_panels(tabs, value=page.tab, animated=False).props("keep-alive").classes("kf-panels"):
             with ui.tab_panel(TABS[0]):
                 page.form = ask.form(page.service, page.told, page.caller, kept)
             with ui.tab_panel(TABS[1]):
