@@ -2,13 +2,14 @@
 
 A block ```console holds commands, each after `$ ` (`> ` goes on with it), and what they print. One that
 begins with `keepfit serve` is started and stays until the next one; what it prints comes in lines. A block
-```python is run, and prints what the ```text block after it says. A block ```yaml is a part of a config.
+```python that a block ```text follows is run, and prints that. A block ```yaml is a part of a config.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
 SERVING = ROOT / "docs" / "serving.md"
-FENCE = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SERVE = re.compile(r"([A-Z_]+=\S+ )*keepfit serve\b")
 CHANGING = (  # what differs from one run to the next, and what stands for it
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "TIME"),
@@ -136,19 +137,30 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 @pytest.mark.slow
-def test_the_page_about_serving_says_what_happens(session: Session) -> None:
-    found = blocks(SERVING.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", [ROOT / "README.md", SERVING], ids=lambda page: page.name)
+def test_the_page_says_what_happens(page: Path, session: Session) -> None:
+    ignored = shutil.ignore_patterns(".keepfit", "__pycache__")
+    shutil.copytree(ROOT / "examples" / "iris", session.folder / "examples" / "iris", ignore=ignored)
+    found = blocks(page.read_text(encoding="utf-8"))
+    assert any(block.language == "console" for block in found)
     for block, after in zip(found, [*found[1:], Block("", "", 0)], strict=True):
-        where = f"{SERVING.name}, line {block.line}"
+        where = f"{page.name}, line {block.line}"
         if block.language == "console":
             for command in commands(block):
                 starts = SERVE.match(command.text) and not command.printed.startswith("Error")
                 printed = session.serve(command) if starts else session.console(command)
                 assert same(printed) == same(command.printed), f"{where}: {command.text}\n{printed}"
-        elif block.language == "python" and all(map(find_spec, imported(block.text))):
+        elif after.language == "text" and all(map(find_spec, imported(block.text))):
             printed = session.run([sys.executable, "-c", session.here(block.text)])
             assert printed == after.text, where
     session.stop()
+
+
+@pytest.mark.parametrize(
+    "printed", ['{"prediction": "setosa", "p": 0.5}', '{"prediction": "virginica", "p": 1}', "", "Error: it does not"]
+)
+def test_another_answer_is_another_answer(printed: str) -> None:
+    assert same('{"prediction": "virginica", "p": 0.25}') != same(printed)
 
 
 def imported(code: str) -> set[str]:
