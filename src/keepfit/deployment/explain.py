@@ -77,26 +77,26 @@ def explain(runtime: Runtime, row: Row, usual: Row, label: str | None = None, wo
     Raises RequestError (422) for values that cannot be read, and ValueError for an unknown label.
     """
     inputs = runtime.schema.inputs
-    without = [{**row, column.name: usual.get(column.name)} for column in inputs]
     texts = [column.name for column in inputs if column.role == "text" and isinstance(row.get(column.name), str)]
     found = [(name, word) for name in texts for word in _words(row[name])]
     tried = found[:words]
-    output, problems = runtime.rows([row, *without, *({**row, n: _less(row[n], word)} for n, word in tried)])
+    less_one = [{**row, column.name: usual.get(column.name)} for column in inputs]
+    less_word = [{**row, name: _less(row[name], word)} for name, word in tried]
+    output, problems = runtime.rows([row, *less_one, *less_word])
     if wrong := [problem for problem in problems if problem.row == 0]:
         details = [{"row": 0, "column": p.column, "problem": p.problem} for p in wrong]
         raise RequestError(422, "bad_values", "The row has values that cannot be read.", details)
     label, scores = _scores(output, runtime.schema, label)
     gaps = (scores[0] - scores[1:]).tolist()
     effects = [
-        Effect(column.name, row.get(column.name), usual.get(column.name), gap)
-        for column, gap in zip(inputs, gaps, strict=False)
-    ]
+        Effect(c.name, row.get(c.name), usual.get(c.name), gap) for c, gap in zip(inputs, gaps, strict=False)
+    ]  # fmt: skip
     parts = [Word(name, word, gap) for (name, word), gap in zip(tried, gaps[len(inputs) :], strict=True)]
-    by_size = lambda effect: -abs(effect.effect)
-    answer = float(scores[0])
-    return Explanation(
-        label, answer, tuple(sorted(effects, key=by_size)), tuple(sorted(parts, key=by_size)), len(found) - len(tried)
-    )
+    return Explanation(label, float(scores[0]), _ranked(effects), _ranked(parts), len(found) - len(tried))
+
+
+def _ranked(effects: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(sorted(effects, key=lambda effect: -abs(effect.effect)))
 
 
 def _scores(output: Output, schema: Schema, label: str | None) -> tuple[str | None, NDArray[np.float64]]:

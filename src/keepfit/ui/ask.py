@@ -13,7 +13,7 @@ from keepfit.data.parse import PARSE
 from keepfit.deployment.explain import explain
 from keepfit.deployment.routes import Service
 from keepfit.errors import KeepfitError, RequestError
-from keepfit.types import Column
+from keepfit.types import Column, Schema
 from keepfit.ui import asking, field, views
 from keepfit.ui.about import About, example
 from keepfit.ui.field import Field
@@ -183,19 +183,14 @@ def truth(service: Service, caller: str, key: str, served: Any) -> None:
     if served.writer is None:
         ui.html("<p class=kf-note>The prediction log is off: nothing can be said about it later.</p>")
         return
-    schema = served.runtime.schema
     with ui.element("form").classes("kf-truth") as place:
-        levels = {"levels": list(schema.classes), "few": len(schema.classes) <= field.CHOICES}
-        kind = "category" if schema.classes else "number"
-        its = Field(
-            f"True {schema.target or 'value'}", kind, None, none="not known yet", **(levels if schema.classes else {})
-        )
+        its = _truth_field(served.runtime.schema)
         button("Send").props("type=submit")
         said = ui.element("p").classes("kf-said").props("role=status")
 
     async def send() -> None:
         if its.value is None:
-            its.fault("Say what it was." if kind == "number" else "Choose what it was.")
+            its.fault("Choose what it was." if served.runtime.schema.classes else "Say what it was.")
             return
         try:
             sentence = await asking.label(service, key, its.value, caller)
@@ -208,3 +203,11 @@ def truth(service: Service, caller: str, key: str, served: Any) -> None:
             ui.html(sentence, tag="span")
 
     place.on("submit.prevent", send)
+
+
+def _truth_field(schema: Schema) -> Field:
+    title, none = f"True {schema.target or 'value'}", "not known yet"
+    if not schema.classes:
+        return Field(title, "number", None, none=none)
+    few = len(schema.classes) <= field.CHOICES
+    return Field(title, "category", None, none=none, levels=list(schema.classes), few=few)

@@ -119,13 +119,7 @@ async def score(
 
     Raises RequestError for a file that lacks columns or has too many rows.
     """
-    needed = [column.name for column in told.schema.inputs]
-    absent = [name for name in needed if name not in columns]
-    if absent:
-        raise RequestError(422, "no_columns", f"The file lacks {', '.join(absent)}. Leave cells empty where unknown.")
-    if len(rows) > ROWS:
-        more = f"{len(rows):,} rows are more than the {ROWS:,} that a page can show. Use: keepfit predict FILE -o OUT"
-        raise RequestError(413, "too_many_rows", more)
+    _complete(told, columns, len(rows))
     known = {c.name for c in told.schema.columns if c.role not in ("target", "ignore") and c.hook is None}
     sent = [name for name in columns if name in known]  # ids and times too: the log keeps them
     asked = [{name: row[name] for name in sent} for row in rows]
@@ -141,8 +135,17 @@ async def score(
         for place, answer in zip(places, part.predictions, strict=True):
             answers[place] = answer
     named = {column.name for column in told.schema.columns}
-    ignored = [name for name in columns if name not in named]
-    return Scored(columns, rows, answers, problems, ignored, version)
+    return Scored(columns, rows, answers, problems, [name for name in columns if name not in named], version)
+
+
+def _complete(told: About, columns: Sequence[str], rows: int) -> None:
+    """Raises RequestError for a file that a page cannot score."""
+    absent = [column.name for column in told.schema.inputs if column.name not in columns]
+    if absent:
+        raise RequestError(422, "no_columns", f"The file lacks {', '.join(absent)}. Leave cells empty where unknown.")
+    if rows > ROWS:
+        more = f"{rows:,} rows are more than the {ROWS:,} that a page can show. Use: keepfit predict FILE -o OUT"
+        raise RequestError(413, "too_many_rows", more)
 
 
 def _problems(runtime: Runtime, rows: Sequence[Mapping[str, Any]]) -> list[Problem]:

@@ -86,13 +86,14 @@ def _head(page: Page, leave: bool) -> None:
     work = age(time.time() - told.served.since)
     with page.head:
         ui.html(f"<h1>{escape(told.served.name)}</h1><p>{escape(told.description)}</p>").classes("kf-title")
-        ui.html(
-            f"<p><strong>version {escape(told.version)}</strong><span>trained {trained} ago</span>"
-            f"<span>at work here for {work}</span></p>"
-        ).classes("kf-version")
-        if leave:
-            with ui.element("form").props("method=post action=logout").classes("kf-leave"):
-                ask.button(f"Log out {escape(page.caller)}").props("type=submit")
+        with ui.element("div").classes("kf-who"):
+            ui.html(
+                f"<p><strong>version {escape(told.version)}</strong><span>trained {trained} ago</span>"
+                f"<span>at work here for {work}</span></p>"
+            ).classes("kf-version")
+            if leave:
+                with ui.element("form").props("method=post action=logout").classes("kf-leave"):
+                    ask.button(f"Log out {escape(page.caller)}").props("type=submit")
 
 
 def _body(page: Page, kept: Mapping[str, str | None]) -> None:
