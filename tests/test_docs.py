@@ -36,6 +36,7 @@ CHANGING = (  # what differs from one run to the next, and what stands for it
     (re.compile(r"(?<![\d.])\d+\.\d+(e-\d+)?(?![.\d])"), "NUMBER"),
     (re.compile(r"\s+"), ""),
 )
+FOREIGN = ("KEEPFIT_", "AIP_", "SAGEMAKER_", "MLFLOW_")  # variables that would make it another server
 PARTS: dict[str, type[Section]] = {"": Serving, "canary.": Canary, "log.": Log}
 PATIENCE = 20.0  # seconds for a server to start, and for what is asked again to be so
 
@@ -84,8 +85,12 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, str(free_port())
         self.server: subprocess.Popen[bytes] | None = None
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("KEEPFIT_", "AIP_"))}
-        self.environment = {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        self.environment = {
+            **kept,
+            "no_proxy": "*",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
 
     def here(self, text: str) -> str:
         return text.replace("8080", self.port)
