@@ -41,7 +41,7 @@ def test_effects_go_to_both_sides() -> None:
     shown = views.moved(found, "it")
     assert "<strong>a</strong> 3 <small>instead of 1</small></span><em>+40 pts</em>" in shown
     assert "<strong>b</strong> unknown <small>instead of x</small></span><em>−10 pts</em>" in shown
-    assert "One input made no difference." in shown
+    assert "One input made hardly any difference." in shown
     assert "<strong>c</strong>" not in shown
 
 

@@ -14,7 +14,7 @@ from keepfit.types import Schema
 BARS = 8  # classes that are shown; the others are added up
 EFFECTS = 8  # inputs that are shown
 WORDS = 12  # words that are shown
-NOTHING = 1e-4  # of the largest effect: not worth a bar
+NOTHING = 0.003  # of the largest effect: not worth a bar
 NAMES = {  # of measures, where they are not words
     "rmse": "RMSE", "mae": "MAE", "mape": "MAPE", "r2": "R²", "f1": "F1", "roc_auc": "ROC AUC", "pr_auc": "PR AUC",
 }  # fmt: skip
@@ -132,7 +132,11 @@ def moved(found: Explanation, unit: str) -> str:
 
 def _silent(count: int) -> str:
     return (
-        "" if not count else "One input made no difference. " if count == 1 else f"{count} inputs made no difference. "
+        ""
+        if not count
+        else "One input made hardly any difference. "
+        if count == 1
+        else f"{count} inputs made hardly any difference. "
     )
 
 
