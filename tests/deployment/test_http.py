@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from keepfit.deployment import http
 from keepfit.deployment.http import HEADERS, Connection, Limits, Request, Response, Send, Site, unpacked
 from keepfit.errors import RequestError
 
@@ -119,6 +120,7 @@ def test_the_clients_request_id_is_echoed_and_one_that_is_too_long_is_replaced()
     ("request_bytes", "status", "told"),
     [
         (b"this is no HTTP\r\n\r\n", 400, b"not_http"),
+        (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\nwhatever", 405, b"no_proxy"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n", 413, b"too_large"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n", 400, b"not_http"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n" + b"a" * 1024, 413, b"too_large"),
@@ -154,9 +156,100 @@ def test_an_upgrade_is_not_taken_and_the_request_answered() -> None:
     assert said(run(lambda site, port: ask(port, asked))) == [(200, b"GET /a  ")]
 
 
+def test_what_follows_a_request_that_wants_an_upgrade_is_answered_too() -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    asked = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n%s\r\n" % (n, upgrade if n < 2 else b"") for n in range(3))
+    found = said(run(lambda site, port: ask(port, asked)))
+    assert [body for _, body in found] == [b"GET /0  ", b"GET /1  ", b"GET /2  "]
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 14\r\n\r\n%s", b"Transfer-Encoding: chunked\r\n\r\ne\r\n%s\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_the_body_of_a_request_that_wants_an_upgrade_is_its_body(framing: bytes, pause: float) -> None:
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n"
+    whole = head + framing % b"GET / HTTP/1.1" + b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"
+    parts = whole[:150], whole[150:]
+    found = said(run(lambda site, port: ask(port, *parts, pause=pause)))
+    assert [body for _, body in found] == [b"POST /a  GET / HTTP/1.1", b"GET /b  "]
+
+
+def test_fields_after_the_body_are_none_of_the_requests_headers() -> None:
+    asked = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nX-Request-ID: first\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"2\r\nok\r\n0\r\nX-Request-ID: later\r\n\r\n"
+    )
+    assert b"x-request-id: first\r\n" in run(lambda site, port: ask(port, asked))
+
+
+def test_a_request_that_arrives_while_the_next_one_is_about_to_begin_waits_its_turn() -> None:
+    sends: list[tuple[bytes, Send]] = []
+
+    async def main() -> list[bytes]:
+        site = Site(lambda request, send: sends.append((request.path.encode(), send)), refusal, LIMITS)
+        ours, theirs = socket.socketpair()
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(site), sock=ours)
+        first, second, third = (b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in (1, 2, 3))
+        connection.data_received(first + second)
+        path, send = sends.pop()
+        send(Response(200, path))
+        connection.data_received(third)  # as uvloop may do before it calls what was put off
+        for _ in range(10):
+            await asyncio.sleep(0)
+            if sends:
+                path, send = sends.pop()
+                send(Response(200, path))
+        connection.abort()
+        with theirs:
+            return [body for _, body in said(theirs.recv(10_000))]
+
+    assert asyncio.run(main()) == [b"/1", b"/2", b"/3"]
+
+
+def test_who_has_pipelined_and_closed_his_side_is_still_answered() -> None:
+    def app(request: Request, send: Send) -> None:
+        asyncio.get_running_loop().call_later(0.02, send, Response(200, request.path.encode()))
+
+    many = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(3))
+    assert [body for _, body in said(run(lambda site, port: ask(port, many), app))] == [b"/0", b"/1", b"/2"]
+
+
+def test_a_client_that_sends_all_of_a_too_large_body_first_still_reads_why_it_was_refused() -> None:
+    size = 20_000_000
+
+    def client(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+            return connection.recv(10_000)
+
+    found = run(lambda site, port: asyncio.to_thread(client, port), limits=Limits(1000, 5.0, 4))
+    assert said(found)[0][0] == 413
+
+
+def test_a_client_that_goes_on_sending_after_it_was_refused_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LINGER", 0.1)
+
+    async def test(site: Site, port: int) -> int:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n")
+        await asyncio.sleep(0.2)
+        assert len(site.connections) == 1
+        site.tick()
+        await asyncio.sleep(0.05)
+        writer.close()
+        return len(site.connections)
+
+    assert run(test) == 0
+
+
 def test_http_1_0_and_connection_close_end_the_connection() -> None:
     async def test(site: Site, port: int) -> list[bytes]:
-        asks = [b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"]
+        asks = [
+            b"GET / HTTP/1.0\r\n\r\n",
+            b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        ]
         return [await asyncio.wait_for(ask(port, one, close=False), 0.9) for one in asks]
 
     assert all(b"connection: close" in found for found in run(test))

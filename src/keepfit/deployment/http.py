@@ -28,6 +28,7 @@ import httptools
 from keepfit.errors import RequestError
 
 IDLE = 75.0  # seconds a connection may rest between two requests
+LINGER = 2.0  # seconds in which a client that is still sending may read why it was refused
 PIPELINED = 32  # requests of one connection that may wait for their turn
 HEADERS = 64 * 1024  # bytes of a request's head
 REQUEST_ID = b"x-request-id"
@@ -114,8 +115,8 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "chunks", "closed", "current", "deadline", "ended", "fault", "headers", "inside", "parser", "paused", "room",
-        "site", "size", "transport", "url", "waiting",
+        "chunks", "closed", "current", "deadline", "ended", "fault", "fields", "headers", "inside", "parser", "paused",
+        "room", "site", "size", "transport", "url", "waiting",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -128,6 +129,7 @@ class Connection(asyncio.Protocol):
         self.paused = self.closed = False
         self.inside = self.ended = False  # a request has begun to arrive; the client sends no more
         self.url, self.headers, self.chunks = b"", dict[bytes, bytes](), list[bytes]()
+        self.fields = self.headers  # where the fields that arrive now belong
         self.size, self.room = 0, HEADERS
         self.deadline = 0.0
 
@@ -150,17 +152,30 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # we speak nothing else, and may go on in HTTP/1.1
-            self.parser = httptools.HttpRequestParser(self)
+            self.feed(data)
         except httptools.HttpParserError:
             self.fault = self.fault or RequestError(400, "not_http", "This is not a request of HTTP/1.1.")
         if self.fault:
             self.refuse()
 
+    def feed(self, data: bytes) -> None:
+        """Let the parser read. Raises HttpParserError."""
+        while not self.fault:
+            try:
+                return self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:  # it would leave the body to another protocol
+                data = self.plain() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+
+    def plain(self) -> bytes:
+        """The head of a request that would rather go on in another protocol, as one that would not."""
+        first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = (b"%s: %s" % one for one in self.headers.items() if one[0] not in (b"upgrade", b"expect"))
+        return b"\r\n".join((first, *fields, b"", b""))
+
     def eof_received(self) -> bool:
         self.ended = True
-        return self.current is not None  # who has asked may close his side and still be answered
+        return self.current is not None or bool(self.waiting)  # who has asked may close his side and still be answered
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -173,7 +188,8 @@ class Connection(asyncio.Protocol):
     # --- the parser's side ------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self.url, self.headers, self.chunks, self.size, self.room = b"", {}, [], 0, HEADERS
+        self.url, self.chunks, self.size, self.room = b"", [], 0, HEADERS
+        self.headers = self.fields = {}
         self.inside = True
         if self.current is None:
             self.deadline = time.perf_counter() + self.site.limits.seconds
@@ -183,7 +199,7 @@ class Connection(asyncio.Protocol):
         self.spend(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
+        self.fields[name.lower()] = value
         self.spend(len(name) + len(value))
 
     def spend(self, size: int) -> None:
@@ -192,6 +208,7 @@ class Connection(asyncio.Protocol):
             self.fault = RequestError(431, "header_too_large", f"The request's head is larger than {HEADERS} bytes.")
 
     def on_headers_complete(self) -> None:
+        self.fields = {}  # what comes after the body decides nothing
         length = self.headers.get(b"content-length")
         if length is not None and int(length) > self.site.limits.body:
             self.too_large()
@@ -213,9 +230,15 @@ class Connection(asyncio.Protocol):
         self.inside = False
         if self.fault:
             return
+        if self.parser.should_upgrade():  # see `feed`
+            if self.parser.get_method() == b"CONNECT":
+                self.fault = RequestError(405, "no_proxy", "This server is no proxy.", [{"allow": "GET, POST"}])
+            return
         key = self.headers.get(REQUEST_ID, b"")
         name = key.decode("latin-1") if 0 < len(key) <= 128 and key.isascii() else next(self.site.ids)
         method, keep = self.parser.get_method().decode("latin-1"), self.parser.should_keep_alive()
+        if keep and b"connection" in self.headers and self.parser.get_http_version() == "1.0":
+            keep = False  # such a client would have to be promised it
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         request = Request(method, self.url, self.headers, body, keep, name)
         if self.current is None and not self.paused:
@@ -231,14 +254,18 @@ class Connection(asyncio.Protocol):
         self.current, self.deadline = request, float("inf")  # from here on the application keeps the time
         self.site.app(request, self.send)
 
+    def go_on(self) -> None:
+        if self.current and not self.closed:
+            self.site.app(self.current, self.send)
+
     def send(self, response: Response) -> None:
         """The answer to the current request; then the next one's turn."""
         request, self.current = self.current, None
         if self.transport is None or request is None:
             return
         keep = request.keep and not self.site.closing and not self.fault
-        self.transport.write(packed(response, self.site.date, request.id, keep, request.method == "HEAD"))
         self.deadline = time.perf_counter() + IDLE
+        self.transport.write(packed(response, self.site.date, request.id, keep, request.method == "HEAD"))
         if not keep or (self.ended and not self.waiting):
             self.close()
         elif self.waiting and not self.paused:
@@ -246,27 +273,31 @@ class Connection(asyncio.Protocol):
 
     def next(self) -> None:
         if self.current is None and self.waiting and not self.closed:
-            request = self.waiting.popleft()
+            self.current, self.deadline = self.waiting.popleft(), float("inf")  # at once: data may come first
             if self.transport and len(self.waiting) == PIPELINED - 1:
                 self.transport.resume_reading()
-            asyncio.get_running_loop().call_soon(self.start, request)  # not deeper and deeper into the stack
+            asyncio.get_running_loop().call_soon(self.go_on)  # not deeper and deeper into the stack
 
     def refuse(self) -> None:
         """Answer with the fault and close: what follows on this connection cannot be told apart from it."""
-        if self.fault is None or self.current is not None or self.transport is None:
+        if self.fault is None or self.current or self.waiting or self.closed or self.transport is None:
             return  # the current request is answered first; `send` closes then
         response = self.site.refusal(self.fault)
         self.transport.write(packed(response, self.site.date, next(self.site.ids), False, False))
-        self.close()
+        if not self.inside or self.ended:
+            return self.close()
+        self.closed, self.deadline = True, time.perf_counter() + LINGER  # to close now would reset: it is still sending
+        self.transport.write_eof()
+        return None
 
     def expire(self) -> None:
         """The time is over: an unfinished request is told so, an idle connection is closed."""
-        if self.inside and self.current is None and not self.paused:
+        if self.paused or self.closed:
+            self.abort()
+        elif self.inside and self.current is None:
             seconds = self.site.limits.seconds
             self.fault = RequestError(408, "timeout", f"The request did not arrive within {seconds:g} s.")
             self.refuse()
-        elif self.paused or self.closed:
-            self.abort()
         else:
             self.close()
 
@@ -293,7 +324,7 @@ def packed(response: Response, date: bytes, key: str, keep: bool, head: bool) ->
     start = HEADS.get((status, content_type)) or _head(status, content_type)
     more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
     end = "\r\n" if keep else "connection: close\r\n\r\n"
-    rest = f"content-length: {len(body)}\r\nx-request-id: {key}\r\n{more}{end}".encode("latin-1")
+    rest = f"content-length: {len(body)}\r\nx-request-id: {key}\r\n{more}{end}".encode("latin-1", "replace")
     return start + date + rest + (b"" if head else body)
 
 
