@@ -17,7 +17,7 @@ from keepfit.deployment.http import Connection, Limits, Site
 from keepfit.deployment.protocols import native
 from keepfit.deployment.routes import Service, application
 from keepfit.deployment.served import refusal
-from keepfit.errors import ConfigError, DataError
+from keepfit.errors import ConfigError, DataError, KeepfitError
 
 log = logging.getLogger("keepfit.server")
 BACKLOG = 4096  # connections that the kernel keeps until we take them
@@ -64,8 +64,11 @@ def serve(
     `started` is called with the server's address once it answers.
     """
     runner = asyncio.Runner(loop_factory=_loop())
-    with runner:
-        runner.run(_main(service, listener, limits, rolling, started))
+    try:
+        with runner:
+            runner.run(_main(service, listener, limits, rolling, started))
+    except KeyboardInterrupt:
+        raise KeepfitError("Stopped at once, by a second Ctrl-C: what was not answered yet is lost.") from None
 
 
 def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,8 @@ def guarded(made: Service, key: str, host: str, insecure: bool) -> None:
             f"{key} is {host}: others could ask, and no API key is set. Set KEEPFIT_API_KEY (or serving.keys), "
             "serve on 127.0.0.1, or say --insecure."
         )
+    if host not in server.LOOPBACK and hasattr(os, "getuid") and os.getuid() == 0:
+        logging.getLogger("keepfit.server").warning("running as root and open to others: run it as another user")
 
 
 def config_of(project: Path, bundle: Path | None, sets: Sequence[str]) -> Config:
@@ -147,8 +151,9 @@ def rollout(config: Config, project: Path, bundle: Path | None, found: Platform)
 
 
 def _only(bundle: Path) -> Callable[[str], Found | None]:
-    """A bundle's folder as a registry of one version, which is champion."""
-    version = Version(str(bundles.read(bundle).manifest["data"].get("version") or "1")[:12], lambda: bundle)
+    """A bundle's folder as a registry of one version, which is champion; its number is the hash of its checksums."""
+    number = hashlib.sha256((bundle / bundles.SUMS).read_bytes()).hexdigest()[:12]
+    version = Version(number, lambda: bundle)
     return lambda which: version if which == "champion" else None
 
 

@@ -51,4 +51,4 @@ class Reply(NamedTuple):
 
     body: bytes
     content_type: str = JSON
-    headers: Mapping[str, str] = {}  # noqa: RUF012 - never written to
+    headers: Mapping[str, str] = {}
