@@ -11,7 +11,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +220,8 @@ def init(folder: Path | str, source: str | None = None, target: str | None = Non
 
 def doctor(folder: Path) -> dict[str, str]:
     """What is installed, and where things are."""
+    from importlib import metadata  # no other command needs it
+
     packages = ("polars", "pandas", "scikit-learn", "lightgbm", "onnxruntime", "mlflow-skinny", "mlflow", "optuna")
     found = {"python": platform.python_version(), "system": platform.platform()}
     for name in ("keepfit", "numpy", *packages):

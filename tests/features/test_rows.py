@@ -17,8 +17,7 @@ from keepfit.data.conform import conform
 from keepfit.errors import DataError
 from keepfit.features.frame import from_frame
 from keepfit.features.rows import _each, from_rows, reader, remembered
-from keepfit.features.text import Documents
-from keepfit.features.values import Coded, Tokens
+from keepfit.features.values import Coded, Documents, Tokens
 from keepfit.types import Column, Schema
 
 TOKENS = ("?", "NA")

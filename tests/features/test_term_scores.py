@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from keepfit.features import text
 from keepfit.features.fold import product
 from keepfit.features.term_scores import scorer
-from keepfit.features.text import Documents
+from keepfit.features.values import Documents
 
 RNG = np.random.default_rng(3)
 WORDS = ["a", "good", "bad", "film", "not", "very", "ever", "!", "unforgettableness", "été", "京"]

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from keepfit.errors import ConfigError, DataError
 
 BLOCK = 1 << 20
@@ -48,13 +46,17 @@ def sha256(path: Path) -> str:
 
 
 def unpacked(path: Path) -> Any:
-    """The file as a stream of bytes (a pyarrow NativeFile), with gzip or zstd taken off."""
-    with path.open("rb") as file:
-        start = file.read(4)
+    """The file as a stream of bytes, with gzip or zstd taken off (by pyarrow, which only such files need)."""
+    file = path.open("rb")
+    start = file.read(4)
+    file.seek(0)
     for magic, name in COMPRESSIONS.items():
         if start.startswith(magic):
+            import pyarrow as pa
+
+            file.close()
             return pa.input_stream(str(path), compression=name)
-    return pa.input_stream(str(path), compression=None)
+    return file
 
 
 def content(path: Path) -> bytes:
@@ -67,9 +69,14 @@ def content(path: Path) -> bytes:
 
 
 def utf8(text: Text) -> Any:
-    """The file as a stream of UTF-8 bytes (a pyarrow NativeFile)."""
+    """The file as a stream of UTF-8 bytes."""
     stream = unpacked(text.path)
-    return stream if text.encoding in PLAIN else pa.transcoding_input_stream(stream, text.encoding, "utf-8")
+    if text.encoding in PLAIN:
+        return stream
+    import pyarrow as pa
+
+    native = stream if isinstance(stream, pa.NativeFile) else pa.PythonFile(stream, "r")
+    return pa.transcoding_input_stream(native, text.encoding, "utf-8")
 
 
 def characters(text: Text) -> io.TextIOWrapper:

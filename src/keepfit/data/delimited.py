@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.csv as arrow
 
 from keepfit import config
-from keepfit.data import decimal, decode, form
+from keepfit.data import decimal, decode, form, unquoted
 from keepfit.data.form import SEPARATORS, Form
 from keepfit.errors import DataError
 
@@ -99,7 +97,7 @@ def chunks(known: Form, bad: Bad) -> Iterator[pl.DataFrame]:
     for part in _trimmed(known, bad) if known.blanks else _parsed(known, bad):
         if last is not None:
             yield last
-        last = part.with_columns(pl.all().str.strip_chars())
+        last = part
     if last is not None:
         last = _without_open_quote(known, last, bad)
         if last.height:
@@ -107,7 +105,10 @@ def chunks(known: Form, bad: Bad) -> Iterator[pl.DataFrame]:
 
 
 def _parsed(known: Form, bad: Bad) -> Iterator[pl.DataFrame]:
-    """Blocks by pyarrow's parser; what it refused is handed out after each block."""
+    """Blocks without a quote by polars' parser, from the first other one on by pyarrow's.
+
+    What is refused is handed out after each block.
+    """
     refused: list[BadRow] = []
     for frame in itertools.chain(_blocks(known, refused), [None]):
         while refused:
@@ -117,55 +118,20 @@ def _parsed(known: Form, bad: Bad) -> Iterator[pl.DataFrame]:
 
 
 def _blocks(known: Form, refused: list[BadRow]) -> Iterator[pl.DataFrame]:
-    """Blocks in one thread, because only then pyarrow numbers the rows it refuses."""
+    at, rows = 0, 0
+    for frame, end in unquoted.blocks(known, BLOCK):
+        yield frame
+        at, rows = end, rows + frame.height
+    if at and at == known.text.path.stat().st_size:
+        return
+    from keepfit.data import quoted  # brings pyarrow, which a file without quotes does not need
+
     line = _locator(known)
-    rows = 0
 
-    def refuse(row: arrow.InvalidRow) -> str:
-        refused.append(BadRow(line(row.number - known.skip), row.text, _fields(row.actual_columns)))
-        return "skip"
+    def refuse(number: int, text: str, fields: int) -> None:
+        refused.append(BadRow(line(number), text, _fields(fields)))
 
-    try:
-        for batch in _reader(known, refuse):
-            frame = pl.DataFrame(pa.Table.from_batches([batch]))
-            frame.columns = list(known.names)
-            rows += frame.height
-            yield frame
-    except pa.ArrowInvalid as error:
-        raise _unparsed(known.text.path, rows, error) from error
-    except OSError as error:
-        raise decode.broken(known.text.path, error) from error
-
-
-def _reader(known: Form, refuse: Callable[[arrow.InvalidRow], str]) -> arrow.CSVStreamingReader:
-    places = [str(n) for n in range(len(known.names))]
-    return arrow.open_csv(
-        decode.utf8(known.text),
-        arrow.ReadOptions(
-            use_threads=False,
-            block_size=BLOCK,
-            column_names=places,
-            skip_rows=known.skip,
-            skip_rows_after_names=int(known.header),
-        ),
-        arrow.ParseOptions(delimiter=known.separator, newlines_in_values=True, invalid_row_handler=refuse),
-        arrow.ConvertOptions(
-            column_types=dict.fromkeys(places, pa.string()),
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-    )
-
-
-def _unparsed(path: Path, rows: int, error: pa.ArrowInvalid) -> DataError:
-    if "straddling" in str(error):
-        size = BLOCK >> 20
-        return DataError(
-            f"{path}: a row after row {rows:,} is longer than {size} MB. Most likely a quote is opened "
-            "there and never closed: close or double it."
-        )
-    return DataError(f"{path} cannot be parsed after row {rows:,}: {error}")
+    yield from quoted.blocks(known, BLOCK, at, rows, refuse)
 
 
 def _trimmed(known: Form, bad: Bad) -> Iterator[pl.DataFrame]:
@@ -179,7 +145,7 @@ def _trimmed(known: Form, bad: Bad) -> Iterator[pl.DataFrame]:
                 bad(BadRow(line, known.separator.join(record), _fields(len(record))))
         good = [[value or None for value in record] for _, record in block if len(record) == width]
         if good:
-            yield pl.DataFrame(good, schema=schema, orient="row")
+            yield pl.DataFrame(good, schema=schema, orient="row").with_columns(pl.all().str.strip_chars())
 
 
 def _records(known: Form) -> Iterator[tuple[int, list[str]]]:

@@ -41,6 +41,14 @@ def batches(path: Path, data: config.Data, rows: int, bad: object = None) -> Ite
         raise _damaged(path, error) from error
 
 
+def rows(path: Path) -> int:
+    """How many rows a file says it has; 0 for a damaged one, as reading it will say what is wrong."""
+    try:
+        return int(pyarrow.parquet.read_metadata(path).num_rows)
+    except (pa.ArrowInvalid, OSError):
+        return 0
+
+
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
         f"{path} is not a whole Parquet file: {error}. It may be cut off, or of another format; get it again."

@@ -27,7 +27,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet
 
 from keepfit import config, durable
 from keepfit.data import files, frames, read
@@ -43,6 +42,7 @@ from keepfit.types import Schema
 
 ROWS = 50_000  # rows of a frame
 TEXT_ROWS = 5_000  # the same where a column is free text
+FEW = 5_000  # rows whose answers go through a list
 AHEAD = 2  # frames that a stage may be ahead of the next
 SHOWN = 5  # unreadable cells shown in an error
 T = TypeVar("T")
@@ -130,7 +130,9 @@ def answers(output: Output, classes: tuple[str, ...]) -> dict[str, Any]:
     picked = np.fromiter((code[label] for label in output.values), np.intp, len(output))
     confidence = output.probabilities[np.arange(len(output)), picked]
     each = {f"probability_{name}": output.probabilities[:, place] for place, name in enumerate(classes)}
-    return {"prediction": pl.Series(classes, dtype=pl.String).gather(picked), "confidence": confidence, **each}
+    few = len(output) <= FEW
+    labels = pl.Series(output.values.tolist(), dtype=pl.String) if few else pl.Series(classes).gather(picked)
+    return {"prediction": labels, "confidence": confidence, **each}
 
 
 def _apart(source: Path, output: Path) -> None:
@@ -154,10 +156,9 @@ def _size(source: Path) -> int:
     """Rows of a Parquet file; 0 where only reading would tell."""
     if not source.is_file() or files.suffix(source) not in ("parquet", "pq"):
         return 0
-    try:
-        return int(pyarrow.parquet.read_metadata(source).num_rows)
-    except (pyarrow.ArrowInvalid, OSError):
-        return 0  # reading will say what is wrong
+    from keepfit.data import parquet  # brings pyarrow
+
+    return parquet.rows(source)
 
 
 def _scored(
@@ -187,7 +188,13 @@ def _beside(table: pl.DataFrame, found: Mapping[str, Any], names: dict[str, str]
             while free in table.columns or free in names.values():
                 free = f"keepfit_{free}"
             names[name] = free
-    return table.with_columns(pl.Series(names[name], values) for name, values in found.items())
+    return table.with_columns(_series(names[name], values) for name, values in found.items())
+
+
+def _series(name: str, values: Any) -> pl.Series:
+    """A column of the answers. To look at an array polars imports numpy.ma, which takes longer than few rows do."""
+    plain = isinstance(values, np.ndarray) and values.dtype == np.float64 and len(values) <= FEW
+    return pl.Series(name, values.tolist(), pl.Float64) if plain else pl.Series(name, values)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet
 
 from keepfit import durable
 from keepfit.data.files import suffix
 from keepfit.errors import DataError
+from keepfit.extras import load
 
 Write = Callable[[pl.DataFrame], None]
 
@@ -32,11 +31,12 @@ def sink(path: Path) -> Iterator[Write]:
     well, and removed when it does not. Raises DataError for an unknown format, and where the system
     refuses to write (no space, no permission).
     """
-    opened = SINKS.get(suffix(path))
+    target = SINKS.get(suffix(path))
     packed = path.suffix.lower()
-    if opened is None or packed == ".zst" or (packed == ".gz" and opened is parquet):
+    if target is None or packed == ".zst" or (packed == ".gz" and target == PARQUET):
         known = ", ".join(f".{name}" for name in SINKS)
         raise DataError(f"{path}: unknown format of the output. Known: {known}; the text ones also as .gz.")
+    opened = load(target, f"output '{path.name}'")
     try:
         if not path.parent.is_dir():
             raise DataError(f"There is no folder {path.parent} to write {path.name} into. Make it, or name another.")
@@ -88,39 +88,14 @@ def _text(file: IO[bytes], write: Callable[[io.BytesIO], Any]) -> None:
     file.write(buffer.getbuffer())
 
 
-def parquet(file: IO[bytes], kind: str) -> Any:
-    """Parquet with the types of the first frame; later frames are brought to them."""
-    writer: pyarrow.parquet.ParquetWriter | None = None
-    try:
-        while True:
-            table = _table((yield))
-            if writer is None:
-                writer = pyarrow.parquet.ParquetWriter(file, table.schema, compression="zstd")
-            writer.write_table(_cast(table, writer.schema))
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _table(frame: pl.DataFrame) -> pa.Table:
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())  # strings as every reader knows them
-
-
-def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    try:
-        return table if table.schema.equals(schema) else table.cast(schema)
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"A column changes its type within the input: {error}. Write .ndjson or .csv instead of Parquet."
-        ) from error
-
-
-SINKS: Mapping[str, Callable[[IO[bytes], str], Any]] = {
-    "csv": delimited,
-    "tsv": delimited,
-    "tab": delimited,
-    "parquet": parquet,
-    "pq": parquet,
-    "ndjson": lines,
-    "jsonl": lines,
+# The end of a name → what writes that format; each is imported when it is asked for.
+PARQUET = "keepfit.deployment.parquet_sink:parquet"
+SINKS: Mapping[str, str] = {
+    "csv": "keepfit.deployment.sinks:delimited",
+    "tsv": "keepfit.deployment.sinks:delimited",
+    "tab": "keepfit.deployment.sinks:delimited",
+    "parquet": PARQUET,
+    "pq": PARQUET,
+    "ndjson": "keepfit.deployment.sinks:lines",
+    "jsonl": "keepfit.deployment.sinks:lines",
 }

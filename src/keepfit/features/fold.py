@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepfit.extras import pick
-from keepfit.features import ROLES, category, term_scores
+from keepfit.features import ROLES, category
 from keepfit.features.number import FAR, LARGEST
 from keepfit.features.values import Coded, Sparse
 
@@ -220,6 +220,8 @@ def _category(name: str, index: Mapping[str, int], table: Floats) -> Term:
 
 def _texts(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
     """One term a column that sums its words and runs of words; the block as it is where one has another form."""
+    from keepfit.features import term_scores  # only models of texts need it
+
     terms, start = [], 0
     for name, part in zip(state["columns"], state["parts"], strict=True):
         score = term_scores.scorer(part, weights[start : start + part["width"]])

@@ -14,8 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.errors import DataError
-from keepfit.features.text import Documents, tokens
-from keepfit.features.values import Coded, Columns
+from keepfit.features.values import Coded, Columns, Documents
 from keepfit.types import Schema
 
 
@@ -58,5 +57,5 @@ ARRAYS: Mapping[str, Callable[[pl.Series], Any]] = {
     "number": numbers,
     "date": numbers,  # conformed to seconds since 1970 UTC
     "category": coded,
-    "text": tokens,
+    "text": lambda column: Documents(column.to_list()).tokens,
 }

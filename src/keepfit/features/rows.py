@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from keepfit.data.parse import PARSE, Problem
-from keepfit.features.text import Documents
-from keepfit.features.values import Coded, Columns
+from keepfit.features.values import Coded, Columns, Documents
 from keepfit.types import Column, Schema
 
 FIRST = np.zeros(1, np.int32)  # the codes of one row, made once

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepfit.features import lookup, ngrams, scan
-from keepfit.features.text import Documents
-from keepfit.features.values import Tokens
+from keepfit.features.values import Documents, Tokens
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]

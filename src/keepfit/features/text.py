@@ -22,9 +22,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, repeat
 from typing import Any
 
@@ -35,7 +33,7 @@ from keepfit.extras import load
 from keepfit.features import ngrams
 from keepfit.features.ngrams import Counts
 from keepfit.features.sparse import dense_product, join
-from keepfit.features.values import Sparse, Tokens
+from keepfit.features.values import Documents, Sparse, Tokens
 
 State = dict[str, Any]
 Matrix = NDArray[np.float32] | Sparse
@@ -99,24 +97,6 @@ def tokens(texts: Iterable[str | None]) -> Tokens:
     ids = np.fromiter(map(index.__getitem__, chain.from_iterable(documents())), np.int32)
     counted = np.array(lengths, np.int64)
     return Tokens(ids, counted.cumsum() - counted, counted, list(index))
-
-
-@dataclass(frozen=True)
-class Documents:
-    """Texts that no one may need the words of: what is asked of a model. Words are made where they are needed."""
-
-    texts: Sequence[str | None]
-
-    def __getitem__(self, rows: Any) -> Documents:
-        return Documents([self.texts[row] for row in np.arange(len(self.texts))[rows].tolist()])
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        """The texts as word ids."""
-        return tokens(self.texts)
 
 
 def fit(values: Mapping[str, Tokens], target: Any, options: Mapping[str, Any], seed: int) -> tuple[State, Matrix]:

@@ -8,13 +8,14 @@ there is one code path. Nothing here, or below it, needs pandas, polars or sciki
     number     float64 (n,), NaN = missing
     date       float64 (n,), seconds since 1970 UTC, NaN = missing
     category   Coded: codes into levels, -1 = missing
-    text       Tokens: word ids of each document
+    text       Tokens: word ids of each document; or Documents, which gives them when asked
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,26 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Texts as they are, to be asked about: not every model needs the ids of their words."""
+
+    texts: Sequence[str | None]
+
+    def __getitem__(self, rows: Any) -> Documents:
+        return Documents([self.texts[row] for row in np.arange(len(self.texts))[rows].tolist()])
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The texts as word ids, made when they are first asked for."""
+        from keepfit.features.text import tokens  # only models of texts need that file
+
+        return tokens(self.texts)
 
 
 class Sparse(NamedTuple):
