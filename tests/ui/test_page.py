@@ -6,9 +6,12 @@ import csv
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from keepfit.data import log_read
@@ -268,6 +271,49 @@ def test_with_a_key_the_page_asks_for_it(trained: Path, chromium: Any) -> None:
             page.get_by_role("button", name="Log out").click()
             page.get_by_label("API key").wait_for()
         assert "s3cret" not in server.log.read_text()
+
+
+def test_without_a_prediction_log_the_page_says_so(trained: Path, chromium: Any) -> None:
+    off = ("--set", "serving.log.enabled=false")
+    with serving(trained, *off, command="ui") as server, visiting(chromium, server.url) as page:
+        asked(page)
+        page.get_by_text("The prediction log is off: nothing can be said about it later.").wait_for()
+        page.get_by_role("tab", name="Recent").click()
+        page.get_by_text("(serving.log.enabled: false): there is nothing to show.").wait_for()
+
+
+def test_days_moments_texts_and_long_lists_have_fields(tmp_path: Path, chromium: Any) -> None:
+    draw = np.random.default_rng(3)
+    words = draw.choice(["good", "fine", "bad", "poor", "film", "story", "actor", "plot"], (300, 9))
+    good = (words == "good").sum(1) + (words == "fine").sum(1) > (words == "bad").sum(1) + (words == "poor").sum(1)
+    day = datetime(2024, 1, 1)
+    frame = pl.DataFrame({
+        "seen": [f"{day + timedelta(days=int(n)):%d/%m/%Y}" for n in draw.integers(0, 300, 300)],
+        "sold": [f"{day + timedelta(minutes=int(n)):%Y-%m-%d %H:%M:%S}" for n in draw.integers(0, 300_000, 300)],
+        "town": [f"town {n}" for n in draw.integers(0, 60, 300)],
+        "note": [" ".join(row) for row in words],
+        "left": np.where(good, "yes", "no"),
+    })  # fmt: skip
+    folder = project(tmp_path, frame)
+    assert keepfit("run", "-C", str(folder))[0] == 0
+    with serving(folder, command="ui") as server, visiting(chromium, server.url) as page:
+        assert page.get_by_label("seen", exact=True).get_attribute("type") == "date"
+        assert page.get_by_label("sold", exact=True).get_attribute("type") == "datetime-local"
+        page.get_by_label("seen", exact=True).fill("2024-03-09")
+        page.get_by_label("sold", exact=True).fill("2024-03-09T12:30:00")
+        page.get_by_label("town", exact=True).fill("town 7")
+        page.get_by_label("note", exact=True).fill("good fine story <b>plot</b>")
+        asked(page)
+        page.get_by_text("Words that mattered").wait_for()
+        assert "<b>plot</b>" in page.locator("blockquote").inner_text()
+        found = logged(folder)[-1]["inputs"]
+        assert (f"{found['seen']:%Y-%m-%d}", f"{found['sold']:%Y-%m-%d %H:%M}") == ("2024-03-09", "2024-03-09 12:30")
+        assert (found["town"], found["note"]) == ("town 7", "good fine story <b>plot</b>")
+        page.get_by_label("seen", exact=True).fill("2031-01-01")
+        page.get_by_text("Outside the training range, 2024-01-").wait_for()
+        page.get_by_role("button", name="Example").click()
+        page.wait_for_function("document.querySelector('.kf-date input').value.startsWith('2024-')")
+        asked(page)
 
 
 def test_without_the_framework_the_extra_is_named(trained: Path) -> None:
