@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -157,6 +158,24 @@ def test_a_segment_that_cannot_be_mended_is_replaced(tmp_path: Path, limit: Any,
     log.close()
     log_roll.roll(tmp_path)
     assert log_read.read(tmp_path).collect()["id"].sort().to_list() == sorted(kept)
+
+
+def test_a_segment_that_somebody_removed_is_replaced(tmp_path: Path) -> None:
+    log = open_log(tmp_path, SCHEMA, "churn", "3")
+    write(log, 1)
+    shutil.rmtree(tmp_path / "_segments")
+    assert log.rotate(10**6, 3600)
+    (key,) = write(log, 1)
+    assert lines(log.path)[1]["id"] == key
+    log.close()
+
+
+def test_a_closed_log_is_not_begun_again(tmp_path: Path) -> None:
+    log = open_log(tmp_path, SCHEMA, "churn", "3")
+    write(log, 1)
+    log.close()
+    assert not log.rotate(1, 0)
+    assert len(segments.names(tmp_path)) == 1
 
 
 def test_rotate(tmp_path: Path, limit: Any) -> None:

@@ -32,6 +32,14 @@ def test_no_key_and_a_wrong_one_are_refused_alike(headers: dict[bytes, bytes]) -
     assert fault.value.status == 401
 
 
+def test_blanks_around_a_key_that_no_header_can_carry_are_none_of_it() -> None:
+    known = keys({"ann": " key-of-ann\n", "bob": " \n"}, "\n")
+    assert caller(known, {b"x-api-key": b"key-of-ann"}) == "ann"
+    assert (list(known.callers), known.admin) == (["ann"], None)
+    with pytest.raises(RequestError, match="needs an API key"):
+        caller(known, {})
+
+
 def test_without_keys_everybody_is_local() -> None:
     assert caller(keys({}), {}) == LOCAL
 

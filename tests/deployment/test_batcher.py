@@ -115,3 +115,43 @@ def test_a_batch_has_no_more_than_so_many_rows() -> None:
 
     drive(worker, script, limit=10 * MOST)
     assert worker.batches == [[1], [2], [3]]
+
+
+def test_many_rows_do_not_hold_up_the_loop_before_any_were_timed() -> None:
+    worker = Worker()
+
+    async def script(batcher: Batcher) -> None:
+        batcher.put(1, 1_000)
+
+    drive(worker, script)
+    assert worker.threads[0].startswith("pool")
+
+
+@pytest.mark.parametrize("rows", [1, 1_000])  # in the loop, in the pool
+@pytest.mark.parametrize("fails", ["work", "done"])
+def test_after_a_batch_that_failed_the_next_one_has_its_turn(rows: int, fails: str) -> None:
+    told: list[str] = []
+
+    def work(jobs: Sequence[Any]) -> list[Any]:
+        if fails == "work" and "bad" in jobs:
+            raise ZeroDivisionError
+        return list(jobs)
+
+    def done(job: Any, result: Any) -> None:
+        if job == "bad":
+            raise ZeroDivisionError
+        told.append(job)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        with ThreadPoolExecutor(1) as pool:
+            batcher = Batcher(work, done, pool, 10_000)
+            batcher.put("bad", rows)
+            await asyncio.sleep(0)
+            batcher.put("good", MOST)
+            idle = asyncio.Event()
+            batcher.when_idle(idle.set)
+            await asyncio.wait_for(idle.wait(), 5)
+
+    asyncio.run(main())
+    assert told == ["good"]

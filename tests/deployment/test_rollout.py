@@ -9,19 +9,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from keepfit.data.log import open_log
-from keepfit.deployment import runtime
+from keepfit.data.log import Record, open_log
+from keepfit.deployment import rollout, runtime
 from keepfit.deployment.http import Request, Response
 from keepfit.deployment.metrics import Metrics
 from keepfit.deployment.protocols import native
-from keepfit.deployment.rollout import CANARY, CHAMPION, SHADOW, Plan, Rollout, Tools, planned, state
-from keepfit.deployment.served import Job, Rules, decoded
+from keepfit.deployment.rollout import CANARY, CHAMPION, SHADOW, Plan, Rollout, Tools, planned, shadowed, state
+from keepfit.deployment.served import Job, Rules, Served, decoded
 from keepfit.errors import TrackingError
 
 BUNDLES = Path(__file__).parents[1] / "bundles" / "format1"
@@ -169,6 +170,77 @@ def test_a_damaged_version_is_refused_and_told_and_the_old_one_stays(registry: R
     assert told["refused"][0]["version"] == "2"
     assert "changed since the bundle was written (checksum)" in told["refused"][0]["reason"]
     assert server.metrics.swaps[CHAMPION, "refused"] == 1  # not tried again and again
+
+
+def test_a_version_whose_own_code_fails_is_refused_and_the_registry_followed_on(
+    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(folder: Path) -> runtime.Runtime:
+        if folder.name == "2":
+            raise KeyError("a column that the user's function wants")
+        return runtime.load(folder)
+
+    async def script(server: Server) -> None:
+        registry.aliases["champion"] = "2"
+        await server.until(lambda: CHAMPION in server.rollout.refused)
+        assert "user's function" in server.rollout.refused[CHAMPION].reason
+        registry.aliases["champion"] = "3"
+        await server.until(lambda: server.version() == "3")
+
+    server = Server(registry, tmp_path)
+    server.rollout.tools = replace(server.rollout.tools, load=load)
+    drive(server, script)
+    assert "Traceback" in caplog.text  # whose code it was
+
+
+def test_a_clock_that_is_set_back_does_not_put_off_the_next_trial(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "AGAIN", 0.05)
+    models = next((registry.folder / "2" / "models").iterdir())
+    whole = models.read_bytes()
+    models.write_bytes(whole[:-1] + b"?")
+
+    async def script(server: Server) -> None:
+        registry.aliases["champion"] = "2"
+        await server.until(lambda: CHAMPION in server.rollout.refused)
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now - 3600)
+        models.write_bytes(whole)
+        await server.until(lambda: server.version() == "2")
+
+    drive(Server(registry, tmp_path), script)
+
+
+def test_a_shadow_that_leaves_has_scored_and_logged_all_it_was_offered(
+    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(server: Server) -> None:
+        await server.until(lambda: server.version(SHADOW) == "3")
+        hold = threading.Event()
+        server.rollout.behind.submit(hold.wait, 5)  # the shadow is late
+        for n in range(20):
+            await server.ask(f"{n}", ROWS[:3])
+        server.rollout.change(Plan())
+        await server.until(lambda: server.version(SHADOW) is None)
+        await asyncio.sleep(0.05)
+        hold.set()
+        await server.until(lambda: server.rollout.waiting == 0)
+
+    drive(Server(registry, tmp_path, Plan(shadow="3")), script)
+    assert len(lines(tmp_path / "shadow")) == 60
+    assert "failed" not in caplog.text
+
+
+def test_a_shadow_has_no_record_of_a_row_that_it_cannot_read(registry: Registry, tmp_path: Path) -> None:
+    server = Server(registry, tmp_path)
+    served = Served("iris", "1", SHADOW, runtime.load(registry.folder / "1"), None, Rules())
+    rows = [ROWS[0], {**ROWS[1], next(iter(ROWS[1])): "no number"}, ROWS[2]]
+    output, problems = served.runtime.rows(rows)
+    records = [Record(f"{n}", 0.0, "r", None, "/predict", 0.0, row, "x") for n, row in enumerate(rows)]
+    found = shadowed(served, output, records, 0.1, {problem.row for problem in problems})
+    assert [record.id for record in found] == ["0", "2"]
+    server.rollout.close()
 
 
 def test_a_registry_that_is_away_changes_nothing_and_is_told(registry: Registry, tmp_path: Path) -> None:

@@ -192,11 +192,15 @@ class Writer:
     def rotate(self, max_bytes: int, max_age: float) -> bool:
         """Begin a new segment if the current one has reached `max_bytes`, or `max_age` seconds with any rows.
 
+        Also where somebody has removed its file: what is written to it from then on would be lost.
+
         The old one may be rolled from then on. Raises DataError where the new one cannot be begun; the
         old one then stays in use.
         """
-        old = time.monotonic() - self._since >= max_age
-        if not self._rows or not (old or self._size >= max_bytes):
+        if self._file < 0:
+            return False
+        full = self._size >= max_bytes or time.monotonic() - self._since >= max_age
+        if not (self._rows and full) and os.fstat(self._file).st_nlink:
             return False
         file = self._file
         try:

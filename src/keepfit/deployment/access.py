@@ -23,8 +23,9 @@ class Keys:
 
 
 def keys(callers: Mapping[str, str], admin: str | None = None) -> Keys:
-    """Keys as they are compared."""
-    return Keys({name: key.encode() for name, key in callers.items() if key}, admin.encode() if admin else None)
+    """Keys as they are compared: without the blanks around them, which no header can carry. A blank one is none."""
+    stripped = {name: key.strip().encode() for name, key in callers.items()}
+    return Keys({name: key for name, key in stripped.items() if key}, (admin or "").strip().encode() or None)
 
 
 def caller(known: Keys, headers: Mapping[bytes, bytes]) -> str:

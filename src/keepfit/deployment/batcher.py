@@ -19,6 +19,7 @@ from keepfit.errors import RequestError
 
 INLINE = 0.005  # seconds; longer work must not keep other connections waiting
 MOST = 2_000  # rows of one batch
+FIRST = 0.001  # seconds that a row is expected to take before any was timed
 LEARN = 0.1  # weight of the newest batch in the expected cost of a row
 
 Job = Any
@@ -30,7 +31,8 @@ class Batcher:
     """A queue before `work`. All methods are called in the event loop's thread.
 
     Args:
-        work: what answers a batch; called by one thread at a time.
+        work: what answers a batch; called by one thread at a time. It tells faults as results: of jobs
+            whose work raises nobody is told, and the next batch goes on.
         done: told each job with its result.
         pool: where long work runs.
         limit: rows that may wait.
@@ -66,18 +68,16 @@ class Batcher:
     def _flush(self) -> None:
         self.scheduled = False
         batch, rows = self._next()
-        if rows * self.cost <= INLINE:
-            began = time.perf_counter()
-            results = self.work(batch)
-            self._finish(batch, results, rows, time.perf_counter() - began)
+        if rows * (self.cost or FIRST) <= INLINE:
+            self._finish(batch, partial(self.work, batch), rows, time.perf_counter())
             return
-        self.busy = True
         loop, began = asyncio.get_running_loop(), time.perf_counter()
 
         def finished(future: Future[Sequence[Any]]) -> None:
-            loop.call_soon_threadsafe(self._back, batch, future, rows, time.perf_counter() - began)
+            loop.call_soon_threadsafe(self._back, batch, future, rows, began)
 
         self.pool.submit(self.work, batch).add_done_callback(finished)
+        self.busy = True
 
     def _next(self) -> tuple[list[Job], int]:
         """The jobs of the next batch, and how many rows they are."""
@@ -90,14 +90,22 @@ class Batcher:
         self.rows -= rows
         return batch, rows
 
-    def _back(self, batch: list[Job], future: Future[Sequence[Any]], rows: int, seconds: float) -> None:
+    def _back(self, batch: list[Job], future: Future[Sequence[Any]], rows: int, began: float) -> None:
         self.busy = False
-        self._finish(batch, future.result(), rows, seconds)
+        self._finish(batch, future.result, rows, began)
 
-    def _finish(self, batch: list[Job], results: Sequence[Any], rows: int, seconds: float) -> None:
-        self.cost += (seconds / max(rows, 1) - self.cost) * (LEARN if self.cost else 1.0)
-        for job, result in zip(batch, results, strict=True):
-            self.done(job, result)
+    def _finish(self, batch: list[Job], results: Callable[[], Sequence[Any]], rows: int, began: float) -> None:
+        """Tell the jobs their results; whatever goes wrong with these, the next batch has its turn."""
+        try:
+            found = results()
+            seconds = time.perf_counter() - began
+            self.cost += (seconds / max(rows, 1) - self.cost) * (LEARN if self.cost else 1.0)
+            for job, result in zip(batch, found, strict=True):
+                self.done(job, result)
+        finally:
+            self._go_on()
+
+    def _go_on(self) -> None:
         if self.jobs:
             self._schedule()
         else:

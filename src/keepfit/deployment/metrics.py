@@ -88,7 +88,9 @@ class _Collector:
         for (version, route), times in sorted(metrics.times.items()):
             family.add_metric([name, version, route], buckets=_cumulative(times.counts), sum_value=times.total)
         yield family
-        rows = {(name, version, role): n for (version, role), n in metrics.predictions.items()}
+        rows = {
+            (name, version, role): n for (version, role), n in list(metrics.predictions.items())
+        }  # the shadow's thread counts too
         yield counter("keepfit_predictions", "Rows predicted.", (*labels, "role"), rows)
         yield counter("keepfit_swaps", "Versions put to work, or refused.", ("role", "outcome"), metrics.swaps)
         labelled = {(outcome,): n for outcome, n in metrics.feedback.items()}

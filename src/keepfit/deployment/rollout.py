@@ -13,8 +13,8 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from keepfit.deployment.batcher import Batcher
 from keepfit.deployment.http import Response
 from keepfit.deployment.metrics import Metrics
 from keepfit.deployment.runtime import Runtime
-from keepfit.deployment.served import Job, Rules, Served, answer
+from keepfit.deployment.served import Job, Rules, Served, answer, answers
 from keepfit.errors import KeepfitError, TrackingError
+from keepfit.models.fitted import Output
 
 log = logging.getLogger("keepfit.server")
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
@@ -64,6 +65,7 @@ class Refused:
     role: str
     version: str
     reason: str
+    tried: float = field(default_factory=time.monotonic)  # the other clock may be set back
     time: float = field(default_factory=time.time)
 
 
@@ -85,7 +87,8 @@ class Rollout:
         self.unreachable: str | None = None  # why the registry could not be asked, if so
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="keepfit-predict")
         self.behind = ThreadPoolExecutor(1, thread_name_prefix="keepfit-shadow")
-        self.waiting = 0  # rows offered to the shadow
+        self.waiting = 0  # rows offered to the shadow, by any thread
+        self.counting = threading.Lock()  # of `waiting`
         self.stop = threading.Event()
         self.wake = threading.Event()
         self.thread: threading.Thread | None = None
@@ -130,9 +133,9 @@ class Rollout:
             log.info("%s is version %s now (%s)", role, active.served.version, why)
         elif old:
             log.info("no %s any more (%s)", role, why)
-        if old and old.served.writer:
-            writer = old.served.writer
-            old.batcher.when_idle(lambda: self._later(writer.close))
+        if old:
+            pool = self.behind if role == SHADOW else self.pool  # after all that the shadow has still to score
+            old.batcher.when_idle(lambda: self._later(pool, old.served))
 
     def close(self) -> None:
         """Stop following; close the logs of versions that have nothing left to answer."""
@@ -143,13 +146,12 @@ class Rollout:
         self.pool.shutdown(wait=True)
         self.behind.shutdown(wait=True, cancel_futures=True)
         for active in self.active.values():
-            if active.served.writer:
-                active.served.writer.close()
+            closed(active.served)
         self.active.clear()
 
-    def _later(self, call: Callable[[], Any]) -> None:
+    def _later(self, pool: Executor, served: Served) -> None:
         if not self.stop.is_set():
-            self.pool.submit(call)
+            pool.submit(closed, served)
 
     # --- in the thread ----------------------------------------------------------------------------
 
@@ -189,12 +191,12 @@ class Rollout:
             self.refused.pop(role, None)
             return
         before = self.refused.get(role)
-        if before and before.version == found.version and time.time() - before.time < AGAIN:
+        if before and before.version == found.version and time.monotonic() - before.tried < AGAIN:
             return
         try:
             active = self._prepared(role, found)
-        except (KeepfitError, OSError, ValueError, MemoryError) as error:
-            self._refuse(Refused(role, found.version, str(error)))
+        except Exception as error:  # noqa: BLE001 - the edge: a version may bring code of its own, and we must go on
+            self._refuse(Refused(role, found.version, f"{error}" or type(error).__name__), error)
             return
         self.refused.pop(role, None)
         self._hand_over(role, active, "first" if at_work is None else f"was version {at_work.served.version}")
@@ -212,10 +214,12 @@ class Rollout:
             work = lambda jobs: answer(served, jobs, self._offer if SHADOW in self.active else None)
         return Active(served, Batcher(work, deliver(served, self.metrics), self.pool, self.tools.queue))
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, refused: Refused, error: Exception) -> None:
         self.refused[refused.role] = refused
         self.metrics.swaps[refused.role, "refused"] += 1
-        log.error("version %s is not made %s: %s", refused.version, refused.role, refused.reason)
+        known = isinstance(error, (KeepfitError, OSError))  # else the place in the code is told too
+        told = "version %s is not made %s: %s"
+        log.error(told, refused.version, refused.role, refused.reason, exc_info=None if known else error)
 
     def _hand_over(self, role: str, active: Active | None, why: str) -> None:
         loop, done = self.loop, threading.Event()
@@ -236,40 +240,46 @@ class Rollout:
         shadow = self.active.get(SHADOW)
         if shadow is None or self.stop.is_set():
             return
-        if self.waiting + len(rows) > WAITING:
-            self.metrics.dropped += len(rows)
-            return
-        self.waiting += len(rows)
+        with self.counting:
+            if self.waiting + len(rows) > WAITING:
+                self.metrics.dropped += len(rows)
+                return
+            self.waiting += len(rows)
         self.behind.submit(self._score, shadow.served, rows, records)
 
     def _score(self, served: Served, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> None:
         began = time.perf_counter()
         try:
-            output, _ = served.runtime.rows(rows)
+            output, problems = served.runtime.rows(rows)
             seconds = time.perf_counter() - began
             if served.writer:
                 with served.logging:
-                    served.writer.write(shadowed(served, output, records, seconds))
+                    served.writer.write(shadowed(served, output, records, seconds, {p.row for p in problems}))
             self.metrics.predictions[served.version, SHADOW] += len(rows)
         except Exception as error:  # noqa: BLE001 - the edge: what a shadow does must not be felt
             log.error("the shadow, version %s, failed: %s", served.version, error)
         finally:
-            self.waiting -= len(rows)
+            with self.counting:
+                self.waiting -= len(rows)
 
 
-def shadowed(served: Served, output: Any, records: Sequence[Record], seconds: float) -> list[Record]:
-    """The shadow's records: the same ids, so that labels join both."""
-    values, places = output.values.tolist(), {name: k for k, name in enumerate(served.runtime.schema.classes)}
-    chances = output.probabilities.tolist() if output.probabilities is not None else [None] * len(values)
-    low = output.low.tolist() if output.low is not None else [None] * len(values)
-    high = output.high.tolist() if output.high is not None else [None] * len(values)
+def shadowed(
+    served: Served, output: Output, records: Sequence[Record], seconds: float, unread: Collection[int]
+) -> list[Record]:
+    """The shadow's records: the same ids, so that labels join both. It has none for the rows it could not read."""
+    said = answers(output, served.runtime.schema.classes)
     return [
-        Record(
-            record.id, record.time, record.request, record.caller, record.route, seconds, record.inputs, value,
-            chance[places[value]] if chance else None, chance, start, end,
-        )
-        for record, value, chance, start, end in zip(records, values, chances, low, high, strict=True)
-    ]  # fmt: skip
+        Record(r.id, r.time, r.request, r.caller, r.route, seconds, r.inputs, *one)
+        for place, (r, one) in enumerate(zip(records, said, strict=True))
+        if place not in unread
+    ]
+
+
+def closed(served: Served) -> None:
+    """Let go of a version's place in the log, when nobody writes to it or begins a new file of it."""
+    with served.logging:
+        if served.writer:
+            served.writer.close()
 
 
 def warm(runtime: Runtime) -> None:

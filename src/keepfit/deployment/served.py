@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, repeat
 from types import ModuleType
 from typing import Any
 
@@ -197,10 +197,7 @@ def _logged(
     writer, found = served.writer, dict[int, list[str]]()
     if writer is None and offer is None:
         return {place: [f"{live[place][1].request.id}.{n}" for n in range(len(live[place][2].rows))] for place in good}
-    values, places = output.values.tolist(), {name: k for k, name in enumerate(served.runtime.schema.classes)}
-    chances = output.probabilities.tolist() if output.probabilities is not None else None
-    low = output.low.tolist() if output.low is not None else None
-    high = output.high.tolist() if output.high is not None else None
+    said = answers(output, served.runtime.schema.classes)
     records, now, clock = list[Record](), time.time(), time.perf_counter()
     for place in good:
         _, job, asked = live[place]
@@ -208,21 +205,29 @@ def _logged(
         ids = writer.ids(many) if writer else [f"{job.request.id}.{n}" for n in range(many)]
         found[place] = ids
         request, latency = job.request, clock - job.request.began
-        for at, (key, row) in enumerate(zip(ids, asked.rows, strict=True), bounds[place]):
-            value = values[at]
-            chance = chances[at] if chances else None
-            records.append(
-                Record(
-                    key, now, request.id, job.caller, job.route, latency, row, value,
-                    chance[places[value]] if chance else None, chance,
-                    low[at] if low else None, high[at] if high else None,
-                )
-            )  # fmt: skip
+        records += [
+            Record(key, now, request.id, job.caller, job.route, latency, row, *one)
+            for key, row, one in zip(ids, asked.rows, said[bounds[place] : bounds[place + 1]], strict=True)
+        ]
     if writer and records:
         writer.write(records)  # a RequestError (503) here: what is not logged is not answered
     if offer and records:
         offer([row for place in good for row in live[place][2].rows], records)
     return found
+
+
+def answers(output: Output, classes: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The last fields of each row's Record, prediction to high; None for what the task does not have."""
+    values: list[Any] = output.values.tolist()
+    chances: Iterable[Any] = repeat(None)
+    sure = low = high = chances
+    if output.probabilities is not None:
+        places = {name: k for k, name in enumerate(classes)}
+        chances = output.probabilities.tolist()
+        sure = [chance[places[value]] for value, chance in zip(values, chances, strict=True)]
+    if output.low is not None and output.high is not None:
+        low, high = output.low.tolist(), output.high.tolist()
+    return list(zip(values, sure, chances, low, high))  # noqa: B905 - `repeat` has no end
 
 
 def refusal(fault: RequestError, protocol: ModuleType) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import socket
 import subprocess
@@ -150,10 +149,15 @@ def _rotate(service: Service, age: float) -> None:
             try:
                 if active.served.writer:
                     active.served.writer.rotate(SEGMENT, age)
-            except DataError as error:
-                log.error("%s", error)
+            except (DataError, OSError) as error:
+                log.error("the prediction log goes on in its present file: %s", error)
 
 
-def _spawn(rolling: Rolling) -> subprocess.Popen[bytes]:
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path
-        return subprocess.Popen(rolling.command, stdin=subprocess.DEVNULL, stdout=nowhere, start_new_session=True)
+def _spawn(rolling: Rolling) -> subprocess.Popen[bytes] | None:
+    try:
+        return subprocess.Popen(
+            rolling.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+    except OSError as error:  # no memory or no file handle just now: the next time comes
+        log.error("the prediction log is not rolled: %s", error)
+        return None
