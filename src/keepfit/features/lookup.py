@@ -92,14 +92,15 @@ def _top(hashes: Codes, size: int) -> NDArray[np.int64]:
 
 def _placed(hashes: Codes, buckets: int, size: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]] | None:
     """The function of each bucket and the slot of each key; large buckets choose first."""
-    bucket = _top(hashes, buckets)
-    order = np.argsort(bucket, kind="stable")
-    counts = np.bincount(bucket, minlength=buckets)
+    order = hashes >> HALF << HALF | np.arange(len(hashes), dtype=np.uint64)
+    order.sort()  # by bucket; one sort of numbers is several times faster than an argsort
+    order &= np.uint64(0xFFFFFFFF)
+    counts = np.bincount(_top(hashes, buckets), minlength=buckets)
     starts = counts.cumsum() - counts
     functions, at, free = np.zeros(buckets, np.uint16), np.zeros(len(hashes), np.int64), np.ones(size, bool)
     for many in range(int(counts.max(initial=0)), 0, -1):
         mine = (counts == many).nonzero()[0]
-        keys = order[starts[mine][:, None] + np.arange(many)]
+        keys = order[starts[mine] + np.arange(many)[:, None]].view(np.int64)
         found = _chosen(hashes[keys], free)
         if found is None:
             return None
@@ -108,25 +109,25 @@ def _placed(hashes: Codes, buckets: int, size: int) -> tuple[NDArray[np.uint16],
 
 
 def _chosen(hashes: Codes, free: NDArray[Any]) -> tuple[NDArray[np.uint16], NDArray[np.int64]] | None:
-    """For buckets of one size, as rows: the first function that brings all its keys into free slots of their own.
+    """For buckets of one size, as columns: the first function that brings all its keys into free slots of their own.
 
     All buckets try one function at a time; of those that want the same slot one has it.
     """
-    functions, at = np.zeros(len(hashes), np.uint16), np.zeros(hashes.shape, np.int64)
+    functions, at = np.zeros(hashes.shape[1], np.uint16), np.zeros(hashes.shape, np.int64)
     owner = np.zeros(len(free), np.int32)
-    waiting = np.arange(len(hashes))
+    waiting = np.arange(hashes.shape[1])
     for function in range(TRIES):
         if not len(waiting):
             return functions, at
-        slots = _top((hashes[waiting] ^ SALTS[function]) * ODD, len(free))
-        good = free[slots].all(axis=1)
-        sorted_ = np.sort(slots, axis=1)
-        good &= (sorted_[:, 1:] != sorted_[:, :-1]).all(axis=1)
-        slots, asked = slots[good], waiting[good]
-        owner[slots] = asked[:, None]
-        mine = (owner[slots] == asked[:, None]).all(axis=1)
-        functions[asked[mine]], at[asked[mine]] = function, slots[mine]
-        free[slots[mine]] = False
+        slots = _top((hashes ^ SALTS[function]) * ODD, len(free))
+        good = free[slots].all(axis=0)
+        slots = slots[:, good]
+        cells = np.arange(slots.size, dtype=np.int32).reshape(slots.shape)
+        owner[slots] = cells
+        mine = (owner[slots] == cells).all(axis=0)  # not where a bucket's own keys want one slot, either
         good[good] = mine
-        waiting = waiting[~good]
+        slots = slots[:, mine]
+        functions[waiting[good]], at[:, waiting[good]] = function, slots
+        free[slots] = False
+        waiting, hashes = waiting[~good], hashes[:, ~good]
     return None
