@@ -50,6 +50,15 @@ def test_taken_tokens_are_their_own_texts():
     assert score(text.tokens(LEARNED_FROM)[rows]).tolist() == score(Documents(LEARNED_FROM)[rows]).tolist()
 
 
+def test_many_texts_go_in_parts():
+    state, weights = LEARNED[1]
+    score = scorer(state["parts"][0], weights)
+    texts = [*LEARNED_FROM, None, *LEARNED_FROM]
+    found = score(Documents(texts))
+    assert found.tolist() == score(text.tokens(texts)).tolist()
+    assert found[: len(LEARNED_FROM)].tolist() == found[len(LEARNED_FROM) + 1 :].tolist()
+
+
 def test_components_have_no_such_form():
     state, _ = text.fit({"note": text.tokens(LEARNED_FROM)}, None, {**text.DEFAULTS, "svd": 3}, 0)
     assert scorer(state["parts"][0], np.ones(3)) is None

@@ -120,7 +120,7 @@ def _chosen(hashes: Codes, free: NDArray[Any]) -> tuple[NDArray[np.uint16], NDAr
         if not len(waiting):
             return functions, at
         slots = _top((hashes ^ SALTS[function]) * ODD, len(free))
-        good = free[slots].all(axis=0)
+        good: NDArray[Any] = np.asarray(free[slots].all(axis=0))
         slots = slots[:, good]
         cells = np.arange(slots.size, dtype=np.int32).reshape(slots.shape)
         owner[slots] = cells

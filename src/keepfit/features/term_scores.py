@@ -13,7 +13,7 @@ by hashing. A text's score is the same to the last bit whatever texts stand besi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ Longs = NDArray[np.int64]
 Records = NDArray[np.complex128]  # 16 bytes each
 Ranks = NDArray[np.int32]
 Run = tuple[Ranks, Longs]  # as `scan.scanner` gives them
+BLOCK = 128  # texts that go through together: what is made of more leaves the processor's cache
 FAR = -(1 << 62)  # as a word that is not known: the key of any n-gram with it is below 0, as no known one is
 
 
@@ -47,12 +48,16 @@ def scorer(state: Mapping[str, Any], weights: Floats) -> Callable[[Tokens | Docu
     index = {word: place for place, word in enumerate(state["words"])}
     width = max(state["width"], 1)
 
+    def runs(texts: Tokens | Documents) -> Iterator[Run]:
+        if isinstance(texts, Tokens):
+            yield from _parted(*_known(texts, index))
+        else:
+            for at in range(0, len(texts), BLOCK):
+                yield scanned(texts.texts[at : at + BLOCK])
+
     def scores(texts: Tokens | Documents) -> Floats:
-        if not len(texts):
-            return np.empty(0)
-        ranks, starts = _known(texts, index) if isinstance(texts, Tokens) else scanned(texts.texts)
-        places, terms = found(ranks)
-        return value(*_counted(places, terms, starts, width))
+        parts = [value(*_counted(found(ranks), starts, width)) for ranks, starts in runs(texts)]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
     return scores
 
@@ -66,6 +71,12 @@ def _known(column: Tokens, index: Mapping[str, int]) -> Run:
     ranks = np.full(starts[-1], -1, np.int32)
     ranks[np.arange(len(text.ids)) + text.documents] = rank[text.ids]
     return ranks, starts
+
+
+def _parted(ranks: Ranks, starts: Longs) -> Iterator[Run]:
+    for at in range(0, len(starts) - 1, BLOCK):
+        bounds = starts[at : at + BLOCK + 1]
+        yield ranks[bounds[0] : bounds[-1]], bounds - bounds[0]
 
 
 def _records(state: Mapping[str, Any], weights: Floats) -> tuple[list[Records], NDArray[np.complex64]]:
@@ -111,9 +122,9 @@ def _grams(
     return grams
 
 
-def _counted(places: Longs, terms: Longs, starts: Longs, width: int) -> tuple[Longs, Longs, Longs]:
+def _counted(grams: tuple[Longs, Longs], starts: Longs, width: int) -> tuple[Longs, Longs, Longs]:
     """Each text's terms in ascending order, how often it has each, and the first term of each text and of none."""
-    rows = len(starts) - 1
+    (places, terms), rows = grams, len(starts) - 1
     if rows > 1:
         terms = terms + np.repeat(np.arange(rows) * width, np.diff(starts))[places]
     terms.sort()
