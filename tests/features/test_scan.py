@@ -1,3 +1,4 @@
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,8 +34,6 @@ def test_finds_what_words_of_finds(texts):
 
 
 def test_real_reviews(shared_data):
-    import polars as pl
-
     texts = pl.read_csv(next((shared_data / "imdb").glob("*.csv*")), n_rows=300)["text"].to_list()
     ranks, starts = SCAN(texts)
     assert (ranks.tolist(), starts.tolist()) == expected(texts)
