@@ -113,6 +113,37 @@ def test_confidence_is_that_of_the_predicted_label_not_of_the_likeliest(tmp_path
     assert (found["confidence"] == found["probability_no"]).all()
 
 
+def test_few_rows_and_many_give_the_same_columns(two, monkeypatch):
+    few = expected(two, table(60))
+    monkeypatch.setattr(batch, "FEW", 0)
+    assert few.equals(expected(two, table(60)))
+    assert few.schema == expected(two, table(60)).schema
+
+
+def test_a_plain_csv_needs_no_pyarrow(tmp_path, two):
+    table(60).drop("note").with_columns(note=pl.lit("good film")).write_csv(tmp_path / "in.csv")
+    program = """
+        import sys
+        from pathlib import Path
+        from keepfit.deployment import batch, runtime
+
+        bundle, source, output = map(Path, sys.argv[1:])
+        batch.predict(runtime.load(bundle), source, output)
+        print([name for name in ("pyarrow", "numpy.ma", "sklearn") if name in sys.modules])
+    """
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(program),
+        two.bundle.path,
+        tmp_path / "in.csv",
+        tmp_path / "out.csv",
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "[]"
+    assert pl.read_csv(tmp_path / "out.csv").height == 60
+
+
 def test_values_have_intervals(tmp_path):
     model = loaded(tmp_path / "b", Ridge(), "values", interval=3.5)
     found = batch.frame(model, table(20))
