@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import socket
 import sqlite3
 import string
@@ -118,6 +119,21 @@ def test_a_slow_client_does_not_keep_others_waiting(server: Server) -> None:
     assert all(server.post("/predict", ROW).status == 200 for _ in range(50))
     assert time.monotonic() - began < 5
     slow.close()
+
+
+def test_a_burst_of_connections_waits_in_the_kernel_until_it_is_taken(trained: Path) -> None:
+    with serving(trained) as running:
+        running.process.send_signal(signal.SIGSTOP)  # as when a garbage collection or a neighbour holds it up
+        held = []
+        try:
+            began = time.monotonic()
+            held = [socket.create_connection((running.host, running.port), timeout=5) for _ in range(400)]
+            assert time.monotonic() - began < 0.9  # after a full queue the kernel tries again in a second
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+            for connection in held:
+                connection.close()
+        assert running.post("/predict", ROW).status == 200
 
 
 def test_rollback_reaches_the_server_within_two_seconds(trained: Path) -> None:
@@ -253,6 +269,7 @@ def test_keys_are_asked_for_and_never_written_down(trained: Path) -> None:
         (("--set", "serving.hots=1"), "Did you mean 'host'?"),
         (("--set", "serving.log.redact=[aeg]"), "the model has no column 'aeg'. Did you mean 'age'?"),
         (("--bundle", "nowhere"), "There is no folder nowhere"),
+        (("--host", "a..b", "--insecure"), "Cannot listen on a..b:0"),
     ],
 )
 def test_what_cannot_be_served_is_explained(trained: Path, options: tuple[str, ...], told: str) -> None:

@@ -43,10 +43,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(kind[4])
         listener.listen(BACKLOG)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose another with --port or --host."
-        ) from error
+    except (OSError, UnicodeError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise ConfigError(f"Cannot listen on {host}:{port}: {told}. Choose another with --port or --host.") from error
     listener.setblocking(False)
     return listener
 
@@ -88,7 +87,7 @@ async def _main(
     collect_rarely()
     site = Site(application(service), lambda fault: refusal(fault, native), limits)
     service.rollout.start()
-    server = await loop.create_server(lambda: Connection(site), sock=listener)
+    server = await loop.create_server(lambda: Connection(site), sock=listener, backlog=BACKLOG)
     host, port = listener.getsockname()[:2]
     started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     tasks = [asyncio.create_task(_tick(site)), asyncio.create_task(roll(service, rolling))]
