@@ -185,7 +185,7 @@ def _move_alias(folder: Path, version: str) -> None:
 
 def test_a_stop_finishes_what_was_accepted(trained: Path) -> None:
     body = json.dumps([ROW] * 9000).encode()
-    with serving(trained) as running:
+    with serving(trained, "--set", "serving.queue=40000") as running:  # all four may wait
         statuses: list[int] = []
         threads = [
             threading.Thread(target=lambda: statuses.append(running.post("/predict", body).status)) for _ in range(4)
