@@ -42,7 +42,8 @@ MODELS = {
     model.name: model
     for model in (
         Model("adult-linear", "linear", "adult", {"type": "logistic_regression"}),
-        Model("adult-lightgbm", "lightgbm", "adult", {"type": "lightgbm"}),
+        # a bag of five, which have as many trees together as the peers' one model
+        Model("adult-lightgbm", "lightgbm", "adult", {"type": "lightgbm", "n_estimators": 20}),
         Model("imdb", "text", "imdb", {"type": "logistic_regression"}),
     )
 }

@@ -22,7 +22,7 @@ from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.platforms import Platform
 from keepfit.deployment.protocols import PROTOCOLS, native, v2
 from keepfit.deployment.rollout import Active, Rollout
-from keepfit.deployment.served import BODY_OF_A_ROW, LATER, TOLD, Job, Rules, decoded, refusal
+from keepfit.deployment.served import LATER, TOLD, Job, Rules, decoded, refusal, weighed
 from keepfit.errors import KeepfitError, RequestError
 from keepfit.extras import load
 from keepfit.models.bundle import version as keepfit_version
@@ -75,7 +75,7 @@ def predict(service: Service, protocol: ModuleType, route: str, request: Request
         job.asked = decoded(chosen.served, job)
         chosen.batcher.put(job, len(job.asked.rows))
     else:
-        chosen.batcher.put(job, min(len(request.body) // BODY_OF_A_ROW, service.rules.rows))
+        chosen.batcher.put(job, min(weighed(request.body), service.rules.rows))
 
 
 def _chosen(service: Service, request: Request) -> Active:

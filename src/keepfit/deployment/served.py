@@ -26,7 +26,6 @@ from keepfit.models.fitted import Output
 log = logging.getLogger("keepfit.server")
 TOLD = 100  # faults that one answer names
 Offer = Callable[[Sequence[Mapping[str, Any]], Sequence[Record]], None]  # rows, and what was answered to them
-BODY_OF_A_ROW = 100  # bytes; how long a body that is not yet decoded is taken to be in rows
 LATER = 64 * 1024  # bytes; a larger body is decoded where the batch is worked on, not in the event loop
 
 
@@ -102,6 +101,15 @@ def decoded(served: Served, job: Job) -> Asked:
     if rules.strict:
         _strict(asked.rows, served.known)
     return asked
+
+
+def weighed(body: bytes) -> int:
+    """About how many rows a body has that is not decoded yet: objects or lists of JSON, lines of CSV.
+
+    >>> weighed(b'[{"a": 1}, {"a": 2}, {"a": 3}]')
+    3
+    """
+    return max(1, *(body.count(sign) for sign in (b"{", b"[", b"\n")))
 
 
 def _strict(rows: Sequence[Any], known: frozenset[str]) -> None:
