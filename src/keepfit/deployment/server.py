@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ log = logging.getLogger("keepfit.server")
 BACKLOG = 4096  # connections that the kernel keeps until we take them
 GRACE = 25.0  # seconds for what was accepted before a stop; SageMaker kills after 30
 GARBAGE = 20_000  # objects after which Python looks for cycles; requests make none
+BEHIND = 15  # the child's niceness
 ARRIVING = 0.1  # seconds for requests that are on their way when a stop is asked for
 SEGMENT = 16 * 2**20  # bytes of the log's live file: what the child has in memory at a time
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -154,9 +157,11 @@ def _rotate(service: Service, age: float) -> None:
 
 def _spawn(rolling: Rolling) -> subprocess.Popen[bytes] | None:
     try:
-        return subprocess.Popen(
-            rolling.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        # a group of its own, so that Ctrl-C does not reach it; not a session, in which its niceness would mean nothing
+        child = subprocess.Popen(rolling.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, process_group=0)
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, child.pid, BEHIND)  # its imports too give way to whoever serves
+        return child
     except OSError as error:  # no memory or no file handle just now: the next time comes
         log.error("the prediction log is not rolled: %s", error)
         return None
