@@ -103,7 +103,7 @@ def _sizes_of_many(job: Job) -> dict[str, dict[str, Any]]:
     if job.count:
         shapes = {"": (16, 0.2, 0.3), "large leaves": (63, 0.1, 0.5)}
     else:
-        shapes = {"": (31, 0.12, 0.5), "large leaves": (127, 0.1, 0.5)}
+        shapes = {"": (31, 0.12, 0.5), "large leaves": (127, 0.07, 0.5)}
     least = min(FEATURES / len(job.schema.features), 1.0)
     found: dict[str, dict[str, Any]] = {
         name: {"num_leaves": leaves, "learning_rate": rate, "colsample_bytree": max(share, least), "subsample_freq": 0}
