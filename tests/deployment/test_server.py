@@ -252,6 +252,8 @@ def test_keys_are_asked_for_and_never_written_down(trained: Path) -> None:
         while running.post("/predict", ROW, x_api_key="the-secret-key").json["model"]["version"] != "1":
             assert time.monotonic() < end
             time.sleep(0.05)
+        described = running.get("/openapi.json", x_api_key="the-secret-key").json
+        assert described["info"]["version"] == "2"  # the champion's, whoever answers
         assert running.stop() == 0
         told = running.log.read_text()
     everything = told + "".join(

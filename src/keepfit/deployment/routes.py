@@ -46,7 +46,7 @@ class Service:
     predictions: Path  # folder of the prediction log
     retention: float | None = None  # seconds that it keeps
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="keepfit-slow"))
-    pages: dict[str, Any] = field(default_factory=dict)  # version → its OpenAPI document
+    pages: dict[str, Any] = field(default_factory=dict)  # the champion's version → its OpenAPI document
 
 
 Plain = Callable[[Service, Request], Response]
@@ -79,7 +79,15 @@ def predict(service: Service, protocol: ModuleType, route: str, request: Request
 
 
 def _chosen(service: Service, request: Request) -> Active:
-    chosen = service.rollout.choose(request.id)
+    return _there(service, service.rollout.choose(request.id))
+
+
+def _champion(service: Service) -> Active:
+    """The champion, whose schema the documents describe whoever answers this request."""
+    return _there(service, service.rollout.active.get(rollout.CHAMPION))
+
+
+def _there(service: Service, chosen: Active | None) -> Active:
     if chosen is None:
         raise RequestError(503, "no_model", f"'{service.name}' has no champion yet. Try again later.", retry=5)
     return chosen
@@ -146,8 +154,9 @@ def docs(service: Service, request: Request) -> Response:
 
 
 def _document(service: Service, request: Request) -> dict[str, Any]:
-    served = _chosen(service, request).served
+    served = _champion(service).served
     if served.version not in service.pages:
+        service.pages.clear()
         made = load("keepfit.deployment.openapi:document", "/docs")  # not before somebody asks
         more = service.platform.predict_routes
         service.pages[served.version] = made(
@@ -203,13 +212,13 @@ def v2_ready(service: Service, request: Request) -> Response:
 
 
 def model_metadata(service: Service, request: Request) -> Response:
-    served = _chosen(service, request).served
+    served = _champion(service).served
     interval = bool(served.runtime.bundle.manifest["interval"])
     return _json(v2.model_metadata(served.runtime.schema, served.name, served.version, interval))
 
 
 def model_ready(service: Service, request: Request) -> Response:
-    served = _chosen(service, request).served
+    served = _champion(service).served
     return _json({"name": served.name, "ready": True})
 
 
