@@ -47,13 +47,13 @@ def main(kind: str) -> None:
                 link.send(answer[60:])
             elif data and answer:
                 link.send(answer)
+                if slow:  # after an answer, not after somebody looked whether it listens
+                    time.sleep(0.5)
+                    slow = False
             if not data or not answer or kind == "closing":
                 poll.unregister(number)
                 del links[number]
                 link.close()
-        if slow:
-            time.sleep(0.5)
-            slow = False
 
 
 if __name__ == "__main__":

@@ -100,6 +100,13 @@ def test_moments_of_every_kind() -> None:
     assert whole(frame, Data(source="x", target="y")).outcome == "passed"  # type: ignore[call-arg]
 
 
+def test_durations_longer_than_microseconds_can_count() -> None:
+    day = 86_400_000  # milliseconds
+    longest = pl.Series("a", [106_751_992 * day, day] * 10).cast(pl.Duration("ms"))
+    with contextlib.suppress(KeepfitError):
+        whole(pl.DataFrame([longest, pl.Series("y", [1, 0] * 10)]), Data(source="x", target="y"))  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize("rows", [0, 1, 3, 9])
 def test_too_few_rows(rows: int) -> None:
     with pytest.raises(KeepfitError, match="A model needs at least 10"):

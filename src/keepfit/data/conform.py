@@ -193,7 +193,7 @@ def _rest(series: pl.Series, read: pl.Series, odd: pl.Series, meaning: Callable[
 
 def _one_by_one(series: pl.Series, meaning: Callable[[Any], Any], dtype: Any) -> Read:
     """Each distinct value once through `meaning`."""
-    if series.dtype.is_nested() or series.dtype == pl.Object:
+    if series.dtype.is_nested() or series.dtype in (pl.Object, pl.Duration):
         return _unhashable(series, meaning, dtype)
     meanings: dict[Any, Any] = {}
     reasons: dict[Any, str] = {}

@@ -54,6 +54,8 @@ def serve(
         started(url)
         for line in welcome(made, config.serving.log.enabled, url):
             log.info("%s", line)
+        if host not in server.LOOPBACK and hasattr(os, "getuid") and os.getuid() == 0:
+            log.warning("running as root and open to others: run it as another user")
 
     server.serve(made, listener, limits, rolling(config, work), answers)
 
@@ -106,8 +108,6 @@ def guarded(made: Service, key: str, host: str, insecure: bool) -> None:
             f"{key} is {host}: others could ask, and no API key is set. Set KEEPFIT_API_KEY (or serving.keys), "
             "serve on 127.0.0.1, or say --insecure."
         )
-    if host not in server.LOOPBACK and hasattr(os, "getuid") and os.getuid() == 0:
-        logging.getLogger("keepfit.server").warning("running as root and open to others: run it as another user")
 
 
 def config_of(project: Path, bundle: Path | None, sets: Sequence[str]) -> Config:
