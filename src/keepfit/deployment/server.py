@@ -23,7 +23,7 @@ from keepfit.errors import ConfigError, DataError, KeepfitError
 log = logging.getLogger("keepfit.server")
 BACKLOG = 4096  # connections that the kernel keeps until we take them
 GRACE = 25.0  # seconds for what was accepted before a stop; SageMaker kills after 30
-GARBAGE = 20_000  # objects after which Python looks for cycles; requests make none
+GARBAGE = 5_000  # objects after which Python looks for cycles, in what came since the start
 BEHIND = 15  # the child's niceness
 ARRIVING = 0.1  # seconds for requests that are on their way when a stop is asked for
 SEGMENT = 16 * 2**20  # bytes of the log's live file: what the child has in memory at a time
@@ -111,7 +111,7 @@ def collect_rarely() -> None:
     """Let Python's search for cycles leave out what is loaded, and come seldom: it is a pause for everybody."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE, 20, 20)
+    gc.set_threshold(GARBAGE, 10, 10)
 
 
 def end(service: Service, rolling: Rolling | None) -> None:
