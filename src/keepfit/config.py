@@ -30,6 +30,7 @@ from keepfit.errors import ConfigError
 from keepfit.extras import nearest
 from keepfit.sections import (
     Action,
+    Alert,
     Canary,
     Data,
     Evaluation,
@@ -39,10 +40,13 @@ from keepfit.sections import (
     Leakage,
     Log,
     Model,
+    Monitoring,
     ProjectSection,
+    Retraining,
     Section,
     Serving,
     Tracking,
+    Trial,
     Tuning,
 )
 
@@ -51,6 +55,7 @@ __all__ = [
     "VARIABLE",
     "WORK",
     "Action",
+    "Alert",
     "Canary",
     "Config",
     "Data",
@@ -61,10 +66,13 @@ __all__ = [
     "Leakage",
     "Log",
     "Model",
+    "Monitoring",
     "ProjectSection",
+    "Retraining",
     "Section",
     "Serving",
     "Tracking",
+    "Trial",
     "Tuning",
     "environment",
     "find",
@@ -100,6 +108,9 @@ class Config(Section):
     gate: Gate = Gate()
     tracking: Tracking = Tracking()
     serving: Serving = Serving()
+    monitoring: Monitoring = Monitoring()
+    retraining: Retraining = Retraining()
+    alerts: list[Alert] = Field([], description="where alarms are sent")
     engine: str = "local"
     _written: Mapping[str, Any] = PrivateAttr(default_factory=dict)  # as in the file: ${VAR} unfilled
     _filled: Mapping[str, str] = PrivateAttr(default_factory=dict)  # variable → what the environment gave for it

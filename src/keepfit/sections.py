@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Action = Literal["stop", "warn", "ignore"]
 DURATION = re.compile(r"\s*([0-9.]+)\s*(ms|s|m|h|d|w)\s*")
@@ -28,6 +28,42 @@ def seconds(value: Any) -> Any:
 
 
 Duration = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
+PERIODS: Mapping[str, float] = {
+    "hour": 3600.0,
+    "day": 86400.0,
+    "week": 604800.0,
+    "month": 2629746.0,
+    "year": 31556952.0,
+}
+RATE = re.compile(r"\s*([0-9.]+)\s*(?:per|a|an|/)\s*(hour|day|week|month|year)\s*")
+
+
+def rate(value: Any) -> Any:
+    """How often, in events a second: "1 per month".
+
+    >>> round(rate("2 per week") * 604800, 6)
+    2.0
+    """
+    if not isinstance(value, str):
+        return value
+    found = RATE.fullmatch(value)
+    if not found:
+        raise ValueError(f"'{value}' is no rate; write it as 1 per month (hour, day, week, month or year)")
+    return float(found[1]) / PERIODS[found[2]]
+
+
+def since(value: Any) -> Any:
+    """How far back training looks: `all`, `change`, or a duration in seconds."""
+    if value in ("all", "change"):
+        return value
+    try:
+        return float(seconds(value))
+    except (ValueError, TypeError):
+        raise ValueError(f"'{value}' is no window; write it as all, change, or a duration such as 90d") from None
+
+
+Rate = Annotated[float, BeforeValidator(rate), Field(gt=0)]
+Since = Annotated[Literal["all", "change"] | float, BeforeValidator(since)]
 
 
 class Section(BaseModel):
@@ -187,6 +223,63 @@ class Serving(Section):
     shadow: str | None = Field(None, description="alias or version that scores the same requests, unseen")
     canary: Canary | None = None
     log: Log = Log()
+
+
+class Monitoring(Section):
+    """What is watched in production, and how often it may cry wolf."""
+
+    every: Duration = Field(3600.0, gt=0, description="between two passes, as 1h; also the length of a time slice")
+    window: Duration = Field(86400.0, gt=0, description="what a pass looks at: the last 1d")
+    false_alarms: Rate = Field(
+        "1 per month", validate_default=True, description="how many are bearable, as 1 per month"
+    )
+    time: str | None = Field(None, description="column with the time of the event; default: when it was answered")
+    min_rows: int = Field(50, ge=10, description="fewer rows are not checked")
+    smallest: float = Field(0.005, ge=0, description="population stability index under which a shift is no matter")
+    slices: list[str] | None = Field(None, description="columns to slice performance by; default: as evaluated")
+
+
+class Trial(Section):
+    """How long a challenger that passed the gate shows itself on live requests before it is promoted."""
+
+    mode: Literal["shadow", "canary"] = "shadow"
+    share: float = Field(0.1, ge=0, le=1, description="of the requests that a canary answers")
+    length: Duration = Field(86400.0, description="as 1d")
+    min_rows: int = Field(200, ge=10, description="labelled rows that are needed to judge it")
+
+
+class Retraining(Section):
+    """When a challenger is trained, on what, and what it must live through."""
+
+    on: list[Literal["performance", "drift", "schedule", "rows"]] = ["performance", "drift", "schedule"]
+    schedule: str | None = Field(None, description='cron, UTC, as "0 3 * * 1"')
+    min_rows: int = Field(500, ge=1, description="new labelled rows without which nothing is trained")
+    rows: int = Field(5000, ge=1, description="new labelled rows that are reason enough, for on: [rows]")
+    window: Since = Field("all", description="all, the last 90d, or change: since the alarm's change")
+    test_size: float = Field(0.3, gt=0, lt=1, description="share of the new labelled rows, the newest, to be judged on")
+    cooldown: Duration = Field(86400.0, description="between two trainings, as 1d")
+    timeout: Duration = Field(21600.0, gt=0, description="after which a training is stopped, as 6h")
+    trial: Trial | None = None
+    probation: Duration = Field(604800.0, description="in which a worse new champion is rolled back, as 7d")
+
+
+class Alert(Section):
+    """Where alarms are sent: one of webhook, slack or email."""
+
+    webhook: str | None = Field(None, description="URL that gets the alarm as JSON")
+    slack: str | None = Field(None, description="URL of a Slack-format webhook")
+    email: str | list[str] | None = Field(None, description="one or several addresses; needs smtp")
+    smtp: str | None = Field(None, description="smtp://user:${PASSWORD}@host:587 (STARTTLS) or smtps://…:465")
+    sender: str | None = Field(None, description="the address that e-mails come from")
+
+    @model_validator(mode="after")
+    def _one(self) -> Alert:
+        named = [name for name in ("webhook", "slack", "email") if getattr(self, name)]
+        if len(named) != 1:
+            raise ValueError("name one of webhook, slack or email")
+        if self.email and not self.smtp:
+            raise ValueError("email needs smtp: smtp://host:587")
+        return self
 
 
 class Tracking(Section):
