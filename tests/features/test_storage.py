@@ -49,7 +49,8 @@ def test_a_state_comes_back_as_it_was(state):
 
 
 def test_texts_that_look_like_arrays_stay_texts(tmp_path):
-    state = {"words": ["array:a0", "text:x", "\ud800", "a\nb"], "array": np.arange(3)}
+    words = [["array:a0", "text:x", "\ud800", "a\nb"], ["a", "b\ntext:c"], ["text:array:a0"], ["a", None, "text:"]]
+    state = {"words": words, "array": np.arange(3)}
     storage.save(state, tmp_path)
     assert same(storage.load(tmp_path), state)
 

@@ -57,11 +57,12 @@ def scanner(words: Sequence[str]) -> Callable[[Sequence[str | None]], tuple[Rank
     ([-1, 0, 1, 2, -1, -1, 1, -1], [0, 5, 6, 8])
     """
     spelled = [word.encode("utf-8", "surrogatepass") for word in words]
-    short = [place for place, word in enumerate(spelled) if len(word) <= WIDE]
-    long = {word: place for place, word in enumerate(spelled) if len(word) > WIDE}
-    packed = np.array([spelled[place].ljust(WIDE, b"\0") for place in short] or [b"\0"], f"S{WIDE}").view(EIGHT)
+    sizes = np.fromiter(map(len, spelled), np.int64, len(spelled))
+    places = (sizes <= WIDE).nonzero()[0].astype(np.int32)
+    long = {spelled[place]: place for place in (sizes > WIDE).nonzero()[0].tolist()}
+    packed = np.array([spelled[place] for place in places.tolist()] or [b""], f"S{WIDE}").view(EIGHT)
     low, high = packed[::2].copy(), packed[1::2].copy()
-    places = np.array(short or [-1], np.int32)
+    places = places if len(places) else np.array([-1], np.int32)
     table = lookup.build(low + high * FACTOR)
     if table is None:
         return None

@@ -85,7 +85,16 @@ def _inward(value: Any, arrays: Mapping[str, Any]) -> Any:
             return arrays[value[len(ARRAY) :]]
         return value[len(TEXT) :] if value.startswith(TEXT) else value
     if isinstance(value, list):
-        return [_inward(inner, arrays) for inner in value]
+        return value if _as_it_is(value) else [_inward(inner, arrays) for inner in value]
     if isinstance(value, dict):
         return {key: _inward(inner, arrays) for key, inner in value.items()}
     return value
+
+
+def _as_it_is(values: list[Any]) -> bool:
+    """Whether a list holds texts alone and none of them stands for anything else: a vocabulary, seen at a glance."""
+    try:
+        together = "\n" + "\n".join(values)
+    except TypeError:
+        return False
+    return f"\n{ARRAY}" not in together and f"\n{TEXT}" not in together

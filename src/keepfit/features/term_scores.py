@@ -12,6 +12,7 @@ by hashing. A text's score is the same to the last bit whatever texts stand besi
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -45,12 +46,15 @@ def scorer(state: Mapping[str, Any], weights: Floats) -> Callable[[Tokens | Docu
     orders, pairs = _records(state, weights)
     found = _grams(state["shortest"], len(state["words"]), orders, [table for table in tables if table])
     value = _value(state, pairs)
-    index = {word: place for place, word in enumerate(state["words"])}
     width = max(state["width"], 1)
+
+    @functools.cache
+    def index() -> Mapping[str, int]:  # for word ids alone, which a server never sees
+        return {word: place for place, word in enumerate(state["words"])}
 
     def runs(texts: Tokens | Documents) -> Iterator[Run]:
         if isinstance(texts, Tokens):
-            yield from _parted(*_known(texts, index))
+            yield from _parted(*_known(texts, index()))
         else:
             for at in range(0, len(texts), BLOCK):
                 yield scanned(texts.texts[at : at + BLOCK])

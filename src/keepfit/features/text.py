@@ -23,6 +23,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from itertools import chain, repeat
 from typing import Any
 
@@ -44,8 +45,6 @@ SVD = "keepfit.features.reduction:truncated_svd"  # brings scikit-learn, hence l
 TAG = re.compile(r"</?[a-z][^<>]*>")
 WORD = re.compile(r"\w+|[!?]")
 SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana, Han
-SIGN = re.compile(f"[{SIGNS}]")
-WORD_OR_SIGN = re.compile(rf"[{SIGNS}]|[^\W{SIGNS}]+|[!?]")
 LENGTHS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]  # edges of the reference histogram
 SHOWN = 100  # terms of the reference histogram
 
@@ -75,7 +74,16 @@ def plain(text: str) -> str:
 
 def cut(text: str) -> list[str]:
     """The words of a text that is `plain`."""
-    return (WORD if text.isascii() or not SIGN.search(text) else WORD_OR_SIGN).findall(text)
+    if text.isascii():
+        return WORD.findall(text)
+    sign, word_or_sign = _signs()
+    return (word_or_sign if sign.search(text) else WORD).findall(text)
+
+
+@cache
+def _signs() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A kana or Han sign; and a word where each of these is one. Such large sets take milliseconds to compile."""
+    return re.compile(f"[{SIGNS}]"), re.compile(rf"[{SIGNS}]|[^\W{SIGNS}]+|[!?]")
 
 
 def tokens(texts: Iterable[str | None]) -> Tokens:
