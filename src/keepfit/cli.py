@@ -372,6 +372,23 @@ def ui(session: Session, host: str, port: int, bundle: Path | None, insecure: bo
     project.ui(host, port, bundle, insecure, lambda url: session.answer({"url": url}, f"Serving at {url}"))
 
 
+@command(
+    click.option("--host", default=None, help="Where the server listens; default: serving.host."),
+    click.option("--port", type=click.IntRange(0, 65535), default=None, help="Default: serving.port; 0: any free one."),
+    click.option("--ui-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="Of the web app."),
+    click.option("--no-ui", is_flag=True, help="Without the web app."),
+    click.option("--insecure", is_flag=True, help="Listen for others although no API key is set."),
+)
+def up(session: Session, host: str | None, port: int | None, ui_port: int, no_ui: bool, insecure: bool) -> None:
+    """The loop: server, web app, monitoring, retraining.
+
+    Every monitoring.every a pass looks at what was answered; what it finds may start a retraining, and
+    a better model is promoted, a worse one rolled back. Without a champion one is trained first. One
+    Ctrl-C ends all. The same passes can be run by cron: keepfit monitor, keepfit retrain --if-needed.
+    """
+    session.project.up(host, port, ui_port, not no_ui, insecure, session.say)
+
+
 @command()
 def doctor(session: Session) -> None:
     """What is installed, and where things are."""

@@ -158,6 +158,29 @@ class Project:
 
         return feedback.take(config, self.folder, source, id, label)
 
+    def up(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        ui_port: int = 8081,
+        with_ui: bool = True,
+        insecure: bool = False,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """The whole loop until SIGTERM or Ctrl-C: server, web app, monitoring and retraining.
+
+        `say` gets a line for whatever happens. Without a champion one is trained first; raises RefusedError
+        where the gate refuses it.
+        """
+        config = self.config
+        from keepfit.pipeline import up
+
+        common = ["-C", str(self.folder), *(word for text in self.sets for word in ("--set", text))]
+        listen = {"--host": host, "--port": port}
+        options = [word for name, value in listen.items() if value is not None for word in (name, str(value))]
+        wish = up.Wish([*options, *(["--insecure"] if insecure else [])], ui_port, with_ui)
+        up.up(config, self.folder, common, wish, say)
+
     def promote(self, version: str, reason: str) -> Decision:
         """Make a registered version the champion, after it was loaded and tried."""
         config = self.config

@@ -223,6 +223,9 @@ def init(folder: Path, source: str, target: str | None, sections: Mapping[str, A
     """Write a commented keepfit.yaml for a source that was looked at; `sections` are set in it as they are."""
     data = parse({"data": {"source": source, "target": target}}).data
     frame, _ = read.read(data, Path())
+    if target is None and "target" in frame.columns:  # as in every data set of scikit-learn
+        target = "target"
+        data = data.model_copy(update={"target": target})
     if Path(source).exists() or not read.SCHEME.match(
         source
     ):  # it was named from here, but is written into a file that stands elsewhere
