@@ -47,7 +47,7 @@ def learned(style, roles, select=None):
 
 
 def total(terms, columns):
-    return sum(term.many(columns.values) for term in terms)
+    return sum(part for term in terms for part in term.many(columns.values))
 
 
 @pytest.mark.parametrize("roles", [("number", "category"), ("number", "category", "date", "text")], ids=len)
@@ -86,9 +86,11 @@ def test_what_has_no_such_form():
 def test_one_number_is_its_row_to_the_last_bit(style, values):
     state, weights = LEARNED[style]
     array = np.array([np.nan if value is None else value for value in values])
-    for term in fold(state, weights):
-        if ROLES[term.columns[0]] == "number":
-            assert [term.one(value) for value in values] == term.many({term.columns[0]: array}).tolist()
+    [term] = [term for term in fold(state, weights) if "n" in term.columns]
+    assert set(term.columns) == {"n", "m"}
+    found = term.many({"n": array, "m": array[::-1]})
+    for name, one, part in zip(term.columns, term.one, found, strict=True):
+        assert [one(value) for value in (values if name == "n" else values[::-1])] == part.tolist()
 
 
 LEARNED = {style: learned(style, ("number", "category")) for style in STYLES}
@@ -99,8 +101,10 @@ def test_one_level_is_its_row(style):
     state, weights = LEARNED[style]
     [term] = [term for term in fold(state, weights) if term.columns == ("c",)]
     column = Coded(np.array([0, 1, 2, -1], np.int32), ["a", "d", "new"])
-    assert term.many({"c": column}).tolist() == [term.one("a"), term.one("d"), term.one("new"), term.one(None)]
-    assert len({term.one("a"), term.one("d"), term.one("new"), term.one(None)}) == 4
+    expected = [one(level) for one in term.one for level in ("a", "d", "new", None)]
+    [found] = term.many({"c": column})
+    assert found.tolist() == expected
+    assert len(set(expected)) == 4
 
 
 def test_extremes_stay_finite():

@@ -44,7 +44,8 @@ def folded(path: Path, state: Mapping[str, Any]) -> Folded | None:
         total = np.full(len(columns), start)
         try:
             for term in terms:
-                total += term.many(columns.values)
+                for part in term.many(columns.values):
+                    total += part
         except KeyError as error:
             if error.args and error.args[0] in columns.values:
                 raise
@@ -60,9 +61,12 @@ def rows(schema: Schema, model: Folded) -> Callable[[Sequence[Mapping[str, Any]]
     None itself for models that need more than one value at a time.
     """
     columns = {column.name: column for column in schema.inputs}
-    if any(term.one is None for term in model.terms) or {t.columns[0] for t in model.terms} != set(columns):
+    if any(term.one is None for term in model.terms) or {name for t in model.terms for name in t.columns} != set(
+        columns
+    ):
         return None
-    plan = [(t.columns[0], _reader(columns[t.columns[0]], t.one)) for t in model.terms if t.one]
+    ones = [pair for t in model.terms for pair in zip(t.columns, t.one or (), strict=True)]
+    plan = [(name, _reader(columns[name], one)) for name, one in ones]
     start = model.intercept
 
     def scores(asked: Sequence[Mapping[str, Any]]) -> Floats | None:

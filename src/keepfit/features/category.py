@@ -100,7 +100,7 @@ def _target(values: Mapping[str, Coded], options: Mapping[str, Any], target: Flo
     for column in values.values():
         some = column[rows]
         levels, _, _ = ranked(some, options)
-        code = positions(some, {level: i for i, level in enumerate(levels)}, len(levels) + 1, len(levels))
+        code = by_level({level: i for i, level in enumerate(levels)}, len(levels) + 1, len(levels))(some)
         size = len(levels) + 2
         total = np.stack([np.bincount(code, of, minlength=size) for of in target[rows].T], axis=1)
         means = (total + smooth * prior) / (np.bincount(code, minlength=size)[:, None] + max(smooth, 1e-9))
@@ -128,14 +128,29 @@ def _crossed(
 LEARN: Mapping[str, Callable[..., State]] = {"onehot": _onehot, "codes": _codes, "target": _target}
 
 
-def positions(column: Coded, index: Mapping[str, int], unseen: int, missing: int) -> NDArray[np.int64]:
-    """What `index` says of each row's level; `unseen` where it knows none, `missing` where there is none."""
-    if len(column.codes) == 1:  # a served row: no tables for one value
-        code = column.codes[0]
-        return np.array((index.get(column.levels[code], unseen) if code >= 0 else missing,))
-    table = [index.get(level, unseen) for level in column.levels]
-    table.append(missing)  # code -1
-    return np.array(table)[column.codes]
+def by_level(index: Mapping[str, float], unseen: float, missing: float) -> Callable[[Coded], NDArray[Any]]:
+    """The function from a column to what `index` says of each row's level; `unseen` where it knows none,
+    `missing` where there is none.
+
+    What it says of all levels of the newest column is kept: a server's columns share theirs (`rows.levels`).
+
+    >>> by_level({"a": 0, "b": 1}, 7, 8)(Coded(np.array([1, -1, 0], np.int32), ["b", "c"])).tolist()
+    [7, 8, 1]
+    """
+    kept: tuple[list[str], NDArray[Any]] = ([], np.array((missing,)))
+
+    def find(column: Coded) -> NDArray[Any]:
+        nonlocal kept
+        codes, levels = column.codes, column.levels
+        if len(codes) == 1:  # a served row: no tables for one value
+            return np.array((index.get(levels[codes[0]], unseen) if codes[0] >= 0 else missing,))
+        known, table = kept
+        if known is not levels or len(table) <= len(levels):  # they may have become more
+            table = np.array([*(index.get(level, unseen) for level in levels), missing])  # code -1 is the last
+            kept = levels, table
+        return table[codes]
+
+    return find
 
 
 def compiled(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
@@ -146,11 +161,12 @@ def compiled(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
 def _compiled_onehot(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
     start, plan, width = 0, [], state["width"]
     for name, levels, rare, missing in zip(*(state[k] for k in ("columns", "levels", "rare", "missing")), strict=True):
-        plan.append((name, {level: start + i for i, level in enumerate(levels)}, rare, missing))
+        index = {level: start + i for i, level in enumerate(levels)}
+        plan.append((name, index, rare, missing, by_level(index, rare, missing)))
         start += len(levels) + (rare >= 0) + (missing >= 0)
 
     def encode(values: Mapping[str, Coded]) -> Matrix:
-        found = [positions(values[name], index, rare, missing) for name, index, rare, missing in plan]
+        found = [find(values[name]) for name, *_, find in plan]
         rows = len(found[0])
         matrix = np.zeros((rows, width + 1), np.float32)  # one more feature takes what is none: position -1
         flat, starts = matrix.reshape(-1), np.arange(0, rows * (width + 1), width + 1)
@@ -161,7 +177,7 @@ def _compiled_onehot(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
     def encode_row(values: Mapping[str, Coded]) -> Matrix:
         matrix = np.zeros((1, width + 1), np.float32)
         row = matrix[0]
-        for name, index, rare, missing in plan:
+        for name, index, rare, missing, _ in plan:
             column = values[name]
             code = column.codes[0]
             row[index.get(column.levels[code], rare) if code >= 0 else missing] = 1.0
@@ -172,13 +188,13 @@ def _compiled_onehot(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
 
 def _compiled_codes(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
     plan = _plan(state)
+    finds = [by_level(index, np.nan, np.nan) for _, index in plan]
 
     def encode(values: Mapping[str, Coded]) -> Matrix:
         rows = len(values[plan[0][0]].codes)
         matrix = np.empty((rows, len(plan)), np.float32)
-        for i, (name, index) in enumerate(plan):
-            found = positions(values[name], index, -1, -1)
-            matrix[:, i] = np.where(found < 0, np.nan, found)
+        for i, (name, _) in enumerate(plan):
+            matrix[:, i] = finds[i](values[name])
         return matrix
 
     def encode_row(values: Mapping[str, Coded]) -> Matrix:
@@ -193,13 +209,13 @@ def _compiled_codes(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
 
 
 def _compiled_target(state: State) -> Callable[[Mapping[str, Coded]], Matrix]:
-    plan = _plan(state)
+    plan = [
+        (name, by_level(index, len(index) + 1, len(index)), table)
+        for (name, index), table in zip(_plan(state), state["tables"], strict=True)
+    ]
 
     def encode(values: Mapping[str, Coded]) -> Matrix:
-        found = []
-        for (name, index), table in zip(plan, state["tables"], strict=True):
-            found.append(table[positions(values[name], index, len(index) + 1, len(index))])
-        return np.concatenate(found, axis=1)
+        return np.concatenate([table[find(values[name])] for name, find, table in plan], axis=1)
 
     return encode
 

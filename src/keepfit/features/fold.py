@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from keepfit.extras import pick
 from keepfit.features import ROLES, category
 from keepfit.features.number import FAR, LARGEST
-from keepfit.features.values import Coded, Sparse
+from keepfit.features.values import Sparse
 
 Floats = NDArray[np.float64]
 SINGLE = struct.Struct("f")
@@ -32,14 +32,15 @@ SINGLE = struct.Struct("f")
 class Term(NamedTuple):
     """What `columns` add to the score.
 
-    `many` takes the values of all columns (as in `Columns.values`) and gives (n,) float64; `one`
-    takes one parsed value of the only column (a finite float, a level, or None), and gives the
-    very same number. It is None where the features of a row need more than that.
+    `many` takes the values of all columns (as in `Columns.values`) and gives what is to be added one
+    after the other, (n,) float64 each. `one` has a function for each of the columns and of these: from a
+    parsed value (a finite float, a level, or None) to the very same number. It is None where the
+    features of a row need more than that.
     """
 
     columns: tuple[str, ...]
-    many: Callable[[Mapping[str, Any]], Floats]
-    one: Callable[[Any], float] | None
+    many: Callable[[Mapping[str, Any]], Iterable[Floats]]
+    one: Sequence[Callable[[Any], float]] | None
 
 
 def fold(state: Mapping[str, Any], coefficients: Floats) -> list[Term] | None:
@@ -47,8 +48,8 @@ def fold(state: Mapping[str, Any], coefficients: Floats) -> list[Term] | None:
 
     >>> block = {"columns": ["age"], "flags": np.array([]), "plain": np.array([0]), "fill": np.array([30.0])}
     >>> [term] = fold({"blocks": [{"role": "number", "state": {**block, "width": 1}}], "select": None}, np.array([2.0]))
-    >>> term.one(4.0), term.one(None), term.many({"age": np.array([4.0, np.nan])}).tolist()
-    (8.0, 60.0, [8.0, 60.0])
+    >>> term.one[0](4.0), term.one[0](None), [part.tolist() for part in term.many({"age": np.array([4.0, np.nan])})]
+    (8.0, 60.0, [[8.0, 60.0]])
     """
     weights = _unselected(state, coefficients)
     if weights is None:
@@ -81,23 +82,25 @@ def _unselected(state: Mapping[str, Any], coefficients: Floats) -> Floats | None
 
 
 def _numbers(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
-    """One term a column, as `features.number` makes its features."""
+    """One term for all columns, as `features.number` makes their features."""
     if "fill" not in state:
         return None  # a missing value has no score
     columns, plain, flags = state["columns"], state["plain"].tolist(), state["flags"].tolist()
     low, step, bent = (state.get(key, np.empty(0)) for key in ("bin_low", "bin_scale", "bin_column"))
-    flagged = len(plain) + len(low)
-    terms = []
-    for i, name in enumerate(columns):
+    lines = []
+    for i in range(len(columns)):
         mine = np.flatnonzero(bent == i)
         line = _line(low[mine], step[mine], weights[len(plain) + mine])
         if line is None:
             return None
-        scaled = (float(state["mean"][i]), float(state["scale"][i])) if "mean" in state else None
-        slope = float(weights[plain.index(i)]) if i in plain else None
-        flag = float(weights[flagged + flags.index(i)]) if i in flags else 0.0
-        terms.append(_number(name, float(state["fill"][i]), scaled, slope, line, flag))
-    return terms
+        lines.append(line)
+    slopes, gaps = np.zeros(len(columns)), np.zeros(len(columns))
+    slopes[plain], gaps[flags] = weights[: len(plain)], weights[len(plain) + len(low) :]
+    scaled = (state["mean"], state["scale"]) if "mean" in state else None
+    known = _known(scaled, slopes, lines)
+    gaps += known(state["fill"][:, None])[:, 0]
+    many = _stacked(tuple(columns), known, gaps[:, None])
+    return [Term(tuple(columns), many, [_one(i, gaps, scaled, slopes, lines) for i in range(len(columns))])]
 
 
 def _line(low: Floats, step: Floats, weights: Floats) -> tuple[Floats, Floats] | None:
@@ -110,48 +113,56 @@ def _line(low: Floats, step: Floats, weights: Floats) -> tuple[Floats, Floats] |
     return knots, np.append(0.0, weights.cumsum())
 
 
-def _number(
-    name: str,
-    fill: float,
-    scaled: tuple[float, float] | None,
-    slope: float | None,
-    line: tuple[Floats, Floats],
-    flag: float,
-) -> Term:
-    knots, heights = line
+Line = tuple[Floats, Floats]
+Scaled = tuple[Floats, Floats]
 
-    def known(values: Floats) -> Floats:
-        total = np.zeros(len(values))
-        if slope is not None:
-            shown = np.minimum(np.maximum(values, -LARGEST), LARGEST)
-            if scaled is not None:
-                shown = np.minimum(np.maximum((shown - scaled[0]) * scaled[1], -FAR), FAR)
-            total += shown.astype(np.float32).astype(np.float64) * slope
-        if len(knots):
-            total += np.interp(values, knots, heights)
+
+def _known(scaled: Scaled | None, slopes: Floats, lines: Sequence[Line]) -> Callable[[Floats], Floats]:
+    """The function from stacked columns (k, n) to what their known values add; NaN for NaN."""
+    mean, scale = (part[:, None] for part in scaled) if scaled else (None, None)
+    steep, far = slopes[:, None], FAR if scaled else LARGEST
+    bent = [(i, *line) for i, line in enumerate(lines) if len(line[0])]
+
+    def known(stack: Floats) -> Floats:
+        shown = np.minimum(stack, LARGEST)
+        np.maximum(shown, -LARGEST, out=shown)
+        if scaled:
+            shown -= mean
+            shown *= scale
+            np.minimum(shown, far, out=shown)
+            np.maximum(shown, -far, out=shown)
+        total: Floats = shown.astype(np.float32).astype(np.float64)
+        total *= steep
+        for i, knots, heights in bent:
+            total[i] += np.interp(stack[i], knots, heights)
         return total
 
-    gap = float(known(np.array([fill]))[0]) + flag
-
-    def many(values: Mapping[str, Floats]) -> Floats:
-        found = known(values[name])
-        gaps = np.isnan(values[name])
-        if gaps.any():
-            found[gaps] = gap
-        return found
-
-    return Term((name,), many, _one_number(gap, scaled, slope, line))
+    return known
 
 
-def _one_number(
-    gap: float, scaled: tuple[float, float] | None, slope: float | None, line: tuple[Floats, Floats]
+def _stacked(
+    columns: tuple[str, ...], known: Callable[[Floats], Floats], gaps: Floats
+) -> Callable[[Mapping[str, Any]], Floats]:
+    """`known` for the columns' values; where one is missing, what its gap adds."""
+
+    def many(values: Mapping[str, Any]) -> Floats:
+        stack = np.concatenate([values[name] for name in columns]).reshape(len(columns), -1)
+        found, missing = known(stack), np.isnan(stack)
+        return np.where(missing, gaps, found) if missing.any() else found
+
+    return many
+
+
+def _one(
+    i: int, gaps: Floats, scaled: Scaled | None, slopes: Floats, lines: Sequence[Line]
 ) -> Callable[[float | None], float]:
-    """The same arithmetic, to the last bit, on one Python float."""
-    knots: list[float] = line[0].tolist()
-    heights: list[float] = line[1].tolist()
-    slopes = (np.diff(line[1]) / np.diff(line[0])).tolist()
+    """The same arithmetic for column `i`, to the last bit, on one Python float."""
+    gap, slope = float(gaps[i]), float(slopes[i])
+    knots: list[float] = lines[i][0].tolist()
+    heights: list[float] = lines[i][1].tolist()
+    rises = (np.diff(lines[i][1]) / np.diff(lines[i][0])).tolist()
     last = len(knots) - 1
-    mean, scale = scaled or (0.0, 1.0)
+    mean, scale = (float(part[i]) for part in scaled) if scaled else (0.0, 1.0)
     far = FAR if scaled else LARGEST
     pack, unpack = SINGLE.pack, SINGLE.unpack
 
@@ -159,15 +170,15 @@ def _one_number(
         if value is None:
             return gap
         total = 0.0
-        if slope is not None:
+        if slope:
             shown = (min(max(value, -LARGEST), LARGEST) - mean) * scale
             rounded: float = unpack(pack(min(max(shown, -far), far)))[0]
-            total += rounded * slope
+            total = rounded * slope
         if last > 0:
             at = bisect_right(knots, value) - 1
             if at < 0:
                 return total + heights[0]
-            total += heights[last] if at >= last else slopes[at] * (value - knots[at]) + heights[at]
+            total += heights[last] if at >= last else rises[at] * (value - knots[at]) + heights[at]
         return total
 
     return one
@@ -204,18 +215,14 @@ def _means(state: Mapping[str, Any], weights: Floats) -> list[Floats]:
 
 
 def _category(name: str, index: Mapping[str, int], table: Floats) -> Term:
-    unseen, missing = len(table) - 2, len(table) - 1
     scores: dict[str, float] = dict(zip(index, table.tolist(), strict=False))
-    stranger, gap = float(table[unseen]), float(table[missing])
-
-    def many(values: Mapping[str, Coded]) -> Floats:
-        found: Floats = table[category.positions(values[name], index, unseen, missing)]
-        return found
+    stranger, gap = table[-2:].tolist()
+    find = category.by_level(scores, stranger, gap)
 
     def one(level: str | None) -> float:
         return gap if level is None else scores.get(level, stranger)
 
-    return Term((name,), many, one)
+    return Term((name,), lambda values: (find(values[name]),), (one,))
 
 
 def _texts(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
@@ -232,18 +239,15 @@ def _texts(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] |
     return terms
 
 
-def _of(name: str, score: Callable[[Any], Floats]) -> Callable[[Mapping[str, Any]], Floats]:
-    return lambda values: score(values[name])
+def _of(name: str, score: Callable[[Any], Floats]) -> Callable[[Mapping[str, Any]], Iterable[Floats]]:
+    return lambda values: (score(values[name]),)
 
 
 def _whole(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term] | None:
     """A block of features that stays as it is."""
     features = pick(ROLES, role, "role").compiled(state)
 
-    def many(values: Mapping[str, Any]) -> Floats:
-        return product(features(values), weights)
-
-    return [Term(tuple(state["columns"]), many, None)]
+    return [Term(tuple(state["columns"]), lambda values: (product(features(values), weights),), None)]
 
 
 def product(matrix: NDArray[np.float32] | Sparse, weights: Floats) -> Floats:

@@ -14,7 +14,10 @@ sense is told as a Problem and counts as missing, so that one answer can name al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -26,36 +29,91 @@ from keepfit.types import Column, Schema
 FIRST = np.zeros(1, np.int32)  # the codes of one row, made once
 NOTHING = np.full(1, -1, np.int32)
 FIRST.flags.writeable = NOTHING.flags.writeable = False
-PLAIN = frozenset((float, int, type(None)))  # exactly these: a bool or a Decimal goes through `data.parse`
+NUMBERS = frozenset((float, int))  # exactly these: a bool or a Decimal goes through `data.parse`
+PLAIN = NUMBERS | {type(None)}
 TEXT = frozenset((str,))
+LEVELS = 1_000  # of a category that are known by their places
 REMEMBERED = 10_000  # texts whose meaning is kept, for each column
 LONGEST = 200  # characters of a text that is kept
 ODD = (KeyError, ValueError, TypeError, IndexError)  # what a row or a value of another shape brings
-Quick = Callable[[list[Any]], Any]
+Quick = Callable[[Sequence[Any]], Any]
+Rows = Sequence[Mapping[str, Any]]
 
 
-def from_rows(rows: Sequence[Mapping[str, Any]], schema: Schema) -> tuple[Columns, list[Problem]]:
+class Table(Rows):
+    """Rows that lie in columns, all equally long; a row is made when it is asked for.
+
+    >>> table = Table({"age": (41, 29), "plan": ("pro", None)})
+    >>> len(table), table[1], [row["plan"] for row in table]
+    (2, {'age': 29, 'plan': None}, ['pro', None])
+    """
+
+    __slots__ = ("columns",)
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, place: Any) -> Any:
+        return {name: values[place] for name, values in self.columns.items()}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        names = tuple(self.columns)
+        return (dict(zip(names, row, strict=True)) for row in zip(*self.columns.values(), strict=True))
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """All rows, one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    tables = [part.columns for part in parts if type(part) is Table]
+    if len(tables) == len(parts) and all(columns.keys() == tables[0].keys() for columns in tables):
+        return Table({name: [*chain.from_iterable(one[name] for one in tables)] for name in tables[0]})
+    return [row for part in parts for row in part]
+
+
+def columns_of(names: Sequence[str]) -> Callable[[Rows], Sequence[Sequence[Any]]]:
+    """The function from rows to the values of each of `names`. Raises one of ODD where a row does not have them.
+
+    >>> columns_of(["plan"])([{"age": 41, "plan": "pro"}, {"age": 29, "plan": None}])
+    [('pro', None)]
+    """
+    pick = itemgetter(*names) if len(names) > 1 else lambda row: tuple(row[name] for name in names)
+
+    def columns(rows: Rows) -> Sequence[Sequence[Any]]:
+        if type(rows) is Table:
+            return pick(rows.columns)
+        return [*zip(*map(pick, rows), strict=True)] or [()] * len(names)
+
+    return columns
+
+
+def from_rows(rows: Rows, schema: Schema) -> tuple[Columns, list[Problem]]:
     """The values of `schema.inputs` in `rows`, and all problems found. Other keys are left alone."""
     return reader(schema)(rows)
 
 
-def reader(schema: Schema) -> Callable[[Sequence[Mapping[str, Any]]], tuple[Columns, list[Problem]]]:
+def reader(schema: Schema) -> Callable[[Rows], tuple[Columns, list[Problem]]]:
     """`from_rows` for one schema, for many calls.
 
     A column whose values are of the usual kinds is read at once; any other goes value by value
     through `data.parse`, to the same result, and tells its problems.
     """
-    plan = [(column.name, column, QUICK[column.role](column)) for column in schema.inputs]
+    columns = schema.inputs
+    given, plain = columns_of([column.name for column in columns]), _at_once(columns)
 
-    def read(rows: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[Problem]]:
+    def read(rows: Rows) -> tuple[Columns, list[Problem]]:
+        try:
+            found = plain(given(rows))
+        except ODD:
+            found = [None] * len(columns)
         problems: list[Problem] = []
-        values = {}
-        for name, column, quick in plan:
-            try:
-                found = quick([row[name] for row in rows])
-            except (*ODD, OverflowError):  # an integer of more than 308 digits
-                found = None
-            values[name] = _each(rows, column, problems) if found is None else found
+        values = {
+            column.name: _each(rows, column, problems) if array is None else array
+            for column, array in zip(columns, found, strict=True)
+        }
         if problems:
             problems = sorted(dict.fromkeys(problems), key=lambda p: (p.row, p.column))
         return Columns(values, len(rows)), problems
@@ -116,22 +174,55 @@ ARRAYS: Mapping[str, Callable[[Sequence[Any]], Any]] = {
 # (or one of ODD) where a value is of another kind.
 
 
+def _at_once(columns: Sequence[Column]) -> Callable[[Sequence[Sequence[Any]]], list[Any]]:
+    """The function from all columns' raw values to their arrays; None where a value is of another kind."""
+    plan = [QUICK[column.role](column) for column in columns]
+    numeric = [place for place, column in enumerate(columns) if column.role == "number"]
+    others = [place for place, column in enumerate(columns) if column.role != "number"]
+
+    def read(raw: Sequence[Sequence[Any]]) -> list[Any]:
+        found: list[Any] = [None] * len(plan)
+        stacked = _stacked([raw[place] for place in numeric]) if numeric else ()
+        if stacked is not None:
+            for place, values in zip(numeric, stacked, strict=True):
+                found[place] = values
+        for place in others if stacked is not None else range(len(plan)):
+            try:
+                found[place] = plan[place](raw[place])
+            except (*ODD, OverflowError):
+                pass
+        return found
+
+    return read
+
+
+def _stacked(raw: Sequence[Sequence[Any]]) -> Any:
+    """Columns of numbers and None as (columns, rows) float64; None where they hold anything else."""
+    flat = [*chain.from_iterable(raw)]
+    kinds = {*map(type, flat)}
+    if not kinds <= PLAIN:
+        return None
+    try:
+        found = np.fromiter(flat, np.float64, len(flat)) if kinds <= NUMBERS else numbers(flat)
+    except OverflowError:  # an integer of more than 308 digits
+        return None
+    if float in kinds and np.isinf(found).any():
+        return None
+    return found.reshape(len(raw), -1)
+
+
 def _quick_numbers(column: Column) -> Quick:
     written = not any(_finite(token) for token in column.tokens)  # else a number may mean "missing"
 
-    def quick(raw: list[Any]) -> Any:
-        kinds = set(map(type, raw))
-        if not kinds <= PLAIN:
-            text = "".join(raw) if written and kinds == TEXT else "_"
-            if "_" in text or not text.isascii():  # float() would take 1_000 and the digits of other scripts
-                return None
-            raw = [*map(float, raw)]
-            found = np.array(raw, np.float64)
-            return found if np.isfinite(found).all() else None
-        found = numbers(raw)
-        if len(raw) == 1:  # the cheapest test of one value
-            return None if raw[0] is not None and raw[0] - raw[0] != 0 and raw[0] == raw[0] else found
-        return None if np.isinf(found).any() else found
+    def quick(raw: Sequence[Any]) -> Any:
+        stacked = _stacked([raw])
+        if stacked is not None:
+            return stacked[0]
+        text = "".join(raw) if written and {*map(type, raw)} == TEXT else "_"
+        if "_" in text or not text.isascii():  # float() would take 1_000 and the digits of other scripts
+            return None
+        found = np.array([*map(float, raw)], np.float64)
+        return found if np.isfinite(found).all() else None
 
     return quick
 
@@ -168,10 +259,55 @@ def remembered(meaning: Callable[[Any], Any], kept: int = REMEMBERED) -> Callabl
     return look
 
 
-def _quick_meanings(column: Column) -> Quick:
-    parse, array = PARSE[column.role], ARRAYS[column.role]
-    look = remembered(lambda value: parse(value, column))
-    return lambda raw: array([*map(look, raw)])
+def _quick_dates(column: Column) -> Quick:
+    look = remembered(lambda value: PARSE["date"](value, column))
+    return lambda raw: numbers([*map(look, raw)])
+
+
+def _quick_levels(column: Column) -> Quick:
+    return levels(lambda value: PARSE["category"](value, column))
+
+
+def levels(meaning: Callable[[Any], Any], kept: int = LEVELS) -> Quick:
+    """`coded` of the values' meanings. Texts that came before are known by their places among levels that
+    all columns share, until there would be more than `kept` of them.
+
+    Raises what `meaning` raises.
+
+    >>> read = levels(lambda value: PARSE["category"](value, Column("plan", "category")))
+    >>> read(["a", " b", "a"]).codes.tolist(), read(["b", "b", None]).codes.tolist(), read([" b", "a"]).codes.tolist()
+    ([0, 1, 0], [0, 0, -1], [1, 0])
+    """
+    memo: tuple[dict[Any, int], list[str], dict[str, int]] = ({None: -1}, [], {})
+    learning = threading.Lock()
+
+    def learn(raw: Sequence[Any], found: Sequence[Any]) -> None:
+        nonlocal memo
+        known, shared, places = memo
+        for value, level in zip(raw, found, strict=True):
+            if type(value) is not str or len(value) > LONGEST or value in known:
+                continue
+            if len(known) > kept:
+                known, shared, places = memo = {None: -1}, [], {}
+            code = -1 if level is None else places.setdefault(level, len(shared))
+            if code == len(shared):
+                shared.append(level)
+            known[value] = code
+
+    def read(raw: Sequence[Any]) -> Coded:
+        known, shared, _ = memo
+        try:
+            codes = [*map(known.__getitem__, raw)]
+        except (KeyError, TypeError):  # new, no text, or nothing that a dict holds
+            found = [*map(meaning, raw)]
+            with learning:
+                learn(raw, found)
+            return coded(found)
+        if len(codes) == 1:
+            return coded([shared[codes[0]] if codes[0] >= 0 else None])
+        return Coded(np.array(codes, np.int32), shared)
+
+    return read
 
 
 def _quick_texts(column: Column) -> Quick:
@@ -181,7 +317,7 @@ def _quick_texts(column: Column) -> Quick:
 
 QUICK: Mapping[str, Callable[[Column], Quick]] = {
     "number": _quick_numbers,
-    "date": _quick_meanings,
-    "category": _quick_meanings,
+    "date": _quick_dates,
+    "category": _quick_levels,
     "text": _quick_texts,
 }
