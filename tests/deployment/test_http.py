@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import struct
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -136,6 +137,60 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(
     assert answer[0] == status
     assert answer[1].startswith(told)
     assert b"connection: close" in found
+
+
+def test_room_for_large_bodies_is_counted_and_given_back_however_a_request_ends() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n"
+    kept: list[Send] = []
+
+    async def test(site: Site, port: int) -> None:
+        site.large = 500
+        clients = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(3)]
+        clients[0].write((head + b"a" * 900) * 3)  # one is being answered, two wait
+        clients[1].write(head + b"a" * 600)
+        clients[2].write(head + b"a" * 500)  # is none of the large ones yet
+        await held(site, 3 * 900 + 600)
+        for gone in clients[:2]:
+            gone.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.transport.abort()  # at once, and not only his side
+        clients[2].write(b"a" * 400)
+        await held(site, 900 + 900)  # what the application has not answered is in memory still
+        for send in kept:
+            send(Response(200, b""))
+        await held(site, 0)
+        refused = await ask(
+            port, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + b"a" * 2000
+        )
+        assert said(refused)[0][0] == 413
+        await held(site, 0)
+        clients[2].close()
+
+    async def held(site: Site, size: int) -> None:
+        end = asyncio.get_running_loop().time() + 5
+        while site.held != size:
+            assert asyncio.get_running_loop().time() < end, site.held
+            await asyncio.sleep(0.01)
+
+    run(test, lambda request, send: kept.append(send), Limits(body=1000, seconds=30))
+
+
+def test_more_large_bodies_than_there_is_room_for_are_sent_away() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n"
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n384\r\n" + b"a" * 900
+
+    async def test(site: Site, port: int) -> list[bytes]:
+        site.large, site.held = 500, http.TOGETHER * 1000 - 899
+        return [
+            await ask(port, head, close=False),
+            await ask(port, chunked, close=False),
+            await ask(port, head.replace(b"900", b"500") + b"a" * 500),
+        ]
+
+    known, unknown, small = run(test, limits=Limits(body=1000))
+    for refused in (known, unknown):
+        assert said(refused)[0][0] == 503
+        assert said(refused)[0][1].startswith(b"overloaded")
+    assert said(small)[0][0] == 200
 
 
 def test_a_body_is_invited_when_the_client_waits_for_that() -> None:

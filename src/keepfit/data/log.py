@@ -14,7 +14,8 @@ columns of the schema are written, less those that are redacted: these never rea
 >>> schema = Schema((Column("age", "number"), Column("name", "id")), "regression")
 >>> log = open_log(Path(tempfile.mkdtemp()), schema, "shop", "3", redact=["name"])
 >>> first, second = log.ids(2)
->>> log.write([Record(first, 1.5, "r1", "ann", "/predict", 0.001, {"age": "41", "name": "Bo"}, 7.5)])
+>>> [inputs] = log.inputs([{"age": "41", "name": "Bo"}])
+>>> log.write([Line(first, 1.5, "r1", "ann", "/predict", 0.001, inputs, 7.5)])
 >>> path = log.path
 >>> log.close()
 >>> path.read_text().splitlines()[1].partition(',"time"')[2]
@@ -23,46 +24,33 @@ columns of the schema are written, less those that are redacted: these never rea
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from keepfit.data import segments
+from keepfit.data.rows import Rows, values_of
 from keepfit.errors import DataError, RequestError
 from keepfit.types import Column, Schema
 
+log = logging.getLogger("keepfit.server")
 SHADOW = "shadow"
+ROOM = 64 * 1024  # bytes that a disk must take before it is said to be writable again
 RETRY = 5.0  # seconds after which a client may ask again, when the log cannot be written
 
 
-class Record(msgspec.Struct, omit_defaults=True):
-    """One answered row. `time` is seconds since 1970 UTC, `latency` seconds, `inputs` column → raw value.
+class Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """One answered row. `time` is seconds since 1970 UTC, `latency` seconds.
 
-    `prediction` is a label or a number; `probabilities` are in the order of the schema's classes.
+    `inputs` are raw values in the order of the header's columns (`Writer.inputs`), `prediction` a label or a
+    number, `probabilities` in the order of the schema's classes. JSON has null for NaN.
     """
-
-    id: str
-    time: float
-    request: str
-    caller: str | None
-    route: str
-    latency: float
-    inputs: Mapping[str, Any]
-    prediction: str | float
-    confidence: float | None = None
-    probabilities: Sequence[float] | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-class Line(msgspec.Struct, omit_defaults=True):
-    """A Record as it is written: `inputs` in the order of the header's columns. JSON has null for NaN."""
 
     id: str
     time: float
@@ -116,7 +104,7 @@ def open_log(
         "redacted": sorted(redact),
     }  # fmt: skip
     try:
-        return Writer(tree(folder, role), header, picked([c.name for c in columns]), durable)
+        return Writer(tree(folder, role), header, values_of([c.name for c in columns]), durable)
     except OSError as error:
         raise DataError(
             f"The prediction log in {folder} cannot be written: {error.strerror or error}. "
@@ -128,12 +116,13 @@ class Writer:
     """Appends to one segment after the other. One thread at a time; any number of Writers a folder."""
 
     def __init__(
-        self, folder: Path, header: segments.Header, pick: Callable[[Mapping[str, Any]], Sequence[Any]], durable: bool
+        self, folder: Path, header: segments.Header, inputs: Callable[[Rows], Sequence[Sequence[Any]]], durable: bool
     ) -> None:
-        self.folder = folder
-        self._header, self._pick, self._durable = header, pick, durable
+        self.folder, self.inputs = folder, inputs  # what the log keeps of each row's values
+        self._header, self._durable = header, durable
         self._encode = msgspec.json.Encoder(enc_hook=_plain).encode_lines
         self._broken = False
+        self.fault: str | None = None  # why rows could not be written, until `recover` finds that they can
         self._segment: str
         self._file: int
         self._size: int
@@ -162,31 +151,25 @@ class Writer:
         prefix = self._prefix
         return [f"{prefix}{number:x}" for number in range(begin, self._given)]
 
-    def write(self, records: Sequence[Record]) -> None:
-        """Append the records; when this returns, they outlive the process.
+    def write(self, rows: Sequence[Line]) -> None:
+        """Append the rows; when this returns, they outlive the process.
 
         Raises RequestError (503) where the system refuses, a full disk for one: then none of them is
         in the log, and none may be answered. Its `__cause__` is the system's error.
         """
-        pick = self._pick
-        rows = [
-            Line(r.id, r.time, r.request, r.caller, r.route, r.latency, pick(r.inputs),
-                 r.prediction, r.confidence, r.probabilities, r.low, r.high)
-            for r in records
-        ]  # fmt: skip
         try:
             lines = self._encode(rows)
         except (UnicodeEncodeError, TypeError, ValueError, RecursionError):  # rows of a protocol that is not JSON
             lines = self._encode([*map(_cleaned, rows)])
         if self._broken:
-            if records and records[0].id.startswith(self._prefix):  # ids of a segment that is given up
+            if rows and rows[0].id.startswith(self._prefix):  # ids of a segment that is given up
                 raise _unwritable()
             self._replace()
         try:
             self._size = segments.append(self._file, lines, self._size, self._durable)
         except OSError as error:
             self._broken = os.fstat(self._file).st_size != self._size
-            raise _unwritable() from error
+            raise self._failed(error) from error
         self._rows += len(rows)
 
     def rotate(self, max_bytes: int, max_age: float) -> bool:
@@ -210,6 +193,26 @@ class Writer:
         os.close(file)
         return True
 
+    def recover(self) -> None:
+        """Find out whether there is room again; then a new segment is begun.
+
+        Rows do not tell: of a disk that is nearly full, few go in and many do not.
+        """
+        if self._file < 0:
+            return
+        probe = segments.path(self.folder, f".{self._segment}-probe")
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                probe.write_bytes(bytes(ROOM))
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            self.fault = error.strerror or str(error)
+        else:
+            self._broken, self.fault = True, None  # the fault may have been that of the file
+            log.info("the prediction log in %s can be written again", self.folder)
+
     def close(self) -> None:
         """Let go of the segment. One without rows is removed. Closing twice does nothing."""
         if self._file < 0:
@@ -229,29 +232,19 @@ class Writer:
         try:
             self._begin()
         except OSError as error:
-            raise _unwritable() from error
+            raise self._failed(error) from error
         self._broken = False
         os.close(file)
 
-
-def picked(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-    """A function that gives a row's values of `names`, None for those that it does not have.
-
-    >>> picked(["a", "c"])({"a": 1, "b": 2})
-    [1, None]
-    """
-    if len(names) < 2:
-        return lambda row: [row.get(name) for name in names]
-    together = itemgetter(*names)
-
-    def pick(row: Mapping[str, Any]) -> Sequence[Any]:
-        try:
-            found: Sequence[Any] = together(row)
-        except KeyError:
-            return [row.get(name) for name in names]
-        return found
-
-    return pick
+    def _failed(self, error: OSError) -> RequestError:
+        """What a client is told. The operator is told once, until it goes well again."""
+        told, before = error.strerror or str(error), self.fault
+        self.fault = told
+        if before is None:
+            log.error(
+                "the prediction log in %s cannot be written, requests are answered with 503: %s", self.folder, told
+            )
+        return _unwritable()
 
 
 def _unwritable() -> RequestError:

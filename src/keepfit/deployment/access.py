@@ -1,14 +1,17 @@
-"""Who may ask: API keys by name, compared in constant time."""
+"""Who may ask: API keys by name, compared in constant time; without keys, nobody by way of a web browser's page."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from keepfit.errors import RequestError
 
 LOCAL = "local"  # the caller where no keys are set
+REMEMBERED = 1_000  # pairs of Host and Origin that were found to be this machine's
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,50 @@ def administrator(known: Keys, headers: Mapping[bytes, bytes]) -> None:
 def _given(headers: Mapping[bytes, bytes]) -> bytes:
     scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
     return key.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+
+
+def loopback(address: str) -> bool:
+    """Whether a host, with or without a port, is a name of this machine that no other can take.
+
+    A name that resolves to 127.0.0.1 is none: whoever owns the name decides that (DNS rebinding).
+
+    >>> [loopback(host) for host in ("localhost:8080", "127.0.0.2", "[::1]:80", "evil.test", "127.0.0.1.evil.test")]
+    [True, True, True, False, False]
+    """
+    try:
+        host = (urlsplit(f"//{address}").hostname or "").removesuffix(".")
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def local_only() -> Callable[[Mapping[bytes, bytes]], None]:
+    """A check of a request's headers for a server without keys on the loopback address.
+
+    It raises RequestError (403) for a Host that is no name of this machine, as a page has that made its
+    own name point here, and for an Origin that is none, as pages of others have. Who is no browser
+    sends neither against his will. What was found good is looked up from then on.
+    """
+    good: set[tuple[bytes | None, bytes | None]] = set()
+
+    def check(headers: Mapping[bytes, bytes]) -> None:
+        pair = headers.get(b"host"), headers.get(b"origin")
+        if pair in good:
+            return
+        host, origin = (None if one is None else one.decode("latin-1") for one in pair)
+        if host and not loopback(host):
+            raise _foreign(f"The Host '{host[:80]}' is no name of this machine")
+        if origin is not None and not loopback(origin.partition("://")[2]):
+            raise _foreign(f"The page at '{origin[:80]}' is not of this machine")
+        if len(good) < REMEMBERED:
+            good.add(pair)
+
+    return check
+
+
+def _foreign(told: str) -> RequestError:
+    return RequestError(
+        403, "not_local",
+        f"{told}, and this server has no API key that would tell who asks. Ask for localhost or 127.0.0.1; or "
+        "start the server with KEEPFIT_API_KEY, or with --insecure where whatever reaches it may ask.",
+    )  # fmt: skip

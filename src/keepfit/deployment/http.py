@@ -31,6 +31,8 @@ IDLE = 75.0  # seconds a connection may rest between two requests
 LINGER = 2.0  # seconds in which a client that is still sending may read why it was refused
 PIPELINED = 32  # requests of one connection that may wait for their turn
 HEADERS = 64 * 1024  # bytes of a request's head
+LARGE = 64 * 1024  # bytes of a body; of larger ones only so many are taken in at a time
+TOGETHER = 8  # times the largest body: what large bodies may have in memory, over all connections
 REQUEST_ID = b"x-request-id"
 JSON = "application/json"
 
@@ -82,12 +84,15 @@ class Site:
     limits: Limits = Limits()
     connections: set[Connection] = field(default_factory=set)
     closing: bool = False
+    held: int = 0  # bytes of large bodies that arrive, wait or are being answered
+    large: int = 0  # bytes of a body from which on it is counted there
     date: bytes = b""
     ids: Any = None
 
     def __post_init__(self) -> None:
         mark = os.urandom(5).hex()
         self.ids = (f"{mark}-{number:x}" for number in itertools.count(1))
+        self.large = min(LARGE, self.limits.body)
         self.tick()
 
     def tick(self) -> None:
@@ -115,7 +120,7 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "chunks", "closed", "current", "deadline", "ended", "fault", "fields", "headers", "inside", "parser", "paused",
+        "body", "closed", "current", "deadline", "ended", "fault", "fields", "headers", "inside", "parser", "paused",
         "room", "site", "size", "transport", "url", "waiting",
     )  # fmt: skip
 
@@ -128,7 +133,8 @@ class Connection(asyncio.Protocol):
         self.fault: RequestError | None = None
         self.paused = self.closed = False
         self.inside = self.ended = False  # a request has begun to arrive; the client sends no more
-        self.url, self.headers, self.chunks = b"", dict[bytes, bytes](), list[bytes]()
+        self.url, self.headers = b"", dict[bytes, bytes]()
+        self.body: bytes | bytearray = b""
         self.fields = self.headers  # where the fields that arrive now belong
         self.size, self.room = 0, HEADERS
         self.deadline = 0.0
@@ -146,7 +152,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.site.connections.discard(self)
         self.closed, self.transport = True, None
+        for request in self.waiting:
+            self.let_go(len(request.body))
         self.waiting.clear()
+        self.drop()
 
     def data_received(self, data: bytes) -> None:
         if self.closed:
@@ -188,7 +197,7 @@ class Connection(asyncio.Protocol):
     # --- the parser's side ------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self.url, self.chunks, self.size, self.room = b"", [], 0, HEADERS
+        self.url, self.body, self.size, self.room = b"", b"", 0, HEADERS
         self.headers = self.fields = {}
         self.inside = True
         if self.current is None:
@@ -210,21 +219,44 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self.fields = {}  # what comes after the body decides nothing
         length = self.headers.get(b"content-length")
-        if length is not None and int(length) > self.site.limits.body:
-            self.too_large()
-        elif self.headers.get(b"expect", b"").lower() == b"100-continue" and self.transport and not self.fault:
+        if length is not None and int(length) > self.site.large:
+            self.weigh(int(length), int(length))
+        if self.headers.get(b"expect", b"").lower() == b"100-continue" and self.transport and not self.fault:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.size > self.site.limits.body:
-            self.too_large()
-        elif not self.fault:
-            self.chunks.append(data)
+        if self.fault:
+            return
+        before, self.size = self.size, self.size + len(data)
+        if self.size > self.site.large:
+            self.site.held += len(data) if before > self.site.large else self.size
+            self.weigh(self.size, 0)
+        if not before:
+            self.body = data  # most come in one piece
+        elif isinstance(self.body, bytearray):
+            self.body += data
+        else:
+            self.body = bytearray(self.body) + data  # not a list: of pieces of two bytes it would be a large one
 
-    def too_large(self) -> None:
+    def weigh(self, size: int, more: int) -> None:
+        """Refuse a body of `size` bytes that is too large, or one for whose further `more` bytes there is no room."""
         limit = self.site.limits.body
-        self.fault = RequestError(413, "too_large", f"The body is larger than {limit / 2**20:g} MB. Send fewer rows.")
+        if size > limit:
+            told = f"The body is larger than {limit / 2**20:g} MB. Send fewer rows."
+            self.fault = self.fault or RequestError(413, "too_large", told)
+        elif self.site.held + more > TOGETHER * limit:
+            told = "Large bodies have all the room that there is. Try again later."
+            self.fault = self.fault or RequestError(503, "overloaded", told, retry=1)
+
+    def let_go(self, size: int) -> None:
+        """A body of so many bytes is not needed any more."""
+        if size > self.site.large:
+            self.site.held -= size
+
+    def drop(self) -> None:
+        """What has arrived of a body will not be asked for."""
+        self.let_go(self.size)
+        self.body, self.size = b"", 0
 
     def on_message_complete(self) -> None:
         self.inside = False
@@ -239,8 +271,8 @@ class Connection(asyncio.Protocol):
         method, keep = self.parser.get_method().decode("latin-1"), self.parser.should_keep_alive()
         if keep and b"connection" in self.headers and self.parser.get_http_version() == "1.0":
             keep = False  # such a client would have to be promised it
-        body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
-        request = Request(method, self.url, self.headers, body, keep, name)
+        request = Request(method, self.url, self.headers, bytes(self.body), keep, name)
+        self.body, self.size = b"", 0  # they are the request's now
         if self.current is None and not self.paused:
             return self.start(request)
         self.waiting.append(request)
@@ -257,10 +289,14 @@ class Connection(asyncio.Protocol):
     def go_on(self) -> None:
         if self.current and not self.closed:
             self.site.app(self.current, self.send)
+        elif self.current:
+            self.let_go(len(self.current.body))
 
     def send(self, response: Response) -> None:
         """The answer to the current request; then the next one's turn."""
         request, self.current = self.current, None
+        if request is not None:
+            self.let_go(len(request.body))
         if self.transport is None or request is None:
             return
         keep = request.keep and not self.site.closing and not self.fault
@@ -282,6 +318,7 @@ class Connection(asyncio.Protocol):
         """Answer with the fault and close: what follows on this connection cannot be told apart from it."""
         if self.fault is None or self.current or self.waiting or self.closed or self.transport is None:
             return  # the current request is answered first; `send` closes then
+        self.drop()
         response = self.site.refusal(self.fault)
         self.transport.write(packed(response, self.site.date, next(self.site.ids), False, False))
         if not self.inside or self.ended:

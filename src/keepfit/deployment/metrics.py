@@ -38,7 +38,7 @@ class Metrics:
     times: dict[tuple[str, str], Times] = field(default_factory=dict)
     predictions: Counter[tuple[str, str]] = field(default_factory=Counter)  # (version, role)
     swaps: Counter[tuple[str, str]] = field(default_factory=Counter)  # (role, outcome)
-    dropped: int = 0  # rows that the shadow had no time for
+    dropped: int = 0  # rows that the shadow had no time for, or failed at
     feedback: Counter[str] = field(default_factory=Counter)  # by outcome
 
     def request(self, version: str, route: str, code: int, seconds: float) -> None:
@@ -95,7 +95,8 @@ class _Collector:
         yield counter("keepfit_swaps", "Versions put to work, or refused.", ("role", "outcome"), metrics.swaps)
         labelled = {(outcome,): n for outcome, n in metrics.feedback.items()}
         yield counter("keepfit_feedback", "Labels received.", ("outcome",), labelled)
-        yield counter("keepfit_shadow_dropped", "Rows that the shadow had no time for.", (), {(): metrics.dropped})
+        dropped = "Rows that the shadow had no time for, or failed at."
+        yield counter("keepfit_shadow_dropped", dropped, (), {(): metrics.dropped})
         for key, (told, values) in self.gauges.items():
             gauge = GaugeMetricFamily(key, told, labels=labels)
             for version, value in values.items():

@@ -88,7 +88,8 @@ class Rollout:
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="keepfit-predict")
         self.behind = ThreadPoolExecutor(1, thread_name_prefix="keepfit-shadow")
         self.waiting = 0  # rows offered to the shadow, by any thread
-        self.counting = threading.Lock()  # of `waiting`
+        self.counting = threading.Lock()  # of `waiting` and what was dropped
+        self.failed = ""  # what is known to be wrong with the shadow
         self.stop = threading.Event()
         self.wake = threading.Event()
         self.thread: threading.Thread | None = None
@@ -169,16 +170,27 @@ class Rollout:
             for role, target in ((CANARY, plan.canary), (SHADOW, plan.shadow)):
                 wanted[role] = self.tools.look(target) if target else None
         except (TrackingError, OSError) as error:
-            if self.unreachable is None:
-                log.warning("the registry cannot be asked, the present version goes on: %s", error)
-            self.unreachable = str(error)
+            self._away("the registry cannot be asked", str(error))
             return
-        self.unreachable = None
         champion = wanted[CHAMPION]
+        self._named(champion)
         for role, found in wanted.items():
             if role != CHAMPION and found and champion and found.version == champion.version:
                 found = None  # there is nothing to compare it with
             self._settle(role, found)
+
+    def _away(self, told: str, reason: str) -> None:
+        if self.unreachable is None:
+            log.warning("%s, the present version goes on: %s", told, reason)
+        self.unreachable = reason
+
+    def _named(self, champion: Found | None) -> None:
+        """Tell where the registry has a champion no more: it was removed, or is another one."""
+        if champion is None and CHAMPION in self.active:
+            self._away("there is no champion any more", f"'{self.tools.name}' has no champion in the registry.")
+        elif self.unreachable is not None:
+            self.unreachable = None
+            log.info("the registry is there again")
 
     def _settle(self, role: str, found: Found | None) -> None:
         at_work = self.active.get(role)
@@ -256,8 +268,14 @@ class Rollout:
                 with served.logging:
                     served.writer.write(shadowed(served, output, records, seconds, {p.row for p in problems}))
             self.metrics.predictions[served.version, SHADOW] += len(rows)
+            self.failed = ""
         except Exception as error:  # noqa: BLE001 - the edge: what a shadow does must not be felt
-            log.error("the shadow, version %s, failed: %s", served.version, error)
+            with self.counting:
+                self.metrics.dropped += len(rows)
+            told = f"the shadow, version {served.version}, failed: {error}"
+            if told != self.failed:  # once, and not for each batch
+                log.error("%s", told)
+            self.failed = told
         finally:
             with self.counting:
                 self.waiting -= len(rows)
@@ -302,9 +320,25 @@ def deliver(served: Served, metrics: Metrics) -> Callable[[Job, Response], None]
     return done
 
 
+def unwritten(rollout: Rollout) -> list[str]:
+    """Why answers cannot be logged and so are not given, by role; empty where all is well. A shadow answers nobody."""
+    return [
+        f"{role}: {active.served.writer.fault}"
+        for role, active in sorted(rollout.active.items())
+        if role != SHADOW and active.served.writer and active.served.writer.fault
+    ]
+
+
+def status(rollout: Rollout) -> str:
+    """`ready` where requests may come; else what is in the way."""
+    if CHAMPION not in rollout.active:
+        return "no_model"
+    return "log_unwritable" if unwritten(rollout) else "ready"
+
+
 def state(rollout: Rollout, everything: bool) -> dict[str, Any]:
     """Who is at work and what was refused, for /ready. `everything`: also the reasons, which name files."""
-    told: dict[str, Any] = {"status": "ready" if CHAMPION in rollout.active else "no_model"}
+    told: dict[str, Any] = {"status": status(rollout)}
     for role, active in sorted(rollout.active.items()):
         told["model" if role == CHAMPION else role] = {
             "name": active.served.name, "version": active.served.version, "since": round(active.served.since, 3),
@@ -315,6 +349,8 @@ def state(rollout: Rollout, everything: bool) -> dict[str, Any]:
         {"role": r.role, "version": r.version, "time": round(r.time, 3), **({"reason": r.reason} if everything else {})}
         for r in list(rollout.refused.values())
     ]
+    if faults := unwritten(rollout):
+        told["log"] = "; ".join(faults) if everything else "unwritable"
     if rollout.unreachable:
         told["registry"] = rollout.unreachable if everything else "unreachable"
     return told

@@ -45,6 +45,7 @@ class Service:
     feedback: Path  # folder of the labels
     predictions: Path  # folder of the prediction log
     retention: float | None = None  # seconds that it keeps
+    guard: Callable[[Mapping[bytes, bytes]], None] | None = None  # of every request's headers; raises RequestError
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="keepfit-slow"))
     pages: dict[str, Any] = field(default_factory=dict)  # the champion's version → its OpenAPI document
 
@@ -109,7 +110,7 @@ def ready(service: Service, request: Request) -> Response:
 
 def ping(service: Service, request: Request) -> Response:
     """SageMaker's and MLflow's question whether requests may come."""
-    return Response(200 if rollout.CHAMPION in service.rollout.active else 503, b"\n", TEXT)
+    return Response(200 if rollout.status(service.rollout) == "ready" else 503, b"\n", TEXT)
 
 
 def version(service: Service, request: Request) -> Response:
@@ -130,6 +131,14 @@ def exposition(service: Service, request: Request) -> Response:
         "keepfit_model_refused": (
             "Versions that are named by the registry and were not put to work.",
             {(r.version,): 1.0 for r in service.rollout.refused.values()},
+        ),
+        "keepfit_log_unwritable": (
+            "1 while the prediction log cannot be written, so that requests get 503.",
+            {(a.served.version,): float(bool(a.served.writer and a.served.writer.fault)) for a in active},
+        ),
+        "keepfit_registry_unreachable": (
+            "1 while the registry cannot be asked or names no champion.",
+            {(a.served.version,): float(service.rollout.unreachable is not None) for a in active},
         ),
     }  # fmt: skip
     body, content_type = metrics.text(service.metrics, gauges)
@@ -207,7 +216,7 @@ def live(service: Service, request: Request) -> Response:
 
 
 def v2_ready(service: Service, request: Request) -> Response:
-    there = rollout.CHAMPION in service.rollout.active
+    there = rollout.status(service.rollout) == "ready"
     return _json({"ready": there}, 200 if there else 503)
 
 
@@ -219,7 +228,8 @@ def model_metadata(service: Service, request: Request) -> Response:
 
 def model_ready(service: Service, request: Request) -> Response:
     served = _champion(service).served
-    return _json({"name": served.name, "ready": True})
+    there = rollout.status(service.rollout) == "ready"
+    return _json({"name": served.name, "ready": there}, 200 if there else 503)
 
 
 def plan(service: Service, request: Request) -> Response:
@@ -308,7 +318,7 @@ def model_route(service: Service, method: str, path: str) -> tuple[Route | None,
 
 def application(service: Service) -> Callable[[Request, Send], None]:
     """The whole server as one function: `app(request, send)`."""
-    known = table(service.platform)
+    known, guard = table(service.platform), service.guard
     protocols = {name: load(target, "the protocol") for name, target in PROTOCOLS.items()}
     paths: dict[str, set[str]] = {}
     for method, path in known:
@@ -322,6 +332,9 @@ def application(service: Service) -> Callable[[Request, Send], None]:
                 route = _other(service, request, paths, known)
             if route.protocol:
                 protocol = protocols[route.protocol]
+            if guard:
+                guard(request.headers)
+            if route.protocol:
                 predict(service, protocol, route.name, request, send)
             elif route.slow:
                 _later(service, route, request, send)

@@ -7,12 +7,13 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keepfit.deployment.http import Connection, Limits, Site
 from keepfit.deployment.protocols import native
@@ -27,6 +28,7 @@ GARBAGE = 5_000  # objects after which Python looks for cycles, in what came sin
 BEHIND = 15  # the child's niceness
 ARRIVING = 0.1  # seconds for requests that are on their way when a stop is asked for
 SEGMENT = 16 * 2**20  # bytes of the log's live file: what the child has in memory at a time
+HANDLES = 64  # files open beside the connections: the log, the registry, children
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -64,12 +66,29 @@ def serve(
 
     `started` is called with the server's address once it answers.
     """
+    limits = replace(limits, connections=_room(limits.connections))
     runner = asyncio.Runner(loop_factory=_loop())
     try:
         with runner:
             runner.run(_main(service, listener, limits, rolling, started))
     except KeyboardInterrupt:
         raise KeepfitError("Stopped at once, by a second Ctrl-C: what was not answered yet is lost.") from None
+
+
+def _room(wanted: int) -> int:
+    """For how many connections there are file handles. Those that the user may have are asked for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + HANDLES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        more = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):  # a system may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    found = max(soft - HANDLES, soft // 4)
+    log.warning("%d connections at once, for want of file handles: ulimit -n is %d", found, soft)
+    return found
 
 
 def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -108,8 +127,10 @@ async def _main(
 
 
 def collect_rarely() -> None:
-    """Let Python's search for cycles leave out what is loaded, and come seldom: it is a pause for everybody."""
-    gc.collect()
+    """Let Python's search for cycles leave out what is loaded, and come seldom: it is a pause for everybody.
+
+    There is no search now: loading leaves a few hundred objects in cycles, and to find them takes 15 ms of the start.
+    """
     gc.freeze()
     gc.set_threshold(GARBAGE, 10, 10)
 
@@ -145,14 +166,18 @@ async def roll(service: Service, rolling: Rolling | None) -> None:
 
 
 def _rotate(service: Service, age: float) -> None:
-    """Begin new segments where the present ones are `age` seconds old, or large."""
+    """Begin new segments where the present ones are `age` seconds old, or large; try again where one failed."""
     for active in list(service.rollout.active.values()):
-        with active.served.logging:
+        served = active.served
+        if served.writer is None:
+            continue
+        with served.logging:
             try:
-                if active.served.writer:
-                    active.served.writer.rotate(SEGMENT, age)
+                served.writer.rotate(SEGMENT, age)
             except (DataError, OSError) as error:
                 log.error("the prediction log goes on in its present file: %s", error)
+            if served.writer.fault:
+                served.writer.recover()
 
 
 def _spawn(rolling: Rolling) -> subprocess.Popen[bytes] | None:

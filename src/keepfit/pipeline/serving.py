@@ -13,7 +13,7 @@ from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.data.log import Writer, open_log, roller
 from keepfit.deployment import server
-from keepfit.deployment.access import keys
+from keepfit.deployment.access import keys, local_only
 from keepfit.deployment.http import Limits
 from keepfit.deployment.metrics import Metrics
 from keepfit.deployment.platforms import Platform, platform
@@ -45,7 +45,10 @@ def serve(
     section, work = config.serving, project / settings.WORK
     host, port = (found.host or section.host), (found.port or section.port)
     made = service(config, project, bundle or found.bundle, found)
-    guarded(made, "serving.host", host, insecure or bool(found.name))
+    insecure = insecure or bool(found.name)  # a platform asks for credentials itself
+    guarded(made, "serving.host", host, insecure)
+    if not made.keys.callers and not insecure:
+        made.guard = local_only()
     first(config, made)
     listener = server.listen(host, port)
     limits = Limits(made.rules.body, section.timeout)

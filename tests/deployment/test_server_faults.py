@@ -1,0 +1,260 @@
+"""`keepfit serve` while machine, registry or clients do what they should not: it answers on, and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import sqlite3
+import threading
+import time
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from keepfit.data import log_read
+from tests import serving as processes
+from tests.projects import keepfit, project, table
+from tests.serving import Server, serving
+
+pytestmark = pytest.mark.slow
+ROW = {"age": 41, "plan": "pro", "spend": 12.5}
+WIDE = {**ROW, "visits": 3, "spent": 12.5}  # has the columns of every version
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose versions have not the same columns and classes; version 1 is champion."""
+    rows = table()
+    folder = project(tmp_path_factory.mktemp("faults"), rows, "project: {name: shop}\n")
+    third = pl.when(pl.col("age") > 60).then(pl.lit("maybe")).otherwise(pl.col("left"))
+    renamed = rows.rename({"spend": "spent"}).with_columns(visits=pl.col("age") * 0.5, left=third)
+    for frame in (rows, renamed, rows.drop("spend")):
+        frame.write_csv(folder / "data.csv")
+        assert keepfit("run", "-C", str(folder))[0] in (0, 3)
+    make_champion(folder, "1")
+    return folder
+
+
+def make_champion(folder: Path, version: str) -> None:
+    """Move the alias as another tool than keepfit would."""
+    with closing(sqlite3.connect(folder / ".keepfit" / "mlflow.db")) as registry:
+        registry.execute("UPDATE registered_model_aliases SET version = ? WHERE alias = 'champion'", (version,))
+        registry.commit()
+
+
+def log_of(folder: Path) -> pl.DataFrame:
+    return log_read.read(folder / ".keepfit" / "predictions").collect()
+
+
+def metric(server: Server, name: str) -> float:
+    lines = server.get("/metrics").body.decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def entries(server: Server, kind: str) -> int:
+    """How many file handles (fd) or threads (task) the server has."""
+    return len(list(Path(f"/proc/{server.process.pid}/{kind}").iterdir()))
+
+
+# --- the machine ----------------------------------------------------------------------------------
+
+
+def test_a_log_that_cannot_be_written_is_told_and_mends_itself(trained: Path) -> None:
+    with serving(trained) as running:
+        (before,) = running.post("/predict", ROW).json["predictions"]
+        limits = resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (8192, limits[1]))  # the disk is full, as it were
+        many = running.post("/predict", [ROW] * 100)
+        assert (many.status, many.headers["retry-after"]) == (503, "5")
+        assert many.json["error"]["code"] == "log_unwritable"
+        ready = running.get("/ready")
+        assert (ready.status, ready.json["status"]) == (503, "log_unwritable")
+        assert "champion: File too large" in ready.json["log"]
+        assert (running.get("/ping").status, running.get("/v2/health/ready").status) == (503, 503)
+        assert metric(running, "keepfit_log_unwritable") == 1
+        for _ in range(20):
+            assert running.post("/predict", [ROW] * 100).status == 503
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, limits)
+        running.until("/ready", lambda told: told["status"] == "ready")  # without a request that would try it
+        answered = running.post("/predict", [ROW] * 100)
+        assert answered.status == 200
+        assert metric(running, "keepfit_log_unwritable") == 0
+        told = running.log.read_text()
+        assert told.count("cannot be written") == 1
+        assert told.count("can be written again") == 1
+    ids = set(log_of(trained)["id"])
+    assert {before["id"], *(row["id"] for row in answered.json["predictions"])} <= ids
+
+
+def test_with_few_file_handles_it_refuses_connections_and_goes_on(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("sh", "-c", 'ulimit -n 40; exec "$@"', "sh", *processes.KEEPFIT)
+    monkeypatch.setattr(processes, "KEEPFIT", few)
+    with serving(trained) as running:
+        held = []
+        for place in range(200):
+            held.append(socket.create_connection((running.host, running.port), timeout=5))
+            if place % 5 == 0:
+                time.sleep(0.01)  # a burst would be closed by the system
+        assert _exchange(held[0], "/ready").startswith(b"HTTP/1.1 200")
+        assert _exchange(held[-1], "/ready").startswith(b"HTTP/1.1 503")
+        began = _seconds(running.process.pid)
+        time.sleep(1)
+        assert _seconds(running.process.pid) - began < 0.5
+        (told,) = json.loads(_exchange(held[0], "/predict", ROW).partition(b"\r\n\r\n")[2])["predictions"]
+        label = _exchange(held[0], "/feedback", {"id": told["id"], "label": "yes"})
+        assert b'"accepted":1' in label
+        for connection in held:
+            connection.close()
+        end = time.monotonic() + 10
+        while entries(running, "fd") > 20:
+            assert time.monotonic() < end
+        assert running.post("/predict", ROW).status == 200
+        assert "connections at once, for want of file handles: ulimit -n is 40" in running.log.read_text()
+
+
+def _exchange(connection: socket.socket, path: str, value: Any = None) -> bytes:
+    """What is answered on a connection that stays open."""
+    body = b"" if value is None else json.dumps(value).encode()
+    asked = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with suppress(OSError):  # closed by now; what was said before is there still
+        connection.sendall(asked.encode() + body)
+    return connection.recv(65536)
+
+
+def _seconds(pid: int) -> float:
+    """CPU seconds of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# --- the registry -----------------------------------------------------------------------------------
+
+
+def test_a_registry_that_is_gone_is_told_and_the_champion_goes_on(trained: Path) -> None:
+    database = trained / ".keepfit" / "mlflow.db"
+    away = database.with_suffix(".away")
+    with serving(trained) as running:
+        database.rename(away)
+        try:
+            told = running.until("/ready", lambda told: "registry" in told)
+            assert told["status"] == "ready"
+            assert told["registry"] == "'shop' has no champion in the registry."
+            assert metric(running, "keepfit_registry_unreachable") == 1
+            database.write_bytes(b"no database" * 1000)
+            told = running.until("/ready", lambda told: "cannot be read" in told["registry"])
+            assert running.post("/predict", ROW).json["model"]["version"] == "1"
+        finally:
+            away.replace(database)
+        told = running.until("/ready", lambda told: "registry" not in told)
+        assert metric(running, "keepfit_registry_unreachable") == 0
+        assert "the registry is there again" in running.log.read_text()
+
+
+def test_versions_of_other_columns_and_classes_take_turns_under_load(trained: Path) -> None:
+    classes = {"1": {"yes", "no"}, "2": {"yes", "no", "maybe"}, "3": {"yes", "no"}}
+    answered: dict[str, str] = {}
+    faults: list[Any] = []
+    stop = threading.Event()
+
+    def client(server: Server) -> None:
+        connection = HTTPConnection(server.host, server.port, timeout=20)
+        while not stop.is_set():
+            connection.request("POST", "/predict", json.dumps([WIDE] * 3))
+            response = connection.getresponse()
+            told = json.loads(response.read())
+            if response.status != 200 or any(
+                row["probabilities"].keys() != classes[told["model"]["version"]] for row in told["predictions"]
+            ):
+                faults.append(told)
+            else:
+                answered.update({row["id"]: told["model"]["version"] for row in told["predictions"]})
+        connection.close()
+
+    with serving(trained, "--set", "serving.follow=20ms", "--set", "serving.log.roll=1s") as running:
+        threads = [threading.Thread(target=client, args=(running,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        handles = []
+        for turn in range(60):
+            version = "231"[turn % 3]
+            make_champion(trained, version)
+            running.until("/ready", lambda told, version=version: told["model"]["version"] == version)
+            handles.append(entries(running, "fd"))
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert entries(running, "task") < 10
+        assert running.stop() == 0
+    assert not faults
+    assert set(answered.values()) == {"1", "2", "3"}
+    assert max(handles[30:]) <= max(handles[:30]) + 3
+    found = log_of(trained)
+    versions = dict(found.select("id", "version").iter_rows())
+    assert {key: versions.get(key) for key in answered} == answered
+    assert found["id"].is_unique().all()
+    assert {field.name for field in found.schema["inputs"].fields} == {"age", "plan", "spend", "spent", "visits"}
+
+
+# --- the clients ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:8080"}, 200),
+        ({"Host": "127.0.0.2"}, 200),
+        ({"Host": "[::1]:80"}, 200),
+        ({"Host": "localhost", "Origin": "http://localhost:3000"}, 200),
+        ({"Host": "evil.test"}, 403),
+        ({"Host": "127.0.0.1.evil.test:8080"}, 403),
+        ({"Host": "localhost", "Origin": "https://evil.test"}, 403),
+        ({"Host": "localhost", "Origin": "null"}, 403),
+    ],
+)
+def test_without_keys_pages_of_others_are_refused(guarded: Server, headers: dict[str, str], status: int) -> None:
+    for method, path in (("POST", "/predict"), ("POST", "/invocations"), ("GET", "/ready")):
+        answer = guarded.ask(method, path, {"instances": [ROW]} if path == "/invocations" else ROW, **headers)
+        assert answer.status == status, answer
+        if status == 403:
+            assert answer.json["error"]["code"] == "not_local"
+
+
+@pytest.fixture(scope="module")
+def guarded(trained: Path) -> Any:
+    with serving(trained) as running:
+        yield running
+
+
+@pytest.mark.parametrize("options", [("--insecure",), ()])
+def test_who_sets_keys_or_says_so_may_be_asked_under_any_name(trained: Path, options: tuple[str, ...]) -> None:
+    keys = {} if options else {"KEEPFIT_API_KEY": "abc"}
+    with serving(trained, *options, environment=keys) as running:
+        foreign = {"Host": "shop.test", "Origin": "https://shop.test"}
+        assert running.post("/predict", ROW, X_API_Key="abc", **foreign).status == 200
+
+
+def test_large_bodies_have_one_room_together(trained: Path) -> None:
+    part = b" " * 1_000_000
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000001\r\n\r\n"
+    large = b"[%s]" % b",".join([json.dumps(ROW).encode()] * 9_900)
+    with serving(trained, "--set", "serving.max_body_mb=1") as running, ExitStack() as stack:
+        for _ in range(8):  # the last byte never comes
+            held = stack.enter_context(socket.create_connection((running.host, running.port)))
+            held.sendall(head + part)
+        end = time.monotonic() + 20
+        while (refused := running.post("/predict", large)).status == 200:
+            assert time.monotonic() < end
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json["error"]["code"] == "overloaded"
+        assert running.post("/predict", ROW).status == 200  # small ones go on
+        stack.close()
+        while running.post("/predict", large).status != 200:
+            assert time.monotonic() < end
