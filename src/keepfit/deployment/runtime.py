@@ -56,8 +56,8 @@ class Runtime:
     hooks: Mapping[str, Callable[[Any], Any]]
 
 
-def load(folder: Path, hooks: Path | None = None, trusted: Sequence[str] = (), threads: int = 1) -> Runtime:
-    """The runtime of a bundle's folder.
+def load(folder: Path | Bundle, hooks: Path | None = None, trusted: Sequence[str] = (), threads: int = 1) -> Runtime:
+    """The runtime of a bundle's folder; or of a Bundle that was read, and so verified, just now.
 
     Args:
         hooks: the project's features.py, if the bundle was made with one.
@@ -66,7 +66,7 @@ def load(folder: Path, hooks: Path | None = None, trusted: Sequence[str] = (), t
 
     Raises BundleError if the folder is damaged, foreign or too new, or does not fit `hooks`.
     """
-    bundle = bundles.read(Path(folder))
+    bundle = folder if isinstance(folder, Bundle) else bundles.read(Path(folder))
     schema = bundle.schema
     functions = _hooks(bundle, hooks)
     found = _predictor(bundle, schema, trusted, threads or os.cpu_count() or 1)

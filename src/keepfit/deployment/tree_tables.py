@@ -142,7 +142,7 @@ def _views(graph: Graph) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
     places = graph.constants.get("places", np.empty(0, np.int64))
     offsets = graph.constants.get("offsets", np.zeros(len(places)))
     holes = graph.constants.get("holes", np.full(len(places), -1.0))
-    if not np.isin(holes, (-1.0, ZERO)).all():
+    if not ((holes == -1.0) | (holes == ZERO)).all():
         raise ValueError("another zero")
     nothing = np.zeros(graph.width)
     return np.append(plain, places), np.append(nothing, offsets), np.append(nothing > 0, holes >= 0)
@@ -189,8 +189,9 @@ def _reached(sides: Sequence[tuple[Any, Any]], bit: NDArray[np.int64]) -> tuple[
 
 def _sets(given: Mapping[str, Any]) -> dict[int, Floats]:
     """Split → its set; the sets stand one after the other, with NaN after each."""
-    asking = np.flatnonzero(given["nodes_modes"] == MEMBER)
-    if not np.isin(given["nodes_modes"], (0, MEMBER)).all():
+    modes = np.asarray(given["nodes_modes"])
+    asking = np.flatnonzero(modes == MEMBER)
+    if not ((modes == 0) | (modes == MEMBER)).all():
         raise ValueError("another kind of split")
     if not len(asking):
         return {}
@@ -221,10 +222,22 @@ def _axes(splits: Splits) -> list[Axis]:
     for column, way in sorted(set(zip(splits.column.tolist(), splits.way.tolist(), strict=True))):
         mine = np.flatnonzero((splits.column == column) & (splits.way == way))
         asked = [splits.sets[at] for at in mine.tolist()] if way == SET else [splits.threshold[mine]]
-        grid = np.unique(np.concatenate(asked))
+        grid = np.sort(np.concatenate(asked))
+        grid = grid[_firsts(grid)]
         axes.append(Axis(column, way, grid, start))
         start += len(grid) + 2
     return axes
+
+
+def _firsts(ordered: NDArray[Any]) -> NDArray[np.intp]:
+    """The first place of each value in ascending ones. `np.unique` would import `numpy.ma`: 15 ms of each start.
+
+    >>> _firsts(np.array([3, 3, 5, 7, 7])).tolist()
+    [0, 2, 3]
+    """
+    new = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return np.flatnonzero(new)
 
 
 def _fill(block: NDArray[Any], axis: Axis, splits: Splits) -> None:
@@ -259,7 +272,8 @@ def _by_sets(
     place = np.searchsorted(grid, np.concatenate(sets))
     order = np.argsort(place, kind="stable")
     inside = np.split(owner[order], np.searchsorted(place[order], np.arange(1, len(block))))
-    trees, starts = np.unique(tree, return_index=True)
+    starts = _firsts(tree)
+    trees = tree[starts]
     for row, asking in zip(block, inside, strict=True):
         answer = if_no.copy()
         answer[asking] = if_yes[asking]

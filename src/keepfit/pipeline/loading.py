@@ -19,7 +19,7 @@ def load(config: Config, project: Path, path: Path, threads: int = 1) -> runtime
     """The runtime of a bundle folder; its hooks come from the project, never from the bundle."""
     made = bundles.read(path)
     with importable(project):  # an estimator of the user's own stands beside keepfit.yaml
-        return runtime.load(path, hooks=code(project, made), trusted=config.model.trusted, threads=threads)
+        return runtime.load(made, hooks=code(project, made), trusted=config.model.trusted, threads=threads)
 
 
 def code(project: Path, made: Bundle) -> Path | None:
