@@ -187,16 +187,18 @@ def log_run(
     metrics: Mapping[str, Any],
     tags: Mapping[str, Any],
     artifacts: Iterable[Path] = (),
+    step: int = 0,
 ) -> None:
     """Write the results of a run in as few requests as MLflow allows. The run stays open: see `end`.
 
     `params` may be nested: the resolved config. A metric is a number or a mapping with `value`,
-    `low`, `high` and `baseline`. Files of `artifacts` go to the run's root, folders under their name.
+    `low`, `high` and `baseline`; `step` is its place in its history. Files of `artifacts` go to the
+    run's root, folders under their name.
     """
     now = int(datetime.now(UTC).timestamp() * 1000)
     with _told(store, f"log run {run}"):
         client = _client(store)
-        rows = [Metric(name, value, now, 0) for name, value in numbers(metrics).items()]
+        rows = [Metric(name, value, now, step) for name, value in numbers(metrics).items()]
         given = [Param(name, value) for name, value in parameters(params).items()]
         marks = [RunTag(name, value) for name, value in _tags(tags).items()]
         for metric, param, tag in batches(rows, given, marks):
