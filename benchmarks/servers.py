@@ -30,15 +30,21 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: its process, where it listens, and the seconds to its first good answer."""
+    """A server that runs: its process, where it listens, and what its start cost.
+
+    `cold` are the seconds to its first good answer and `cold_cpu` its CPU seconds up to then; `others` is
+    the share of the machine that other processes took meanwhile.
+    """
 
     pid: int
     address: tuple[str, int]
     cold: float
+    cold_cpu: float
+    others: float
 
     def cpu(self) -> float:
         """CPU seconds that the tree has used up to now, ended children included."""
-        return sum(_cpu(pid) for pid in [self.pid, *measure.descendants(self.pid)])
+        return cpu(self.pid)
 
     def memory(self) -> int:
         """Resident bytes of the tree."""
@@ -78,7 +84,7 @@ def started(
     Raises CommandError with the last lines that it printed where it ends before, or never answers.
     """
     with tempfile.TemporaryFile() as printed:
-        begun = time.perf_counter()
+        begun, busy, own = time.perf_counter(), measure.busy(), time.process_time()
         process = subprocess.Popen(
             [os.fspath(part) for part in command],
             env={**measure.environment(), **(env or {})},
@@ -92,13 +98,20 @@ def started(
                 printed.seek(0)
                 text = printed.read().decode(errors="replace")[-3000:]
                 raise measure.CommandError(f"{' '.join(map(str, command))}\ngave no good answer and printed\n{text}")
-            yield Server(process.pid, (HOST, port), time.perf_counter() - begun)
+            wall, spent = time.perf_counter() - begun, cpu(process.pid)
+            taken = measure.busy() - busy - spent - (time.process_time() - own)
+            others = max(0.0, taken) / (wall * (os.cpu_count() or 1))
+            yield Server(process.pid, (HOST, port), wall, spent, others)
         finally:
             end(process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the server, then SIGKILL to what is left of it and its children."""
+    """SIGTERM to the server, then SIGKILL to what is left of it and its children.
+
+    What it left on purpose, in its session (keepfit's makes Parquet of the log), is waited for: the next
+    server would share its core with it.
+    """
     tree = measure.descendants(process.pid)
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -107,6 +120,24 @@ def end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
+    until = time.monotonic() + GOING
+    while left := _session(process.pid):
+        if time.monotonic() > until:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(LOOK)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session, zombies left out; [] where /proc does not tell."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state not in "ZX":
+                found.append(int(path.parent.name))
+    return found
 
 
 def free_port() -> int:
@@ -139,6 +170,11 @@ def _wait(process: subprocess.Popen[bytes], port: int, first: bytes, marker: byt
             return True
         time.sleep(LOOK)
     return False
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds of a process and all under it, ended children included."""
+    return sum(_cpu(each) for each in [pid, *measure.descendants(pid)])
 
 
 def _cpu(pid: int) -> float:

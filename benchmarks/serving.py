@@ -29,7 +29,7 @@ P99, P99_SHARE, COLD, MEMORY = 20.0, 1 / 20, 0.6, 120.0
 SHAPES = ((1, 1), (1, 8), (1, 64), (100, 1), (100, 8))  # rows of a request, connections
 WARM_UP = 1.0
 SECONDS = 5.0
-STARTS = 3  # of keepfit, for the median of a cold start
+STARTS, PEER_STARTS = 5, 3  # for the medians of a cold start; a peer's takes ten seconds
 Row = Mapping[str, Any]
 
 
@@ -67,7 +67,7 @@ def beside(peer: str, model: Model, options: Options) -> list[Row]:
     if options.peer == "cached" and path.exists():
         kept: list[Row] = json.loads(path.read_text(encoding="utf-8"))
         return kept
-    rows = table(OTHERS[peer], model, options.seconds or SECONDS, 1)
+    rows = table(OTHERS[peer], model, options.seconds or SECONDS, PEER_STARTS)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     return rows
@@ -78,17 +78,26 @@ def table(contender: Contender, model: Model, seconds: float, starts: int) -> li
     print(f"{contender.name} serves {model.name}", file=sys.stderr, flush=True)
     folder, asked = contender.prepare(model), contenders.rows(model)
     client, core = servers.cores()
-    colds: list[float] = []
+    begun: list[servers.Server] = []
     with servers.on(client):
         for at in range(starts):
             port = servers.free_port()
             command, env = contender.start(folder, port)
             first = contender.request(asked[:1])
             with servers.started(command, port, first, contender.marker, core, env) as server:
-                colds.append(server.cold)
+                begun.append(server)
                 if at == starts - 1:
                     rows = [shape(contender, server, asked, size, lines, seconds) for size, lines in SHAPES]
-    return [{"model": model.name, **row, "cold s": statistics.median(colds)} for row in rows]
+    return [{"model": model.name, **row, **cold(begun)} for row in rows]
+
+
+def cold(begun: Sequence[servers.Server]) -> dict[str, float]:
+    """Medians over the starts: seconds, CPU seconds and the share that others took."""
+    return {
+        "cold s": statistics.median(server.cold for server in begun),
+        "cold CPU s": statistics.median(server.cold_cpu for server in begun),
+        "cold others %": statistics.median(100 * server.others for server in begun),
+    }
 
 
 def shape(
@@ -140,22 +149,20 @@ def claims(model: Model, rows: Sequence[Row]) -> list[Claim]:
     """What was promised of one model."""
     table = model.data != "imdb"
     single = [against(rows, model.name, peer, 1, limit) for peer, limit in (SINGLE if table else TEXT).items()]
+    mine = [row for row in rows if (row["model"], row["server"]) == (model.name, "keepfit")]
     if not table:
-        return single
+        return [*single, start(model.name, mine)]
     batches = [against(rows, model.name, peer, 100, limit) for peer, limit in BATCHES.items()]
-    return [*single, *batches, *tail(model.name, rows), *own(model.name, rows)]
-
-
-def own(model: str, rows: Sequence[Row]) -> list[Claim]:
-    """What was promised of keepfit's process whatever the peers do."""
-    mine = [row for row in rows if (row["model"], row["server"]) == (model, "keepfit")]
-    noisy = disturbed(*mine)
-    cold = max((float(row["cold s"]) for row in mine), default=None)
     memory = max((float(row["MB"]) for row in mine), default=None)
-    return [
-        Claim(f"{model}: s from start to first good answer", cold, "<=", COLD, disturbed=noisy),
-        Claim(f"{model}: MB after all loads", memory, "<=", MEMORY),
-    ]
+    kept = Claim(f"{model.name}: MB after all loads", memory, "<=", MEMORY)
+    return [*single, *batches, *tail(model.name, rows), start(model.name, mine), kept]
+
+
+def start(model: str, mine: Sequence[Row]) -> Claim:
+    """What was promised of keepfit's start whatever the peers do."""
+    seconds = max((float(row["cold s"]) for row in mine), default=None)
+    noisy = any(row["cold others %"] > 100 * BUSY for row in mine)
+    return Claim(f"{model}: s from start to first good answer", seconds, "<=", COLD, disturbed=noisy)
 
 
 def against(rows: Sequence[Row], model: str, peer: str, size: int, limit: float) -> Claim:

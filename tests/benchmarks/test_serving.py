@@ -47,7 +47,8 @@ ANSWERS: dict[str, Any] = {
 def row(server: str, rate: float, **more: Any) -> dict[str, Any]:
     """A measured row as the table has it."""
     usual = {"model": "adult-linear", "server": server, "rows": 1, "connections": 64, "req/s": rate, "p99 ms": 10.0}
-    return {**usual, "CPU us": 1e6 / rate, "MB": 60.0, "cold s": 0.4, "others %": 1.0, "failures": "0", **more}
+    noise = {"others %": 1.0, "cold others %": 1.0}
+    return {**usual, "CPU us": 1e6 / rate, "MB": 60.0, "cold s": 0.4, **noise, "failures": "0", **more}
 
 
 def outcomes(claims: list[Claim]) -> dict[str, str]:
@@ -122,8 +123,16 @@ def test_a_busy_machine_shows_nothing_either_way() -> None:
 
 def test_text_is_compared_with_mlflow_alone() -> None:
     rows = [row("keepfit", 1_000.0, model="imdb"), row("mlflow", 100.0, model="imdb")]
-    (claim,) = serving.claims(MODELS["imdb"], rows)
+    claim, start = serving.claims(MODELS["imdb"], rows)
     assert (claim.measured, claim.outcome) == (10.0, "kept")
+    assert (start.measured, start.outcome) == (0.4, "kept")
+
+
+def test_a_start_is_the_median_of_several_and_shows_nothing_on_a_busy_machine() -> None:
+    starts = [servers.Server(1, ("", 1), wall, 0.3, others) for wall, others in ((0.4, 0.0), (0.9, 0.6), (0.5, 0.2))]
+    found = serving.cold(starts)
+    assert found == {"cold s": 0.5, "cold CPU s": 0.3, "cold others %": 20.0}
+    assert serving.start("adult-linear", [row("keepfit", 1.0, **found)]).outcome == "unclear"
 
 
 def test_names_that_are_not_known() -> None:
@@ -196,6 +205,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"prediction")
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
+LEAVES = """
+import signal, subprocess, sys
+def stop(number, frame):
+    print("stopping", flush=True)
+    code = "import pathlib, sys, time; time.sleep(1); pathlib.Path(sys.argv[1]).touch()"
+    subprocess.Popen([sys.executable, "-c", code, sys.argv[2]], process_group=0)
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+"""
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="client and server need a core each")
@@ -216,6 +234,15 @@ def test_a_server_is_timed_counted_and_ended() -> None:
     assert len(os.sched_getaffinity(0)) >= 2
     assert not Path(f"/proc/{it.pid}").exists()
     assert servers.once(it.address, asked, timeout=1.0) is None
+
+
+def test_what_a_server_leaves_behind_is_over_before_the_next_one_starts(tmp_path: Path) -> None:
+    port, asked = servers.free_port(), load.request("POST", "/predict", b"{}")
+    command = [sys.executable, "-c", LEAVES + ANSWER, str(port), str(tmp_path / "over")]
+    with servers.started(command, port, asked, b"pre", servers.cores()[1]) as it:
+        assert it.cold_cpu >= 0.2
+        assert not (tmp_path / "over").exists()
+    assert (tmp_path / "over").exists()
 
 
 def test_a_server_that_ends_at_once_says_what_it_printed() -> None:
