@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keepfit.data import labels, log_read, log_roll
-from keepfit.data.log import Record, Writer, open_log
+from keepfit.data.log import Line, Writer, open_log
 from keepfit.types import Column, Schema
 
 ROWS = 100_000
@@ -28,11 +28,11 @@ COLUMNS = tuple(Column(name, "number" if isinstance(value, int) else "category")
 SCHEMA = Schema(COLUMNS, "classification", "income", ("<=50K", ">50K"))
 
 
-def records(keys: list[str]) -> list[Record]:
+def lines(log: Writer, keys: list[str]) -> list[Line]:
     now = time.time()
     return [
-        Record(key, now, "9f86d081884c7d65", "shop", "/predict", 0.00125, dict(ROW), "<=50K", 0.93, [0.93, 0.07])
-        for key in keys
+        Line(key, now, "9f86d081884c7d65", "shop", "/predict", 0.00125, values, "<=50K", 0.93, [0.93, 0.07])
+        for key, values in zip(keys, log.inputs([dict(ROW) for _ in keys]), strict=True)
     ]
 
 
@@ -47,7 +47,7 @@ def written(log: Writer, batch: int) -> tuple[float, float]:
     """The cost of ids and of writing, for batches of so many rows."""
     turns, made = 20_000 // batch, []
     ids = cost(lambda: made.extend(log.ids(batch) for _ in range(turns)), batch * turns)
-    batches = [records(keys) for keys in made]
+    batches = [lines(log, keys) for keys in made]
     return ids, cost(lambda: [log.write(rows) for rows in batches], batch * turns)
 
 
@@ -81,7 +81,7 @@ def main() -> None:
 
 def _filled(log: Writer) -> list[str]:
     keys = log.ids(1000)
-    log.write(records(keys))
+    log.write(lines(log, keys))
     return keys
 
 

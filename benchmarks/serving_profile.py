@@ -19,7 +19,8 @@ from typing import Any, cast
 from benchmarks import contenders
 from benchmarks.contenders import KEEPFIT, MODELS
 from benchmarks.results import Options, Result
-from keepfit.data.log import Record, Writer, open_log
+from keepfit.data.log import Line, Writer, open_log
+from keepfit.data.rows import Rows, joined
 from keepfit.deployment import platforms, rollout, runtime
 from keepfit.deployment.access import keys
 from keepfit.deployment.http import Connection, Site
@@ -76,9 +77,11 @@ def profile(name: str) -> list[dict[str, Any]]:
 def parts(made: Runtime, asked: list[dict[str, Any]], at_once: int, many: int, logs: Path) -> dict[str, float]:
     """Microseconds of a request, by part."""
     bodies = [native.encode_json(asked[at : at + many]) for at in range(0, len(asked) - many + 1, many)][:64]
-    total = at_once * many
-    rows = asked[:total]
-    slices = [asked[at : at + total] for at in range(0, len(asked) - total + 1, total)]
+    slices = [
+        joined([native.decode(body, {}, made.schema).rows for body in bodies[at : at + at_once]])
+        for at in range(0, len(bodies) - at_once + 1, at_once)
+    ]
+    rows = slices[0]
     writer = open_log(logs, made.schema, "model", "1")
     output, _ = made.rows(rows)
     answered = Answered(["0mwq1cqxc3zmv-0"] * many, output[:many], made.schema.classes, "model", "1")
@@ -107,14 +110,16 @@ def turns(call: Callable[[Any], Any], given: Sequence[Any]) -> Callable[[], Any]
     return one
 
 
-def logged(writer: Writer, rows: Sequence[dict[str, Any]], output: Any) -> None:
-    """What the server does for the log: ids, records, one write."""
+def logged(writer: Writer, rows: Rows, output: Any) -> None:
+    """What the server does for the log: ids, lines, one write."""
     values, chances = output.values.tolist(), output.probabilities.tolist()
     now = time.time()
     writer.write(
         [
-            Record(key, now, "r", "local", "/predict", 0.001, row, value, max(chance), chance)
-            for key, row, value, chance in zip(writer.ids(len(rows)), rows, values, chances, strict=True)
+            Line(key, now, "r", "local", "/predict", 0.001, inputs, value, max(chance), chance)
+            for key, inputs, value, chance in zip(
+                writer.ids(len(rows)), writer.inputs(rows), values, chances, strict=True
+            )
         ]
     )
 

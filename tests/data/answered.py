@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keepfit.data.log import Record, Writer, open_log
+from keepfit.data.log import Line, Writer, open_log
+from keepfit.data.log import logged as kept
+from keepfit.data.rows import values_of
 from keepfit.types import Column, Schema
 
 CLASSES = ("no", "yes")
@@ -38,20 +40,28 @@ ROW = {
 }
 
 
-def record(key: str, inputs: Mapping[str, Any] = ROW, at: float | None = None, **fields: Any) -> Record:
+INPUTS = values_of([column.name for column in kept(SCHEMA)])  # of a log that redacts nothing
+
+
+def line(key: str, values: Sequence[Any], at: float | None = None, **fields: Any) -> Line:
     given = {"prediction": "no", "confidence": 0.75, "probabilities": [0.75, 0.25], **fields}
     moment = time.time() if at is None else at
-    return Record(key, moment, "request-1", "ann", "/predict", 0.002, inputs, **given)
+    return Line(key, moment, "request-1", "ann", "/predict", 0.002, values, **given)
 
 
-def price(key: str, value: float, **fields: Any) -> Record:
-    return Record(key, time.time(), "request-1", None, "/predict", 0.002, {"rooms": 3}, value, **fields)
+def record(key: str, inputs: Mapping[str, Any] = ROW, at: float | None = None, **fields: Any) -> Line:
+    return line(key, INPUTS([inputs])[0], at, **fields)
+
+
+def price(key: str, value: float, **fields: Any) -> Line:
+    return Line(key, time.time(), "request-1", None, "/predict", 0.002, [3], value, **fields)
 
 
 def write(log: Writer, n: int, at: float | None = None, inputs: Mapping[str, Any] = ROW) -> list[str]:
     """Write `n` rows; their ids."""
     keys = log.ids(n)
-    log.write([record(key, inputs, at) for key in keys])
+    [values] = log.inputs([inputs])
+    log.write([line(key, values, at) for key in keys])
     return keys
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from keepfit.data import log_read, log_roll, segments
-from keepfit.data.log import open_log, picked, roller
+from keepfit.data.log import open_log, roller
 from keepfit.errors import DataError, RequestError
 from tests.data.answered import CLASSES, PRICES, ROW, SCHEMA, contents, logged, price, record, write
 
@@ -77,8 +77,6 @@ def test_columns_that_a_caller_left_out(tmp_path: Path) -> None:
     log.write([record(log.ids(1)[0], {"age": 5, "plan": None, "since": None, "note": "a"})])
     assert lines(log.path)[1]["inputs"] == [None, 5, None, None, "a"]
     log.close()
-    assert picked([])({"a": 1}) == []
-    assert picked(["a"])({"a": 1}) == [1]
 
 
 def test_values_that_json_has_no_form_for(tmp_path: Path) -> None:

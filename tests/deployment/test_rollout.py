@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from keepfit.data.log import Record, open_log
+from keepfit.data.log import Line, open_log
 from keepfit.deployment import rollout, runtime
 from keepfit.deployment.http import Request, Response
 from keepfit.deployment.metrics import Metrics
@@ -237,9 +237,9 @@ def test_a_shadow_has_no_record_of_a_row_that_it_cannot_read(registry: Registry,
     served = Served("iris", "1", SHADOW, runtime.load(registry.folder / "1"), None, Rules())
     rows = [ROWS[0], {**ROWS[1], next(iter(ROWS[1])): "no number"}, ROWS[2]]
     output, problems = served.runtime.rows(rows)
-    records = [Record(f"{n}", 0.0, "r", None, "/predict", 0.0, row, "x") for n, row in enumerate(rows)]
-    found = shadowed(served, output, records, 0.1, {problem.row for problem in problems})
-    assert [record.id for record in found] == ["0", "2"]
+    answered = [Line(f"{n}", 0.0, "r", None, "/predict", 0.0, (), "x") for n in range(len(rows))]
+    found = shadowed(served, output, rows, answered, 0.1, {problem.row for problem in problems})
+    assert [line.id for line in found] == ["0", "2"]
     server.rollout.close()
 
 

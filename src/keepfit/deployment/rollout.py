@@ -13,13 +13,14 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from keepfit.data.log import Record, Writer
+from keepfit.data.log import Line, Writer
+from keepfit.data.rows import Rows
 from keepfit.deployment.batcher import Batcher
 from keepfit.deployment.http import Response
 from keepfit.deployment.metrics import Metrics
@@ -247,7 +248,7 @@ class Rollout:
 
     # --- the shadow -------------------------------------------------------------------------------
 
-    def _offer(self, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> None:
+    def _offer(self, rows: Rows, lines: Sequence[Line]) -> None:
         """Let the shadow score what was answered, when there is time; what is too much is counted."""
         shadow = self.active.get(SHADOW)
         if shadow is None or self.stop.is_set():
@@ -257,16 +258,17 @@ class Rollout:
                 self.metrics.dropped += len(rows)
                 return
             self.waiting += len(rows)
-        self.behind.submit(self._score, shadow.served, rows, records)
+        self.behind.submit(self._score, shadow.served, rows, lines)
 
-    def _score(self, served: Served, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> None:
+    def _score(self, served: Served, rows: Rows, lines: Sequence[Line]) -> None:
         began = time.perf_counter()
         try:
             output, problems = served.runtime.rows(rows)
             seconds = time.perf_counter() - began
             if served.writer:
+                found = shadowed(served, output, rows, lines, seconds, {p.row for p in problems})
                 with served.logging:
-                    served.writer.write(shadowed(served, output, records, seconds, {p.row for p in problems}))
+                    served.writer.write(found)
             self.metrics.predictions[served.version, SHADOW] += len(rows)
             self.failed = ""
         except Exception as error:  # noqa: BLE001 - the edge: what a shadow does must not be felt
@@ -282,13 +284,14 @@ class Rollout:
 
 
 def shadowed(
-    served: Served, output: Output, records: Sequence[Record], seconds: float, unread: Collection[int]
-) -> list[Record]:
-    """The shadow's records: the same ids, so that labels join both. It has none for the rows it could not read."""
+    served: Served, output: Output, rows: Rows, lines: Sequence[Line], seconds: float, unread: Collection[int]
+) -> list[Line]:
+    """The shadow's lines: the same ids, so that labels join both. It has none for the rows it could not read."""
     said = answers(output, served.runtime.schema.classes)
+    inputs = served.writer.inputs(rows) if served.writer else [()] * len(rows)
     return [
-        Record(r.id, r.time, r.request, r.caller, r.route, seconds, r.inputs, *one)
-        for place, (r, one) in enumerate(zip(records, said, strict=True))
+        Line(line.id, line.time, line.request, line.caller, line.route, seconds, values, *one)
+        for place, (line, values, one) in enumerate(zip(lines, inputs, said, strict=True))
         if place not in unread
     ]
 

@@ -15,8 +15,9 @@ from itertools import accumulate, repeat
 from types import ModuleType
 from typing import Any
 
-from keepfit.data.log import Record, Writer
+from keepfit.data.log import Line, Writer
 from keepfit.data.parse import Problem
+from keepfit.data.rows import Rows, Table, joined
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.protocols import Answered, Asked
 from keepfit.deployment.runtime import Runtime
@@ -25,7 +26,7 @@ from keepfit.models.fitted import Output
 
 log = logging.getLogger("keepfit.server")
 TOLD = 100  # faults that one answer names
-Offer = Callable[[Sequence[Mapping[str, Any]], Sequence[Record]], None]  # rows, and what was answered to them
+Offer = Callable[[Rows, Sequence[Line]], None]  # rows, and what was answered to them
 LATER = 64 * 1024  # bytes; a larger body is decoded where the batch is worked on, not in the event loop
 
 
@@ -114,6 +115,8 @@ def weighed(body: bytes) -> int:
 
 def _strict(rows: Sequence[Any], known: frozenset[str]) -> None:
     """Raises RequestError for columns that the model does not know."""
+    if type(rows) is Table and known.issuperset(rows.columns):
+        return
     details = [
         {"row": place, "column": str(name), "problem": "is not a column of the model"}
         for place, row in enumerate(rows)
@@ -126,7 +129,7 @@ def _strict(rows: Sequence[Any], known: frozenset[str]) -> None:
 
 
 def answer(served: Served, jobs: Sequence[Job], offer: Offer | None = None) -> list[Response]:
-    """A response for each job. `offer` is shown rows and records of what was answered (for a shadow)."""
+    """A response for each job. `offer` is shown rows and lines of what was answered (for a shadow)."""
     results: dict[int, Response] = {}
     live: list[tuple[int, Job, Asked]] = []
     for place, job in enumerate(jobs):
@@ -159,22 +162,40 @@ def _answered(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
 
 def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Offer | None) -> list[Response]:
     """Responses to requests that are predicted as one batch."""
-    asks = [asked for _, _, asked in live]
-    rows = asks[0].rows if len(asks) == 1 else [row for asked in asks for row in asked.rows]
+    rows = joined([asked.rows for _, _, asked in live])
     output, problems = served.runtime.rows(rows)
-    bounds = [0, *accumulate(len(asked.rows) for asked in asks)]
-    faults = _faults(problems, bounds) if problems else {}
+    if not problems:
+        return _told(served, live, rows, output, offer)
+    bounds = _bounds(live)
+    faults = _faults(problems, bounds)
     good = [place for place in range(len(live)) if place not in faults]
+    found: Iterator[Response] = iter(())
+    if good:
+        taken = [row for place in good for row in range(bounds[place], bounds[place + 1])]
+        its = [live[place] for place in good]
+        found = iter(_told(served, its, joined([asked.rows for _, _, asked in its]), output[taken], offer))
+    return [
+        refusal(faults[place], job.protocol) if place in faults else next(found)
+        for place, (_, job, _) in enumerate(live)
+    ]
+
+
+def _bounds(live: Sequence[tuple[int, Job, Asked]]) -> list[int]:
+    """Where each job's rows begin among all of them, and the end."""
+    return [0, *accumulate(len(asked.rows) for _, _, asked in live)]
+
+
+def _told(
+    served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output, offer: Offer | None
+) -> list[Response]:
+    """Responses to requests whose rows are all good, when these are in the log."""
+    bounds = _bounds(live)
     with served.logging:
-        ids = _logged(served, live, output, bounds, good, offer)
+        ids = _logged(served, live, rows, output, bounds, offer)
     responses: list[Response] = []
-    for place, (_, job, asked) in enumerate(live):
-        if place in faults:
-            responses.append(refusal(faults[place], job.protocol))
-            continue
-        start, end = bounds[place], bounds[place + 1]
+    for (_, job, asked), start, end in zip(live, bounds, bounds[1:], strict=False):
         part = output if len(live) == 1 else output[start:end]
-        answered = Answered(ids[place], part, served.runtime.schema.classes, served.name, served.version)
+        answered = Answered(ids[start:end], part, served.runtime.schema.classes, served.name, served.version)
         reply = job.protocol.encode(asked, answered)
         responses.append(Response(200, reply.body, reply.content_type, reply.headers))
     return responses
@@ -198,34 +219,34 @@ def _unreadable(details: list[dict[str, Any]]) -> RequestError:
 
 
 def _logged(
-    served: Served, live: Sequence[tuple[int, Job, Asked]], output: Output, bounds: Sequence[int],
-    good: Sequence[int], offer: Offer | None,
-) -> dict[int, list[str]]:  # fmt: skip
-    """Job → ids of its rows, which are in the log when this returns."""
-    writer, found = served.writer, dict[int, list[str]]()
-    if writer is None and offer is None:
-        return {place: [f"{live[place][1].request.id}.{n}" for n in range(len(live[place][2].rows))] for place in good}
-    said = answers(output, served.runtime.schema.classes)
-    records, now, clock = list[Record](), time.time(), time.perf_counter()
-    for place in good:
-        _, job, asked = live[place]
-        many = bounds[place + 1] - bounds[place]
-        ids = writer.ids(many) if writer else [f"{job.request.id}.{n}" for n in range(many)]
-        found[place] = ids
+    served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output, bounds: Sequence[int],
+    offer: Offer | None,
+) -> list[str]:  # fmt: skip
+    """Ids of the rows, which are in the log when this returns."""
+    writer, now, clock = served.writer, time.time(), time.perf_counter()
+    if writer:
+        ids, inputs = writer.ids(len(rows)), writer.inputs(rows)
+    else:
+        ids = [f"{job.request.id}.{n}" for _, job, asked in live for n in range(len(asked.rows))]
+        inputs = [()] * len(rows)
+    if not writer and not offer:
+        return ids
+    said, lines = answers(output, served.runtime.schema.classes), list[Line]()
+    for (_, job, _), start, end in zip(live, bounds, bounds[1:], strict=False):
         request, latency = job.request, clock - job.request.began
-        records += [
-            Record(key, now, request.id, job.caller, job.route, latency, row, *one)
-            for key, row, one in zip(ids, asked.rows, said[bounds[place] : bounds[place + 1]], strict=True)
+        lines += [
+            Line(key, now, request.id, job.caller, job.route, latency, values, *one)
+            for key, values, one in zip(ids[start:end], inputs[start:end], said[start:end], strict=True)
         ]
-    if writer and records:
-        writer.write(records)  # a RequestError (503) here: what is not logged is not answered
-    if offer and records:
-        offer([row for place in good for row in live[place][2].rows], records)
-    return found
+    if writer:
+        writer.write(lines)  # a RequestError (503) here: what is not logged is not answered
+    if offer:
+        offer(rows, lines)
+    return ids
 
 
 def answers(output: Output, classes: Sequence[str]) -> list[tuple[Any, ...]]:
-    """The last fields of each row's Record, prediction to high; None for what the task does not have."""
+    """The last fields of each row's Line, prediction to high; None for what the task does not have."""
     values: list[Any] = output.values.tolist()
     chances: Iterable[Any] = repeat(None)
     sure = low = high = chances

@@ -216,7 +216,7 @@ def _means(state: Mapping[str, Any], weights: Floats) -> list[Floats]:
 
 def _category(name: str, index: Mapping[str, int], table: Floats) -> Term:
     scores: dict[str, float] = dict(zip(index, table.tolist(), strict=False))
-    stranger, gap = table[-2:].tolist()
+    stranger, gap = float(table[-2]), float(table[-1])
     find = category.by_level(scores, stranger, gap)
 
     def one(level: str | None) -> float:

@@ -15,14 +15,14 @@ sense is told as a Problem and counts as missing, so that one answer can name al
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from keepfit.data.parse import PARSE, Problem
+from keepfit.data.rows import Rows, columns_of
 from keepfit.features.values import Coded, Columns, Documents
 from keepfit.types import Column, Schema
 
@@ -37,57 +37,6 @@ REMEMBERED = 10_000  # texts whose meaning is kept, for each column
 LONGEST = 200  # characters of a text that is kept
 ODD = (KeyError, ValueError, TypeError, IndexError)  # what a row or a value of another shape brings
 Quick = Callable[[Sequence[Any]], Any]
-Rows = Sequence[Mapping[str, Any]]
-
-
-class Table(Rows):
-    """Rows that lie in columns, all equally long; a row is made when it is asked for.
-
-    >>> table = Table({"age": (41, 29), "plan": ("pro", None)})
-    >>> len(table), table[1], [row["plan"] for row in table]
-    (2, {'age': 29, 'plan': None}, ['pro', None])
-    """
-
-    __slots__ = ("columns",)
-
-    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        self.columns = columns
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values()), ()))
-
-    def __getitem__(self, place: Any) -> Any:
-        return {name: values[place] for name, values in self.columns.items()}
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        names = tuple(self.columns)
-        return (dict(zip(names, row, strict=True)) for row in zip(*self.columns.values(), strict=True))
-
-
-def joined(parts: Sequence[Rows]) -> Rows:
-    """All rows, one part after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    tables = [part.columns for part in parts if type(part) is Table]
-    if len(tables) == len(parts) and all(columns.keys() == tables[0].keys() for columns in tables):
-        return Table({name: [*chain.from_iterable(one[name] for one in tables)] for name in tables[0]})
-    return [row for part in parts for row in part]
-
-
-def columns_of(names: Sequence[str]) -> Callable[[Rows], Sequence[Sequence[Any]]]:
-    """The function from rows to the values of each of `names`. Raises one of ODD where a row does not have them.
-
-    >>> columns_of(["plan"])([{"age": 41, "plan": "pro"}, {"age": 29, "plan": None}])
-    [('pro', None)]
-    """
-    pick = itemgetter(*names) if len(names) > 1 else lambda row: tuple(row[name] for name in names)
-
-    def columns(rows: Rows) -> Sequence[Sequence[Any]]:
-        if type(rows) is Table:
-            return pick(rows.columns)
-        return [*zip(*map(pick, rows), strict=True)] or [()] * len(names)
-
-    return columns
 
 
 def from_rows(rows: Rows, schema: Schema) -> tuple[Columns, list[Problem]]:

@@ -6,11 +6,15 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping
+from itertools import starmap
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
+from msgspec.structs import astuple
 
+from keepfit.data.rows import Table
 from keepfit.deployment.protocols import Answered, Asked, Reply
 from keepfit.errors import RequestError
 from keepfit.types import Schema
@@ -18,6 +22,7 @@ from keepfit.types import Schema
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
 SPECIAL = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")  # what JSON has no numbers for
+SHORT = 2_000  # bytes; of so few rows it does not matter how they are read
 ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')  # what is not written as it is
 
 
@@ -54,6 +59,10 @@ def parsed_python(body: bytes) -> Any:
 
 def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
     """The rows of an object or a list of objects; the context says whether it was one object."""
+    if len(body) > SHORT and body.startswith(b"["):
+        table = _table(body, schema)
+        if table:
+            return Asked(table, False)
     value = parsed(body)
     if type(value) is dict:
         return Asked((value,), True)
@@ -62,6 +71,38 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
     if not value:
         raise RequestError(400, "no_rows", "The list is empty. Send at least one object with the columns as keys.")
     return Asked(value, False)
+
+
+def _table(body: bytes, schema: Schema) -> Table | None:
+    """A list of objects that all have the same columns, those of the model; None for anything else.
+
+    Read so, a batch costs half of what its objects would.
+    """
+    names, needed = tuple(c.name for c in schema.columns), frozenset(c.name for c in schema.inputs)
+    read = _rows(names, needed)
+    try:
+        rows = read(body) if read else ()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not rows:
+        return None
+    found = zip(names, zip(*map(astuple, rows), strict=True), strict=True)
+    columns = {name: values for name, values in found if values[0] is not UNSET}
+    if any(UNSET in columns[name] for name in columns.keys() - needed):  # only some rows have it
+        return None
+    return Table(columns)
+
+
+@functools.lru_cache(16)
+def _rows(columns: tuple[str, ...], needed: frozenset[str]) -> Callable[[bytes], list[Any]] | None:
+    """The function from a body to its rows as structs with a field for each column; None where JSON escapes a name."""
+    if any(ESCAPED.search(name) for name in columns):
+        return None
+    fields = {f"column_{k}": name for k, name in enumerate(columns)}
+    told = [(field, Any) if name in needed else (field, Any, UNSET) for field, name in fields.items()]
+    made = msgspec.defstruct("Row", told, rename=fields, kw_only=True, forbid_unknown_fields=True, gc=False)
+    read: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[made]).decode  # type: ignore[valid-type]
+    return read
 
 
 class Model(msgspec.Struct, gc=False):
@@ -114,10 +155,8 @@ def predictions(answered: Answered) -> list[Any]:
     if output.probabilities is not None:
         place, named = chances(classes)
         rows = output.probabilities.tolist()
-        return [
-            Labelled(key, value, row[place[value]], named(*row))
-            for key, value, row in zip(answered.ids, values, rows, strict=True)
-        ]
+        sure = [row[place[value]] for value, row in zip(values, rows, strict=True)]
+        return [*map(Labelled, answered.ids, values, sure, starmap(named, rows))]
     if output.low is None or output.high is None:
         return [Valued(key, value) for key, value in zip(answered.ids, values, strict=True)]
     ends = np.stack([output.low, output.high], axis=1).tolist()
