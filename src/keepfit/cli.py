@@ -87,6 +87,7 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         # a command makes objects by the hundred thousand, importing libraries above all, and few cycles
         gc.set_threshold(*GARBAGE)
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read about every package for each start
         given = args[0] if args else kwargs.get("args")
         asked = self.flags(sys.argv[1:] if given is None else given)
         verdict = None
