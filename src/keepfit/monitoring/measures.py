@@ -1,0 +1,175 @@
+"""A metric of some rows with its standard error, and what can be said from that: intervals and tests.
+
+All is arithmetic on the rows' influences (`keepfit.models.influence`), without resampling.
+
+Intervals. A metric between 0 and 1 has Wilson's interval (J Am Stat Assoc 22, 1927) of the number of rows
+of which a share would have the same standard error: for accuracy, that is the number of rows. It stays
+between 0 and 1, and says something of a perfect score too. A loss has its interval on a log scale, R² that
+of its unexplained part.
+
+Tests are one-sided and give a p-value. Shares of rows are tested exactly: against a limit by the binomial
+distribution, against the reference by the hypergeometric one (Fisher's exact test). For all else z =
+difference / standard error, corrected for skewness by Hall's transformation (On the removal of skewness by
+transformation, J R Stat Soc B 54, 1992): losses are skewed, and far out in the tail, where the false-alarm
+budget puts its threshold, a plain z is off by several times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from keepfit.models import influence, metrics
+from keepfit.models.metrics import Answers
+
+SHARES = frozenset({"accuracy", "interval_coverage"})  # of all rows: exact tests
+NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of n rows.
+
+    `error` is its standard error, `skew` the skewness of its distribution (of a mean: that of the rows over
+    √n). `base`: rows that a share of it is out of, at least; for a recall those of the rarest class.
+    """
+
+    name: str
+    value: float
+    error: float
+    skew: float
+    rows: int
+    base: int
+
+    @property
+    def sign(self) -> int:
+        return metrics.METRICS[self.name].sign
+
+
+def measure(name: str, given: Answers) -> Measure:
+    """The metric of these answers. NaN where it is not defined on them (ROC AUC of one class)."""
+    value, each = influence.of(name, given)
+    rows = len(each)
+    if rows < 2 or not math.isfinite(value):
+        return Measure(name, value, math.nan, math.nan, rows, rows)
+    spread = float(each @ each) / rows
+    skew = float((each**3).mean()) / spread**1.5 / math.sqrt(rows) if spread > 0 else 0.0
+    return Measure(name, value, math.sqrt(spread / (rows - 1)), skew, rows, _base(name, given))
+
+
+def _base(name: str, given: Answers) -> int:
+    if name in SHARES or not given.count:
+        return len(given.truth)
+    sides = [np.bincount(side[side >= 0], minlength=given.count) for side in (given.truth, given.picked)]
+    counts = np.concatenate(sides)
+    return int(counts[counts > 0].min())
+
+
+def bounded(name: str) -> bool:
+    """Is the metric between 0 and 1, with 1 the best?"""
+    return metrics.METRICS[name].sign > 0 and name != "r2"
+
+
+def interval(found: Measure, confidence: float) -> tuple[float, float]:
+    """The two-sided interval; NaN where the metric or its error is not known."""
+    if not math.isfinite(found.error):
+        return math.nan, math.nan
+    z = NORMAL.inv_cdf((1 + confidence) / 2)
+    if bounded(found.name):
+        return wilson(found.value, _effective(found), z)
+    loss = 1 - found.value if found.name == "r2" else found.value
+    factor = math.exp(min(z * found.error / loss, 700.0)) if loss > 0 else 1.0
+    low, high = loss / factor, loss * factor
+    return (1 - high, 1 - low) if found.name == "r2" else (low, high)
+
+
+def _effective(found: Measure) -> float:
+    """Rows of which a share of the same value would have the same standard error."""
+    room = found.value * (1 - found.value)
+    if found.name in SHARES or room <= 0 or found.error <= 0:
+        return float(found.base)
+    return room / found.error**2
+
+
+def wilson(share: float, rows: float, z: float) -> tuple[float, float]:
+    """Wilson's interval of a share of `rows`, z standard errors wide.
+
+    >>> low, high = wilson(1.0, 100, 1.96)
+    >>> round(low, 3), round(high, 3)
+    (0.963, 1.0)
+    """
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * math.sqrt(max(share * (1 - share), 0.0) / rows + (z / rows) ** 2 / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def misses(found: Measure, sign: str, limit: float) -> float:
+    """The p-value of meeting the goal `sign` (">=", "<=", ">" or "<") `limit`: small where it is surely missed."""
+    at_least = sign.startswith(">")
+    if found.name in SHARES:
+        return _binomial(round(found.value * found.rows), found.rows, limit, at_least)
+    short = limit - found.value if at_least else found.value - limit
+    if bounded(found.name) and 0 < limit < 1:
+        return _tail(short, math.sqrt(limit * (1 - limit) / _effective(found)), 0.0)
+    return _tail(short, found.error, found.skew * (-1 if at_least else 1))
+
+
+def _binomial(hits: int, rows: int, share: float, at_least: bool) -> float:
+    share = min(max(share, 0.0), 1.0)
+    return float(special.bdtr(hits, rows, share) if at_least else special.bdtrc(hits - 1, rows, share) if hits else 1.0)
+
+
+def reference(name: str, told: Mapping[str, Any]) -> Measure | None:
+    """The metric of the test rows at training, from a bundle's metrics.json; None where it has none."""
+    found = told.get("metrics", {}).get(name)
+    if not found or any(found.get(part) is None for part in ("value", "low", "high")):
+        return None
+    z = NORMAL.inv_cdf((1 + float(told.get("confidence", 0.95))) / 2)
+    error = (float(found["high"]) - float(found["low"])) / (2 * z)
+    rows = int(told["rows"])
+    return Measure(name, float(found["value"]), error, 0.0, rows, rows)
+
+
+def worse(found: Measure, before: Measure) -> float:
+    """The p-value of being no worse than `before`, which is a sample too; small where it is surely worse."""
+    if found.name in SHARES:
+        hits = [round(each.value * each.rows) for each in (found, before)]
+        return fisher(hits[0], found.rows, hits[1], before.rows)
+    error = math.hypot(found.error, before.error)
+    if not error > 0:
+        return 0.0 if metrics.better(found.name, before.value, found.value) else 1.0
+    # the skewness of the rows is taken to be the same in both samples, as it is where nothing changed
+    old = found.skew * math.sqrt(found.rows / before.rows)
+    skew = found.sign * (old * before.error**3 - found.skew * found.error**3) / error**3
+    return _tail(found.sign * (before.value - found.value), error, skew)
+
+
+def fisher(hits: int, rows: int, hits_before: int, rows_before: int) -> float:
+    """The p-value of as few hits or fewer among the first rows, all hits being shared out by chance.
+
+    >>> round(fisher(1, 10, 9, 10), 6)  # (1 of 10 by 9 of 10) and (0 by 10), of all ways to choose 10 of 20
+    0.000547
+    """
+    total = hits + hits_before
+    k = np.arange(max(0, total - rows_before), hits + 1, dtype=np.float64)
+    logs = _choose(rows, k) + _choose(rows_before, total - k) - _choose(rows + rows_before, np.float64(total))
+    return min(1.0, float(np.exp(logs).sum()))
+
+
+def _choose(n: int, k: Any) -> Any:
+    return special.gammaln(n + 1.0) - special.gammaln(k + 1.0) - special.gammaln(n - k + 1.0)
+
+
+def _tail(difference: float, error: float, skew: float) -> float:
+    """The chance of a difference this large, where there is none. `skew`: of the difference's distribution."""
+    if not error > 0:
+        return 0.0 if difference > 0 else 1.0
+    z = difference / error
+    corrected = z + skew * z**2 / 3 + skew**2 * z**3 / 27 + skew / 6
+    return float(special.ndtr(-corrected))
