@@ -46,6 +46,19 @@ def test_history_shows_names_without_addresses() -> None:
     assert "@" not in told
 
 
+def test_history_shows_what_the_loop_did_by_itself() -> None:
+    kinds = ("alarmed", "resolved", "undelivered", "on_trial", "rolled_back")
+    told = show.decisions([Decision(kind, "churn", f"why {kind}", GATE, "3", by="keepfit") for kind in kinds])
+    assert [line.split("   3")[0].strip() for line in told.splitlines()[1:]] == [
+        "rolled back",
+        "on trial",
+        "undelivered",
+        "resolved",
+        "alarmed",
+    ]
+    assert "why undelivered" in told
+
+
 def test_a_run_tells_what_its_data_were_warned_of() -> None:
     leak = Check("leakage.target_alone.total", "failed", 0.99, 0.98, "'total' alone tells the target", "warning")
     record = {"headline": "churn: version 1 is the champion.", "next": ["keepfit serve", "keepfit predict"]}

@@ -7,6 +7,7 @@
     ├── ModelError            training, packaging or loading a model
     ├── BundleError           a bundle is damaged, foreign or too new
     ├── TrackingError         the tracking server or the registry
+    ├── AlertError            an alarm could not be sent
     ├── BusyError             another keepfit works in the same project
     ├── RequestError          a request that the server cannot answer (4xx, 503)
     └── RefusedError          the answer is "no" (exit code 3); carries the Verdict
@@ -47,6 +48,10 @@ class BundleError(KeepfitError):
 
 
 class TrackingError(KeepfitError):
+    pass
+
+
+class AlertError(KeepfitError):
     pass
 
 

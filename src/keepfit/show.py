@@ -165,7 +165,9 @@ def _cell(value: Any) -> Any:
 
 def decisions(found: Sequence[Decision]) -> str:
     """The history, newest first."""
-    rows = [(d.when[:19], d.kind, d.version, d.previous, _who(d.by), d.reason) for d in reversed(found)]
+    rows = [
+        (d.when[:19], d.kind.replace("_", " "), d.version, d.previous, _who(d.by), d.reason) for d in reversed(found)
+    ]
     return table(("when", "decision", "version", "before", "by", "reason"), rows, 80) if rows else "No decision yet."
 
 

@@ -136,7 +136,8 @@ class Verdict:
 class Decision:
     """A Verdict that moved something (or refused to): who, what, when and why. Append-only."""
 
-    kind: str  # promoted | refused | rolled_back | retrained | alarmed
+    # promoted | refused | rolled_back | on_trial | retrained | alarmed | resolved | undelivered
+    kind: str
     subject: str  # the registered model
     reason: str
     verdict: Verdict

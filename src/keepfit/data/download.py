@@ -76,7 +76,7 @@ def _downloaded(source: str, path: Path) -> Message:
 
 
 def _once(source: str, path: Path) -> Message:
-    with urllib.request.urlopen(_request(source), timeout=TIMEOUT) as answer, path.open("wb") as file:
+    with urllib.request.urlopen(request(source), timeout=TIMEOUT) as answer, path.open("wb") as file:
         headers: Message = answer.headers
         if headers.get_content_type() == "text/html":
             raise DataError(
@@ -90,7 +90,7 @@ def _once(source: str, path: Path) -> Message:
         return headers
 
 
-def _request(source: str) -> urllib.request.Request:
+def request(source: str) -> urllib.request.Request:
     """The request; user and password of the address go into a header that no redirect takes along."""
     parts = urlsplit(source)
     user, at, host = parts.netloc.rpartition("@")
