@@ -105,6 +105,25 @@ def test_a_mistake_does_not_show_what_a_variable_holds(tmp_path: Path, monkeypat
     assert "hunter2" not in str(told.value)
 
 
+def test_keys_that_stand_in_the_file_are_never_recorded_and_asked_for_instead() -> None:
+    serving = {"keys": {"my-shop": "hunter2", "app": "${APP_KEY:-hunter3}"}, "admin_key": "hunter4"}
+    loaded = config.parse({"data": {"source": "a.csv"}, "serving": serving})
+    assert loaded.serving.keys == {"my-shop": "hunter2", "app": "hunter3"}
+    recorded = config.recorded(loaded)
+    assert "hunter" not in json.dumps(recorded)
+    assert recorded["serving"]["keys"] == {"my-shop": "${KEY_OF_MY_SHOP}", "app": "${APP_KEY}"}
+    assert config.masked(loaded, "hunter2 or hunter4") == "${KEY_OF_MY_SHOP} or ${KEEPFIT_ADMIN_KEY}"
+    with pytest.raises(ConfigError, match=r"\$\{KEY_OF_MY_SHOP\} is not set"):
+        config.parse(recorded)
+
+
+@pytest.mark.parametrize("serving", [{"keys": "1234567"}, {"keys": {"shop": 1234567}}, {"admin_key": 1234567}])
+def test_a_mistake_does_not_show_a_key(serving: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"serving\.(keys|admin_key)") as told:
+        config.parse({"data": {"source": "a.csv"}, "serving": serving})
+    assert "1234567" not in str(told.value)
+
+
 def test_an_unset_variable_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_THERE", raising=False)
     with pytest.raises(ConfigError, match=r"\$\{NOT_THERE\} is not set"):

@@ -89,6 +89,8 @@ __all__ = [
 NAMES = ("keepfit.yaml", "config/config.yaml")
 WORK = ".keepfit"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")  # ${NAME} or ${NAME:-default}
+NO_NAME = re.compile(r"[^A-Za-z0-9_]")  # what no variable's name has
+SECRETS = (("serving", "keys"), ("serving", "admin_key"))  # no message tells what stands there
 GOAL = re.compile(r"^\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*$")
 
 
@@ -221,9 +223,34 @@ def parse(
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise ConfigError(f"{where} has {count}:\n" + "\n".join(mistakes))
-    config._written = values
-    config._filled = {name: value for name, value in used.items() if value}
+    config._written, plain = _veiled(values)
+    config._filled = {**{name: value for name, value in used.items() if value}, **plain}
     return config
+
+
+def _veiled(values: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """The values as they may be stored, and what that hides: keys of the server that stand in the file itself.
+
+    A bundle that is served by itself so asks for them in the environment, and is never open for want of them.
+    """
+    serving, plain = values.get("serving"), dict[str, str]()
+    if not isinstance(serving, Mapping):
+        return values, plain
+
+    def veil(name: str, key: Any) -> Any:
+        if not isinstance(key, str) or not key.strip():
+            return key
+        if VARIABLE.search(key):
+            return VARIABLE.sub(r"${\1}", key)  # without what is written for want of it
+        plain[name] = key
+        return f"${{{name}}}"
+
+    hidden: dict[str, Any] = {}
+    if "admin_key" in serving:
+        hidden["admin_key"] = veil("KEEPFIT_ADMIN_KEY", serving["admin_key"])
+    if isinstance(keys := serving.get("keys"), Mapping):
+        hidden["keys"] = {who: veil(f"KEY_OF_{re.sub(NO_NAME, '_', str(who)).upper()}", keys[who]) for who in keys}
+    return {**values, "serving": {**serving, **hidden}}, plain
 
 
 def _fill(value: Any, used: dict[str, str | None]) -> Any:
@@ -248,7 +275,7 @@ def _mistake(error: Any, lines: Mapping[tuple[str, ...], int], values: Mapping[s
         known = _keys(path[:-1])
         shown = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
         what = f"unknown key. {nearest(path[-1], known)}Known: {shown}"
-    elif "input" in error and not isinstance(error["input"], (Mapping, list)):
+    elif "input" in error and not isinstance(error["input"], (Mapping, list)) and path[:2] not in SECRETS:
         written = _written(values, path)
         secret = isinstance(written, str) and VARIABLE.search(written)
         what = f"{what[0].lower()}{what[1:]}, not {written if secret else error['input']!r}"

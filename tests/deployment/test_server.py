@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 
 from keepfit.data import log_read, log_roll
+from keepfit.deployment.server import listen
+from keepfit.errors import ConfigError
 from tests.projects import keepfit, project, table
 from tests.serving import KEEPFIT, Server, serving
 
@@ -289,6 +291,15 @@ def test_a_port_that_is_taken_is_named(trained: Path, server: Server) -> None:
     )
     assert done.returncode == 2
     assert f"Cannot listen on 127.0.0.1:{server.port}" in done.stderr
+
+
+def test_a_port_of_the_systems_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")  # root is not refused, and may be who tests
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+    with pytest.raises(ConfigError, match=r"127.0.0.1:80: Permission denied. Ports below 1024 .* --port 8080"):
+        listen("127.0.0.1", 80)
 
 
 def test_without_a_champion_it_says_what_to_do(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
+import signal
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 from contextlib import ExitStack, closing, suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +204,100 @@ def test_versions_of_other_columns_and_classes_take_turns_under_load(trained: Pa
     assert {key: versions.get(key) for key in answered} == answered
     assert found["id"].is_unique().all()
     assert {field.name for field in found.schema["inputs"].fields} == {"age", "plan", "spend", "spent", "visits"}
+
+
+# --- the end ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_stop_amid_swaps_rolls_and_slow_clients_loses_nothing(trained: Path, turns: int) -> None:
+    answered: set[str] = set()
+    stop = threading.Event()
+
+    def client(server: Server) -> None:
+        connection = HTTPConnection(server.host, server.port, timeout=40)
+        with suppress(OSError, HTTPException):  # after the stop
+            while not stop.is_set():
+                connection.request("POST", "/predict", json.dumps([WIDE] * 200))
+                response = connection.getresponse()
+                answered.update(row["id"] for row in json.loads(response.read())["predictions"])
+        connection.close()
+
+    def swaps() -> None:
+        for turn in itertools.count():
+            if stop.wait(0.02):
+                break
+            make_champion(trained, "123"[turn % 3])
+
+    options = ("--set", "serving.follow=10ms", "--set", "serving.log.roll=200ms", "--set", "serving.shadow='3'")
+    try:
+        with serving(trained, *options) as running:
+            threads = [threading.Thread(target=client, args=(running,)) for _ in range(3)]
+            threads += [threading.Thread(target=swaps)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.3 * turns)
+            with socket.create_connection((running.host, running.port), timeout=20) as slow:
+                body = json.dumps(WIDE).encode()
+                head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+                slow.sendall(head.encode() + body[:-1])
+                time.sleep(0.1)
+                running.process.send_signal(signal.SIGTERM)
+                time.sleep(0.5)
+                slow.sendall(body[-1:])  # it had begun before
+                told = slow.recv(65536)
+            assert told.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in told
+            assert running.process.wait(20) == 0
+            assert "ERROR" not in running.log.read_text()
+            assert "cut off" not in running.log.read_text()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        make_champion(trained, "1")
+    found = log_of(trained)
+    answered.add(json.loads(told.partition(b"\r\n\r\n")[2])["predictions"][0]["id"])
+    assert answered <= set(found["id"])
+    assert found["id"].is_unique().all()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.4, 0.8])
+def test_a_stop_while_it_starts_ends_it_at_once(trained: Path, seconds: float) -> None:
+    command = [*processes.KEEPFIT, "serve", "-C", str(trained), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(seconds)
+        process.terminate()
+        _, told = process.communicate(timeout=20)
+    assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM, 0)  # before Python is there; before it serves
+    assert "Traceback" not in told
+
+
+# --- keys -------------------------------------------------------------------------------------------
+
+
+def test_keys_are_in_no_file_no_answer_and_no_message(tmp_path: Path) -> None:
+    keys = 'serving: {keys: {shop: "${SHOP_KEY}", app: key-in-the-file}, admin_key: "${ADMIN_KEY}"}\n'
+    folder = project(tmp_path, table(), f"project: {{name: shop}}\n{keys}")
+    brought = {"SHOP_KEY": "key-of-the-shop", "ADMIN_KEY": "key-of-the-admin"}
+    secrets = ["key-in-the-file", *brought.values()]
+    done = subprocess.run(
+        [*processes.KEEPFIT, "run", "-C", str(folder)], env={**os.environ, **brought}, capture_output=True, text=True
+    )
+    told = [done.stdout, done.stderr]
+    with serving(folder, "--set", "serving.log.roll=1s", environment=brought) as running:
+        for key in (*secrets, "wrong"):
+            for header in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}, {"authorization": f"Basic {key}"}):
+                asked = [running.post(path, ROW, **header) for path in ("/predict", "/feedback", "/invocations")]
+                asked += [running.get(path, **header) for path in ("/docs", "/openapi.json", "/ready", "/metrics")]
+                asked += [running.ask("PUT", "/control/rollout", {"shadow": key[:3]}, **header)]
+                assert {answer.status for answer in asked} & {200, 401}
+                told += [f"{answer.headers}{answer.body!r}" for answer in asked]
+        assert running.stop() == 0
+    config = folder / "keepfit.yaml"
+    told += [path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file() and path != config]
+    assert done.returncode == 0
+    assert not [secret for secret in secrets if secret in "\n".join(told)]
 
 
 # --- the clients ------------------------------------------------------------------------------------

@@ -44,13 +44,17 @@ def listen(host: str, port: int) -> socket.socket:
     """The listening socket. Raises ConfigError where the address is taken or not ours."""
     try:
         kind = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(kind[0], kind[1], kind[2])
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(kind[4])
-        listener.listen(BACKLOG)
+        with contextlib.ExitStack() as opened:
+            listener = opened.enter_context(socket.socket(kind[0], kind[1], kind[2]))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(kind[4])
+            listener.listen(BACKLOG)
+            opened.pop_all()
     except (OSError, UnicodeError) as error:
-        told = getattr(error, "strerror", None) or error
-        raise ConfigError(f"Cannot listen on {host}:{port}: {told}. Choose another with --port or --host.") from error
+        told, do = getattr(error, "strerror", None) or error, "Choose another with --port or --host."
+        if isinstance(error, PermissionError):
+            do = "Ports below 1024 are the system's: take --port 8080, and a proxy or a forwarded port before it."
+        raise ConfigError(f"Cannot listen on {host}:{port}: {told}. {do}") from error
     listener.setblocking(False)
     return listener
 
@@ -73,6 +77,17 @@ def serve(
             runner.run(_main(service, listener, limits, rolling, started))
     except KeyboardInterrupt:
         raise KeepfitError("Stopped at once, by a second Ctrl-C: what was not answered yet is lost.") from None
+
+
+def end_at_once() -> None:
+    """Let SIGTERM end the process before it serves. As process 1 of a container it would else be ignored."""
+
+    def ended(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    with contextlib.suppress(ValueError):  # a thread has no signals
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, ended)
 
 
 def _room(wanted: int) -> int:
@@ -117,6 +132,7 @@ async def _main(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
     log.info("stopping: %d connections are finished first", len(site.connections))
+    site.closing = True  # who asks again and again is told to ask elsewhere; only who rests is cut off then
     await asyncio.sleep(ARRIVING)
     server.close()
     whole = await site.drain(GRACE)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from keepfit.deployment.served import Rules
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
 from keepfit.models import bundle as bundles
-from keepfit.pipeline import loading
+from keepfit.pipeline import loading, on_trial
 from keepfit.tracking.pointer import Found as Version
 from keepfit.tracking.pointer import pointer
 
@@ -41,6 +42,7 @@ def serve(
     `started` is told the address. Raises TrackingError when there is no champion, BundleError when it
     does not load, ConfigError when the address is taken or is open to others without a key.
     """
+    server.end_at_once()
     found = platform(settings.environment)
     section, work = config.serving, project / settings.WORK
     host, port = (found.host or section.host), (found.port or section.port)
@@ -147,6 +149,7 @@ def rollout(config: Config, project: Path, bundle: Path | None, found: Platform)
         rules=Rules(found.max_rows or section.max_rows, int(body), section.timeout, section.extra_columns == "reject"),
         queue=section.queue,
         every=section.follow,
+        planned=partial(on_trial.plan, project),
     )
     canary = section.canary
     plan = Plan(section.shadow, canary.version if canary else None, canary.share if canary else 0.0)
