@@ -163,7 +163,7 @@ def write(name: str, fitted: Fitted, schema: Schema, rows: Rows) -> None:
     made = bundle.write(
         HERE / name, fitted, schema,
         {"name": name, "data": {"version": "", "origin": {"source": "tests/bundles/make.py"}}, "code": {}, "seed": 0},
-        metrics={}, reference=features.watch(columns, schema), config={"data": {"source": "make.py"}},
+        metrics={}, reference={}, config={"data": {"source": "make.py"}},
         prove=lambda path: export.parity(fitted, runtime.load(path).predict, columns),
     )  # fmt: skip
     answer = predict(fitted, columns)

@@ -103,11 +103,3 @@ def test_an_unknown_encoding_suggests_a_known_one():
         ConfigError, match=r"unknown name 'one_hot'. Did you mean 'onehot'\? Known: codes, onehot, target"
     ):
         fit({"x": coded(["a"])}, encode="one_hot")
-
-
-def test_watch_counts_every_row_once():
-    told = category.watch(coded(["a"] * 3 + [f"level {i}" for i in range(60)] + [None]))
-    assert told["levels"]["a"] == 3
-    assert len(told["levels"]) == 50
-    assert told["other"] == 11
-    assert sum(told["levels"].values()) + told["other"] + told["missing"] == told["rows"] == 64

@@ -60,3 +60,13 @@ def test_no_date_at_all():
 
 def test_one_date_only():
     assert fit([86400.0, 86400.0])[1].shape == (2, 0)
+
+
+def test_watch_looks_at_the_hour_only_where_training_had_several():
+    days, memory = date.watch(np.array([86400.0, 0.0, np.nan]))
+    assert set(days) == {"", "day of week"}
+    assert set(date.watch(np.array([5e3]), memory)[0]) == {"", "day of week"}
+    times, memory = date.watch(np.array([7200.0, 0.0, np.nan]))
+    assert times["hour"].tolist()[:2] == [2, 0]
+    assert set(date.watch(np.array([0.0]), memory)[0]) == set(times)
+    assert [times["day of week"].levels[code] for code in times["day of week"].codes[:2]] == ["Thursday"] * 2

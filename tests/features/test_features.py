@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from keepfit.extras import load
 from keepfit.features import select
 from keepfit.features.rows import coded
 from keepfit.features.text import tokens
-from keepfit.features.values import Columns, Sparse
+from keepfit.features.values import Columns, Documents, Sparse
 from keepfit.types import Column, Schema
 
 RNG = np.random.default_rng(0)
@@ -121,13 +122,17 @@ def test_an_unknown_role_and_an_unknown_option():
         features.fit(COLUMNS, SCHEMA, Y, {"number": {"bin": 3}})
 
 
-def test_watch_tells_of_every_feature_column():
-    told = features.watch(COLUMNS, SCHEMA)
-    assert {name: of["kind"] for name, of in told.items()} == {
-        "note": "text", "plan": "category", "age": "number", "since": "number",
-    }  # fmt: skip
-    assert all(of["rows"] == N for of in told.values())
-    assert told["plan"]["missing"] == 1
+def test_every_signal_has_one_value_a_row_and_later_rows_the_same_signals():
+    note = Documents(["a Good film 7!", None, *["so good"] * (N - 2)])
+    columns = Columns({**COLUMNS.values, "note": note}, N)
+    signals, memory = features.watch(columns, SCHEMA)
+    assert set(signals) == {"note", "plan", "age", "since"}
+    assert all(len(values) == N for found in signals.values() for values in found.values())
+    later, kept = features.watch(columns[np.arange(3)], SCHEMA, json.loads(json.dumps(memory)))
+    assert {name: [*found] for name, found in later.items()} == {name: [*found] for name, found in signals.items()}
+    assert kept == memory
+    assert not features.steady("date")
+    assert features.steady("number")
 
 
 def test_every_row_of_the_tables_can_be_loaded():

@@ -107,15 +107,3 @@ def test_what_float32_cannot_hold_is_clipped():
     _, found = fit({"a": np.array([1e300, -np.inf, 2.0])})
     largest = np.finfo(np.float32).max
     assert found[:, 0].tolist() == [largest, -largest, 2.0]
-
-
-def test_watch_counts_every_value_once():
-    values = np.r_[np.zeros(50), np.arange(100.0), np.nan, np.inf]
-    told = number.watch(values)
-    assert sum(told["counts"]) == 150
-    assert (told["missing"], told["low"], told["high"]) == (1, 0, 99)
-    assert len(told["edges"]) == len(told["counts"]) + 1
-
-
-def test_watch_of_a_constant():
-    assert number.watch(np.full(5, 2.0))["counts"] == [5]

@@ -12,7 +12,8 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from keepfit.features import text
-from keepfit.features.values import Sparse, Tokens
+from keepfit.features.known import MOST, unpacked
+from keepfit.features.values import Documents, Sparse, Tokens
 
 DOCUMENTS = [
     "The film was good, really good!",
@@ -181,9 +182,44 @@ def test_tokens_of_nothing():
     assert found.lengths.tolist() == [0, 0]
 
 
-def test_watch_counts_lengths_and_common_words():
-    told = text.watch(text.tokens(["a b", "a", None, "c " * 30]))
-    assert told["missing"] == 1
-    assert sum(told["counts"]) == told["rows"] == 4
-    assert told["words"]["a"] == 2
-    assert told["unseen"] == pytest.approx(1 / 33)
+WORDS = [f"word{n}" for n in range(300)]
+
+
+def drawn(rows: int, seed: int) -> Documents:
+    random = np.random.default_rng(seed)
+    shares = 1 / np.arange(1, 301)
+    return Documents([" ".join(random.choice(WORDS, 12, p=shares / shares.sum())) for _ in range(rows)])
+
+
+def test_watch_looks_at_training_rows_as_if_they_were_new():
+    """Without that, training has no unknown words, and every new row would look like drift."""
+    signals, memory = text.watch(drawn(100, 1))
+    later, _ = text.watch(drawn(2000, 2), memory)
+    trained, new = (np.nanmean(found["unknown words"]) for found in (signals, later))
+    assert trained > 0.1
+    assert new == pytest.approx(trained, rel=0.25)
+
+
+def test_watch_tells_of_words_that_come_and_texts_of_another_language():
+    _, memory = text.watch(drawn(100, 1))
+    foreign, _ = text.watch(Documents(["ДРУГИЕ слова 123!", "", None, WORDS[0]]), memory)
+    assert foreign["unknown words"].tolist()[0] == 1
+    assert foreign["unknown words"][3] == 0
+    assert foreign["other letters"][0] == 1
+    assert foreign["capitals"][0] == 6 / 11
+    assert (foreign["digits"][0], foreign["punctuation"][0]) == (3 / 15, 1 / 15)
+    assert np.isnan(foreign["length"]).tolist() == [False, True, True, False]
+    assert foreign["term"].codes.tolist()[1:3] == [-1, -1]
+
+
+def test_watch_has_one_term_a_row_the_rarest_of_those_that_it_lists():
+    signals, memory = text.watch(Documents(["the cat"] * 5 + ["the dog"] * 50 + ["the cat dog"] + ["the sun"] * 300))
+    term = signals["term"]
+    assert memory["terms"] == ["dog", "cat"]
+    assert [term.levels[code] for code in term.codes[[0, 5, 55, 56]]] == ["cat", "dog", "cat", text.NO_TERM]
+
+
+def test_watch_remembers_a_bounded_number_of_words():
+    signals, memory = text.watch(Documents([f"a{n} b{n // 3}" for n in range(90_000)]))
+    assert len(unpacked(memory["words"])) <= MOST
+    assert signals["unknown words"].min() == 1  # 30,000 words of 3 documents each are too many: none is kept

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RequestError
-from keepfit.features.number import EDGES
 from keepfit.models.fitted import Output
 from keepfit.types import Column, Schema
 
+EDGES = 20  # up to so many edges of a histogram are the values themselves
 WORDS = 200  # words of a text that are left out in turn
 DAY = 86_400.0
 WORD = re.compile(r"\w+")
@@ -151,7 +151,7 @@ def _date(column: Column, about: Mapping[str, Any]) -> str | None:
 
 
 def quantile(about: Mapping[str, Any], share: float = 0.5) -> float | None:
-    """A quantile as near as a histogram of `features.number.watch` tells it. None without values.
+    """A quantile as near as a histogram (`monitoring.reference.summaries`) tells it. None without values.
 
     Up to EDGES edges are the values themselves. More are quantiles; what a bin then holds beyond the
     usual is one value that repeats, its lower edge.

@@ -6,7 +6,7 @@ The role of a column picks its file in `ROLES`; each has
     fit(values, target, options, seed) -> (state, matrix of the rows it was fitted on)
     compiled(state) -> function(values) -> matrix     the same function in training, batch and serving
     names(state) -> one name a feature
-    watch(values of one column) -> reference histogram, for monitoring
+    watch(values of one column, memory) -> (signals for monitoring, memory), see `watch`
 
 where `values` maps the role's columns to their values (see `features.values`), `target` is a float
 matrix (n, k), and a matrix is float32 (n, width) or `Sparse`. A state is a dict of plain arrays,
@@ -191,6 +191,24 @@ def names(state: State) -> list[str]:
     return chosen
 
 
-def watch(columns: Columns, schema: Schema) -> dict[str, Any]:
-    """Column → reference histogram of its values in these rows, for all features of the schema."""
-    return {c.name: pick(ROLES, c.role, "role").watch(columns.values[c.name]) for c in schema.features}
+def watch(
+    columns: Columns, schema: Schema, memory: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """What monitoring looks at: column → name of a signal → one value a row; and each column's memory.
+
+    A signal is (n,) float64, NaN = missing, or `Coded`; "" is the column itself. Without `memory` the
+    rows are those of training, and what has to be handed back with later rows is learned: a plain dict
+    for each column. Columns that are not there are left out.
+    """
+    signals, learned = {}, {}
+    for column in schema.features:
+        if column.name in columns.values:
+            told = None if memory is None else memory.get(column.name, {})
+            found = pick(ROLES, column.role, "role").watch(columns.values[column.name], told)
+            signals[column.name], learned[column.name] = found
+    return signals, learned
+
+
+def steady(role: str) -> bool:
+    """Whether values of a role may be expected to stay as they were in training; dates go on."""
+    return bool(getattr(pick(ROLES, role, "role"), "STEADY", True))

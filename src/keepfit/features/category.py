@@ -33,7 +33,6 @@ Matrix = NDArray[np.float32]
 State = dict[str, Any]
 DEFAULTS: dict[str, Any] = {"encode": "onehot", "min_count": 1, "max_levels": None, "smooth": 20.0}
 FOLDS = 5
-SHOWN = 50  # levels of the reference histogram
 
 
 def fit(
@@ -148,7 +147,7 @@ def by_level(index: Mapping[str, float], unseen: float, missing: float) -> Calla
         if known is not levels or len(table) <= len(levels):  # they may have become more
             table = np.array([*(index.get(level, unseen) for level in levels), missing])  # code -1 is the last
             kept = levels, table
-        return table[codes]
+        return table.take(codes)
 
     return find
 
@@ -242,23 +241,6 @@ def names(state: State) -> list[str]:
     return found
 
 
-def watch(values: Coded) -> dict[str, Any]:
-    """Reference histogram: rows of the most frequent levels, of all others, and missing values.
-
-    >>> watch(Coded(np.array([0, 0, 1, -1], np.int32), ["a", "b"]))["levels"]
-    {'a': 2, 'b': 1}
-    """
-    counts = _counts(values)
-    shown, _, _ = ranked(values, {"min_count": 1, "max_levels": SHOWN})
-    index = {level: code for code, level in enumerate(values.levels)}
-    levels = {level: int(counts[index[level]]) for level in shown}
-    rows, missing = len(values), int(counts[-1])
-    other = rows - missing - sum(levels.values())
-    return {
-        "kind": "category",
-        "rows": rows,
-        "missing": missing,
-        "levels": levels,
-        "other": other,
-        "distinct": int(np.count_nonzero(counts[:-1])),
-    }
+def watch(values: Coded, memory: Any = None) -> tuple[dict[str, Coded], dict[str, Any]]:
+    """One signal, the level itself; see `features.watch`."""
+    return {"": values}, {}

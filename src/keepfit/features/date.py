@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepfit.features import number
+from keepfit.features.values import Coded
 
 Floats = NDArray[np.float64]
 State = dict[str, Any]
 DEFAULTS = number.DEFAULTS
 DAY = 86400.0
 FARTHEST = 3e11  # seconds: about 9,500 years either way, where calendars end
-watch = number.watch
+STEADY = False  # dates go on: that they are later than those of training is no news
+WEEK = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 PARTS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "year": lambda days, months, seconds: months // 12 + 1970,
     "month": lambda days, months, seconds: months % 12 + 1,
@@ -93,3 +95,16 @@ def compiled(state: State) -> Callable[[Mapping[str, Floats]], NDArray[np.float3
 def names(state: State) -> list[str]:
     """Names of the features, such as `sold: month`."""
     return number.names(state["numbers"])
+
+
+def watch(values: Floats, memory: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Signals: the date itself, its day of the week, and the hour where training had more than one.
+
+    >>> signals, memory = watch(np.array([1413158400.0, np.nan]))
+    >>> list(signals), signals["day of week"].codes.tolist(), memory
+    (['', 'day of week'], [0, -1], {'hour': False})
+    """
+    day, hour = parts(values, ["day of week", "hour"], 0.0)
+    memory = {"hour": _varies(hour)} if memory is None else dict(memory)
+    week = Coded(np.where(np.isnan(day), -1, day).astype(np.int32), WEEK)
+    return {"": values, "day of week": week, **({"hour": hour} if memory["hour"] else {})}, memory

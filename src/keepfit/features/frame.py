@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.errors import DataError
-from keepfit.features.values import Coded, Columns, Documents
+from keepfit.features.values import Coded, Columns, Documents, Tokens, documents
 from keepfit.types import Schema
 
 
@@ -27,6 +27,14 @@ def from_frame(frame: pl.DataFrame, schema: Schema) -> Columns:
 def asked(frame: pl.DataFrame, schema: Schema) -> Columns:
     """The same to be asked about once, with texts as Documents. Raises DataError as `from_frame`."""
     return _columns(frame, schema, {**ARRAYS, "text": lambda column: Documents(column.to_list())})
+
+
+def watched(frame: pl.DataFrame, columns: Columns) -> Columns:
+    """What `from_frame` made of the frame, with the texts themselves beside their words: for `features.watch`."""
+    texts = {
+        name: documents(frame[name].to_list(), of) for name, of in columns.values.items() if isinstance(of, Tokens)
+    }
+    return Columns({**columns.values, **texts}, len(columns))
 
 
 def _columns(frame: pl.DataFrame, schema: Schema, arrays: Mapping[str, Callable[[pl.Series], Any]]) -> Columns:

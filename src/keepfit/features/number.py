@@ -30,7 +30,6 @@ State = dict[str, Any]
 DEFAULTS: dict[str, Any] = {"impute": None, "flag": False, "scale": False, "bins": None, "linear": True}
 FAR = 1e5  # standard deviations
 LARGEST = float(np.finfo(np.float32).max)
-EDGES = 20  # bins of the reference histogram
 
 
 def fit(
@@ -174,21 +173,6 @@ def names(state: State) -> list[str]:
     return found + [f"{columns[i]} is missing" for i in state["flags"]]
 
 
-def watch(values: Floats) -> dict[str, Any]:
-    """Reference histogram: `edges` at quantiles, `counts` between them, range, missing values.
-
-    The first bin has everything below the second edge, the last everything from its lower edge on.
-
-    >>> watch(np.array([1.0, 2.0, 3.0, np.nan]))["counts"], watch(np.array([np.nan]))["missing"]
-    ([1, 2], 1)
-    """
-    finite = values[np.isfinite(values)]
-    told: dict[str, Any] = {"kind": "number", "rows": len(values), "missing": int(np.isnan(values).sum())}
-    if not len(finite):
-        return told | {"edges": [], "counts": []}
-    edges = knots(finite, EDGES)
-    if not len(edges):
-        edges = finite[:1]
-    counts = np.bincount(np.searchsorted(edges[1:-1], finite, side="right"), minlength=max(len(edges) - 1, 1))
-    told |= {"edges": edges.tolist(), "counts": counts.tolist()}
-    return told | {"low": float(finite.min()), "high": float(finite.max()), "mean": float(finite.mean())}
+def watch(values: Floats, memory: Any = None) -> tuple[dict[str, Floats], dict[str, Any]]:
+    """One signal, the number itself; see `features.watch`."""
+    return {"": values}, {}

@@ -32,9 +32,11 @@ from numpy.typing import NDArray
 
 from keepfit.extras import load
 from keepfit.features import ngrams
+from keepfit.features.known import MOST, hashes, packed, unpacked, within
 from keepfit.features.ngrams import Counts
+from keepfit.features.profile import profile
 from keepfit.features.sparse import dense_product, join
-from keepfit.features.values import Documents, Sparse, Tokens
+from keepfit.features.values import Coded, Documents, Sparse, Tokens
 
 State = dict[str, Any]
 Matrix = NDArray[np.float32] | Sparse
@@ -45,8 +47,9 @@ SVD = "keepfit.features.reduction:truncated_svd"  # brings scikit-learn, hence l
 TAG = re.compile(r"</?[a-z][^<>]*>")
 WORD = re.compile(r"\w+|[!?]")
 SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana, Han
-LENGTHS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]  # edges of the reference histogram
-SHOWN = 100  # terms of the reference histogram
+TERMS = 40  # that are watched
+TELLING = 0.2  # share of the documents above which a term tells nothing
+NO_TERM = "(none of them)"
 
 
 def words_of(text: str) -> list[str]:
@@ -235,20 +238,47 @@ def terms(state: State) -> list[str]:
     return list(chain.from_iterable(orders[state["shortest"] - 1 :]))
 
 
-def watch(values: Tokens) -> dict[str, Any]:
-    """Reference histogram: document lengths in words, the share of documents that have each of the
-    most common words, and the share of words that new documents will bring for the first time
-    (Good and Turing's estimate: the share of words seen exactly once)."""
-    text = ngrams.flat(values)
-    counts = np.bincount(text.ids, minlength=len(values.words))
-    kept, frequency, _ = ngrams.words(text, len(values.words), 1)
-    places = np.searchsorted(LENGTHS, values.lengths, side="right") - 1
-    return {
-        "kind": "text",
-        "rows": len(values),
-        "missing": int((values.lengths == 0).sum()),
-        "edges": LENGTHS,
-        "counts": np.bincount(places, minlength=len(LENGTHS)).tolist(),
-        "words": {values.words[i]: int(f) for i, f in zip(kept[:SHOWN], frequency[:SHOWN], strict=True)},
-        "unseen": float((counts == 1).sum() / max(len(text.ids), 1)),
-    }
+def watch(values: Documents, memory: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Signals: length in words, the share of words that training did not know, the shares of
+    `features.profile`, and "term": the rarest of the common terms that the document has.
+
+    Without `memory` the values are the training rows, and it is learned: the hashes of the words that
+    `least` documents have, at most `MOST`. Each document is then looked at as if it had not been
+    among them, so that the share of unknown words is that of new documents.
+
+    >>> signals, memory = watch(Documents(["so good", "good film", None]))
+    >>> signals["unknown words"].tolist(), watch(Documents(["good good dog"]), memory)[0]["unknown words"].tolist()
+    ([1.0, 1.0, nan], [0.3333333333333333])
+    """
+    found = values.tokens
+    text = ngrams.flat(found)
+    kept, frequency, _ = ngrams.words(text, len(found.words), 1)
+    if memory is None:
+        memory = _remembered(found, kept, frequency)
+        unknown = np.ones(len(found.words), bool)
+        unknown[kept] = frequency <= memory["least"]
+    else:
+        unknown = ~within(hashes(found.words), unpacked(memory["words"]))
+    lengths = np.where(found.lengths > 0, found.lengths, np.nan)
+    strange = np.bincount(text.documents, unknown[text.ids], len(found))
+    signals = {"length": lengths, "unknown words": strange / lengths, **profile(values.texts)}
+    return {**signals, "term": _term(found, text, memory["terms"])}, dict(memory)
+
+
+def _remembered(found: Tokens, kept: ngrams.Ints, frequency: ngrams.Ints) -> dict[str, Any]:
+    """What `watch` is handed back: known words, and terms of up to a fifth of the documents, rarest last."""
+    least = 2 if len(frequency) <= MOST else max(2, int(frequency[MOST]) + 1)
+    words = [found.words[i] for i in kept[frequency >= least]]
+    telling = (frequency >= least) & (frequency <= max((found.lengths > 0).sum() * TELLING, least))
+    terms = [found.words[i] for i in kept[telling][:TERMS]]
+    return {"least": least, "words": packed(hashes(words)), "terms": terms}
+
+
+def _term(found: Tokens, text: ngrams.Flat, terms: list[str]) -> Coded:
+    """The last of `terms` in each document; one more level where there is none, and -1 of an empty one."""
+    place = {term: i for i, term in enumerate(terms)}
+    rank = np.fromiter(map(place.get, found.words, repeat(-1)), np.int32, len(found.words))
+    last = np.full(len(found), -1, np.int32)
+    np.maximum.at(last, text.documents, rank[text.ids])
+    last[(last < 0) & (found.lengths > 0)] = len(terms)
+    return Coded(last, [*terms, NO_TERM])

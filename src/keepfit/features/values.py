@@ -72,6 +72,13 @@ class Documents:
         return tokens(self.texts)
 
 
+def documents(texts: Sequence[str | None], tokens: Tokens) -> Documents:
+    """Texts whose word ids are there already."""
+    made = Documents(texts)
+    made.__dict__["tokens"] = tokens  # where cached_property keeps it
+    return made
+
+
 class Sparse(NamedTuple):
     """A float32 matrix in compressed rows (the arrays of scipy's csr_matrix)."""
 

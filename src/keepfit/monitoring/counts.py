@@ -1,17 +1,36 @@
 """Live rows as integer counts in the cells of the reference's signals.
 
-Counts of any rows are added up by `merge`: of processes, replicas, files, time slices.
+`counter` makes the function from some rows to their Counts. Counts of any rows are added up by
+`merge`: of processes, replicas, files, time slices. Both take memory that does not depend on how many
+rows there were. `of_file` counts a file; `keepfit.monitoring.logged` counts the prediction log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-Longs = NDArray[np.int64]
+from keepfit import features
+from keepfit.config import Data
+from keepfit.data import read as reading
+from keepfit.data.conform import conform
+from keepfit.features.frame import asked
+from keepfit.features.values import Coded, Columns
+from keepfit.models.fitted import Output
+from keepfit.monitoring import reference as references
+from keepfit.monitoring import signals, sketch
+from keepfit.monitoring.reference import Reference
+from keepfit.monitoring.signals import Floats, Longs, Signal
+from keepfit.types import Schema
+
+ROWS = 65536  # of a file that are in memory at once
+Rows = Callable[[Columns, Mapping[str, Any], Floats | None], "Counts"]
 
 
 @dataclass(frozen=True)
@@ -29,3 +48,133 @@ class Counts:
     sketch: NDArray[np.uint64]
     first: float | None = None
     last: float | None = None
+
+
+NONE = Counts(0, {}, np.empty(0, np.uint64))
+
+
+def merge(one: Counts, other: Counts) -> Counts:
+    """The counts of the rows of both. A signal that only one of two sides with rows tells is left out:
+    its cells would not add up to the rows."""
+    if not one.rows or not other.rows:
+        return one if one.rows else other
+    cells = {name: count + other.cells[name] for name, count in one.cells.items() if name in other.cells}
+    ends = [[end for end in pair if end is not None] for pair in ((one.first, other.first), (one.last, other.last))]
+    first, last = min(ends[0], default=None), max(ends[1], default=None)
+    return Counts(one.rows + other.rows, cells, sketch.smallest(other.sketch, one.sketch), first, last)
+
+
+def total(parts: Iterable[Counts]) -> Counts:
+    """The counts of all rows of all parts."""
+    found = NONE
+    for part in parts:
+        found = merge(found, part)
+    return found
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def counter(reference: Reference, schema: Schema) -> Rows:
+    """The function (columns, what the model said, times) → Counts.
+
+    Columns are inputs as in `features.values`, texts as Documents; what the model said is that of
+    `reference.said`, {} where it was not asked; times are (n,) seconds since 1970 UTC, or None.
+    """
+    watched = {signal.column for signal in reference.signals if signal.column}
+    places = {signal.name: _placer(signal) for signal in reference.signals}
+
+    def count(columns: Columns, said: Mapping[str, Any], times: Floats | None = None) -> Counts:
+        inputs = {name: values for name, values in columns.values.items() if name in watched}
+        found, _ = features.watch(Columns(inputs, len(columns)), schema, reference.memory)
+        values = {**said, **{_name(column, part): of for column, its in found.items() for part, of in its.items()}}
+        cells = {name: place(values[name]) for name, place in places.items() if name in values}
+        hashed = sketch.smallest(sketch.hashed(inputs, len(columns)))
+        if times is None or not len(times):
+            return Counts(len(columns), cells, hashed)
+        return Counts(len(columns), cells, hashed, float(times.min()), float(times.max()))
+
+    return count
+
+
+def _name(column: str, part: str) -> str:
+    return f"{column}: {part}" if part else column
+
+
+def _placer(signal: Signal) -> Callable[[Any], Longs]:
+    """The function from values to the rows in each cell."""
+    size = len(signal.cells)
+    if signal.kind == "ordered":
+        return lambda values: np.bincount(signals.place(signal, values), minlength=size)
+    kept: tuple[list[str], Any] = ([], signals.table(signal, []))
+
+    def count(values: Coded) -> Longs:
+        nonlocal kept
+        if kept[0] != values.levels:  # most batches have the levels of the one before
+            kept = values.levels, signals.table(signal, values.levels)
+        rows = np.bincount(values.codes + 1, minlength=len(values.levels) + 1)
+        found = np.zeros(size, np.int64)
+        np.add.at(found, np.roll(kept[1], 1), rows)
+        return found
+
+    return count
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+Answer = Callable[[Columns], Output]
+
+
+def of_file(
+    path: Path, reference: Reference, schema: Schema, answer: Answer | None = None, data: Data | None = None,
+    time: str | None = None,
+) -> Counts:  # fmt: skip
+    """The counts of a file, glob or folder of rows, in constant memory where its format allows it.
+
+    Args:
+        answer: what the model says of some rows; without it only the columns are counted.
+        data: how the file is written, as in the config. time: the column with each row's time.
+
+    What cannot be read counts as missing. Raises DataError for what is no table, or lacks columns.
+    """
+    parts = reading.batches(data or Data(source=str(path)), path, ROWS)
+    return of_frames(parts, reference, schema, answer, time)
+
+
+def of_frames(
+    frames: Iterable[pl.DataFrame], reference: Reference, schema: Schema, answer: Answer | None = None,
+    time: str | None = None,
+) -> Counts:  # fmt: skip
+    """The counts of frames as they were read; see `of_file`."""
+    count = counter(reference, schema)
+    return total(_of_frame(frame, schema, count, answer, time) for frame in frames)
+
+
+def _of_frame(frame: pl.DataFrame, schema: Schema, count: Rows, answer: Answer | None, time: str | None) -> Counts:
+    typed, _ = conform(frame, _only(schema, time))
+    columns = asked(typed, _only(schema, None))
+    said = references.said(answer(columns), schema) if answer and len(columns) else {}
+    times = None if time is None else typed[time].drop_nulls().to_numpy()
+    return count(columns, said, times)
+
+
+def _only(schema: Schema, time: str | None) -> Schema:
+    """What callers bring, and the column of the time."""
+    kept = tuple(c for c in schema.columns if c in schema.inputs or c.name == time)
+    return replace(schema, columns=kept, target=None)
+
+
+# --- as JSON --------------------------------------------------------------------------------------
+
+
+def plain(counts: Counts) -> dict[str, Any]:
+    """Counts as lists, strings and numbers."""
+    cells = {name: count.tolist() for name, count in counts.cells.items()}
+    ends = {"first": counts.first, "last": counts.last}
+    return {"rows": counts.rows, "cells": cells, "sketch": sketch.packed(counts.sketch), **ends}
+
+
+def read(told: Mapping[str, Any]) -> Counts:
+    """Counts from what `plain` made of them."""
+    cells = {name: np.array(count, np.int64) for name, count in told["cells"].items()}
+    return Counts(told["rows"], cells, sketch.unpacked(told["sketch"]), told["first"], told["last"])

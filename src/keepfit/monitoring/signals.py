@@ -20,8 +20,6 @@ Turing's estimate of what was not seen yet). Live rows can then be compared with
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +28,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit.features.known import MOST, hashes, packed, unpacked, within
 from keepfit.features.number import knots
 from keepfit.features.values import Coded
 
@@ -40,7 +39,6 @@ BINS = 16
 TINY = float(np.finfo(np.float64).tiny)
 ROWS = 20  # training rows that make a bin worth having
 LEVELS = 50  # of a category that have a cell of their own
-KNOWN = 20_000  # levels without a cell that are remembered, the most frequent
 
 
 @dataclass(frozen=True)
@@ -153,10 +151,10 @@ def _nominal(name: str, column: str, part: str, values: Coded, steady: bool) -> 
     rows = np.bincount(np.where(values.codes < 0, size, values.codes), minlength=size + 1)
     order = sorted(np.flatnonzero(rows[:-1]).tolist(), key=lambda code: (-rows[code], values.levels[code]))
     listed, rest = order[:LEVELS], order[LEVELS:]
-    rare = hashes([values.levels[code] for code in rest[:KNOWN]])
+    rare = np.sort(hashes([values.levels[code] for code in rest[:MOST]]))
     levels = tuple(values.levels[code] for code in listed)
     seen = [int(rows[code]) if rows[code] > 1 else 0 for code in listed]
-    least = 1 if len(rest) <= KNOWN else int(rows[rest[KNOWN - 1]])  # rows without which a level is unknown
+    least = 1 if len(rest) <= MOST else int(rows[rest[MOST - 1]])  # rows without which a level is unknown
     known = int(sum(rows[code] for code in rest if rows[code] > least))
     counts = np.array([rows[-1], *seen, known, len(values) - int(rows[-1]) - sum(seen) - known], np.int64)
     return Signal(name, column, part, "nominal", np.empty(0), levels, counts, np.zeros(len(counts)), rare, steady)
@@ -199,14 +197,9 @@ def table(signal: Signal, levels: Sequence[str]) -> NDArray[np.intp]:
     others = np.flatnonzero(found == rare + 1)
     if signal.rare is None:
         found[others] = rare
-    elif len(signal.rare) and len(others):
-        found[others] -= np.isin(hashes([levels[other] for other in others.tolist()]), signal.rare)
+    elif len(others):
+        found[others] -= within(hashes([levels[other] for other in others.tolist()]), signal.rare)
     return found
-
-
-def hashes(texts: Sequence[str]) -> NDArray[np.uint32]:
-    """A number for each text, the same everywhere; two of 20,000 texts share one with a chance of 1 in 20."""
-    return np.array([zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in texts], np.uint32)
 
 
 # --- as JSON --------------------------------------------------------------------------------------
@@ -218,14 +211,13 @@ def plain(signal: Signal) -> dict[str, Any]:
     told["edges" if signal.kind == "ordered" else "levels"] = (
         signal.edges.tolist() if signal.kind == "ordered" else list(signal.levels)
     )
-    if signal.rare is not None and len(signal.rare):
+    if signal.rare is not None:
         told["rare"] = packed(signal.rare)
     return told | {"counts": signal.counts.tolist(), "moves": signal.moves.tolist()}
 
 
 def read(told: Mapping[str, Any]) -> Signal:
     """A signal from what `plain` made of it."""
-    nominal = told["kind"] == "nominal"
     return Signal(
         told["name"],
         told["column"],
@@ -235,16 +227,6 @@ def read(told: Mapping[str, Any]) -> Signal:
         tuple(told.get("levels", ())),
         np.array(told["counts"], np.int64),
         np.array(told["moves"], np.float64),
-        unpacked(told.get("rare", ""), np.uint32) if nominal else None,
+        unpacked(told["rare"]) if "rare" in told else None,
         told["steady"],
     )
-
-
-def packed(numbers: NDArray[Any]) -> str:
-    """Whole numbers as base64 of their little-endian bytes."""
-    return base64.b64encode(numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()).decode()
-
-
-def unpacked(text: str, dtype: Any) -> NDArray[Any]:
-    """The numbers that `packed` wrote."""
-    return np.frombuffer(base64.b64decode(text), np.dtype(dtype).newbyteorder("<")).astype(dtype)

@@ -18,17 +18,18 @@ import numpy as np
 import polars as pl
 
 from keepfit import config as settings
-from keepfit import features
 from keepfit.config import Config
 from keepfit.data import leakage, profile, split, trace
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RefusedError
 from keepfit.extras import importable
+from keepfit.features.frame import watched
 from keepfit.features.values import Columns
 from keepfit.models import bundle as bundles
 from keepfit.models import evaluate, export, metrics, plots
 from keepfit.models import train as training
 from keepfit.models.fitted import Fitted, Output
+from keepfit.monitoring import reference
 from keepfit.pipeline import answers, champion, folders, loading, measure, ready
 from keepfit.progress import Tell
 from keepfit.tracking import gate, git, mlflow, registry
@@ -79,7 +80,7 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         schema,
         {"name": config.project.name, "data": _data(data), "code": git.state(project), "seed": seed},
         metrics=judged,
-        reference=features.watch(known.columns, schema),
+        reference=_reference(known, asked, schema, output),
         config=settings.recorded(config),
         hooks=code,
         files={f"plots/{file.name}": file for file in drawn} | {trace.FILE: _trace(known.frame, schema, folder)},
@@ -90,6 +91,12 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         answers.save(folder / answers.NAME, said, schema.classes)
     folders.write_json(folder / "measured.json", measure.measure(runtime, asked.frame, made.path))
     return made
+
+
+def _reference(known: ready.Rows, asked: ready.Rows, schema: Schema, output: Output) -> dict[str, Any]:
+    """What monitoring compares with, see `keepfit.monitoring.reference`."""
+    learned, judged = (watched(rows.frame, rows.columns) for rows in (known, asked))
+    return reference.plain(reference.make(learned, judged, schema, output, asked.y))
 
 
 def _trace(typed: pl.DataFrame, schema: Schema, folder: Path) -> Path:

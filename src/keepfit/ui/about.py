@@ -13,6 +13,7 @@ from keepfit import config as settings
 from keepfit.data.parse import PARSE
 from keepfit.deployment import explain
 from keepfit.deployment.served import Served
+from keepfit.monitoring import reference
 from keepfit.types import Column, Schema
 
 
@@ -56,14 +57,14 @@ def about(served: Served) -> About:
     """Read what the page shows of a version. The bundle was verified when it was loaded."""
     folder = served.runtime.bundle.path
     judged = json.loads((folder / "metrics.json").read_bytes())
-    reference = json.loads((folder / "reference.json").read_bytes())
+    known = reference.summaries(json.loads((folder / "reference.json").read_bytes()))
     config, _ = settings.read(folder / "config.yaml")
     project = config.get("project") or {}
     goals = {name: str(goal) for name, goal in (config.get("goals") or {}).items()}
     return About(
         served,
         str(project.get("description") or ""),
-        reference,
+        known,
         judged.get("metrics", {}),
         judged.get("rows", 0),
         goals,
