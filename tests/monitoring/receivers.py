@@ -64,11 +64,13 @@ def web(*answers: int, location: str = "") -> Iterator[Receiver]:
     receiver = Receiver(*answers, location=location)
     thread = threading.Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield receiver
-    receiver.over.set()
-    receiver.server.shutdown()
-    thread.join()
-    receiver.server.server_close()
+    try:
+        yield receiver
+    finally:
+        receiver.over.set()
+        receiver.server.shutdown()
+        thread.join()
+        receiver.server.server_close()
 
 
 class Inbox:

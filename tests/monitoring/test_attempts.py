@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from keepfit import durable
 from keepfit.errors import BusyError
 from keepfit.monitoring import attempts
 
@@ -48,6 +49,45 @@ def test_a_training_that_raises_is_noted_and_the_next_may_begin(
     again = attempts.last(tmp_path)
     assert again is not None
     assert again.outcome == "ended"
+
+
+def _promote_and_break(folder: Path) -> None:
+    with attempts.only(folder, NOW, "drift") as note:
+        note("promoted", version="4")
+        raise ValueError("the report could not be written")
+
+
+def test_what_was_decided_stands_though_something_breaks_later(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="report"):
+        _promote_and_break(tmp_path)
+    found = attempts.last(tmp_path)
+    assert found is not None
+    assert (found.outcome, found.problem) == ("promoted", "the report could not be written")
+
+
+def _full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def _fill_the_disk_and_break(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    with attempts.only(folder, NOW, "drift"):
+        patch.setattr(durable, "write_text", _full)
+        raise ValueError("no rows")
+
+
+def test_on_a_full_disk_the_error_is_told_and_the_attempt_reads_as_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        _fill_the_disk_and_break(tmp_path, monkeypatch)
+    found = attempts.last(tmp_path)
+    assert found is not None
+    assert found.outcome == "crashed"
+    with pytest.raises(OSError, match="No space"), attempts.only(tmp_path, NOW, "next"):
+        raise AssertionError("it began without a record")
+    monkeypatch.undo()
+    with attempts.only(tmp_path, NOW, "next"):
+        pass
 
 
 def test_a_second_one_is_kept_out_and_told_who_is_at_it(tmp_path: Path) -> None:

@@ -125,6 +125,15 @@ def test_targets_are_named_without_their_secrets() -> None:
     assert set(channels.targets(list(reversed(alerts)))) == set(found)
 
 
+def test_a_receiver_keeps_its_name_when_its_secret_changes_and_in_any_order() -> None:
+    def names(*addresses: str) -> list[str]:
+        return [*channels.targets([Alert(webhook=address) for address in addresses])]
+
+    one, two = "https://u:old@host/hook?token=old", "https://host/other"
+    assert names(one) == names("https://u:new@host/hook?token=new")
+    assert names(one, two) == names(two, one)[::-1]
+
+
 def test_receivers_that_differ_in_their_secret_alone_are_two_and_the_same_twice_is_one() -> None:
     one, two = (Alert(webhook=f"https://host/hook?token={number}") for number in "12")
     assert [t.alert for t in channels.targets([one, two, one]).values()] == [one, two]

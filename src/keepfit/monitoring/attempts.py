@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -75,8 +75,8 @@ def only(folder: Path, now: datetime, reason: str) -> Iterator[Note]:
     """The one attempt at work in `folder`; yields `note(outcome, **about)`, to say what came of it.
 
     The attempt counts from its beginning, before anything can go wrong. A block that raises is noted
-    as failed (or stopped, by Ctrl-C), one that says nothing as ended. Raises BusyError while another
-    is at work, and OSError where the beginning cannot be written.
+    as failed (or stopped, by Ctrl-C) unless it said more, one that says nothing as ended. Raises
+    BusyError while another is at work, and OSError where the beginning cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as file:
@@ -93,7 +93,9 @@ def only(folder: Path, now: datetime, reason: str) -> Iterator[Note]:
             yield note
         except BaseException as error:
             outcome = FAILED if isinstance(error, Exception) else STOPPED
-            note(outcome, problem=str(error) or type(error).__name__)
+            outcome = outcome if attempt.outcome == AT_WORK else attempt.outcome
+            with suppress(OSError):  # a full disk: who asks finds it crashed, and the error is told here
+                note(outcome, problem=str(error) or type(error).__name__)
             raise
         if attempt.outcome == AT_WORK:
             note(ENDED)
