@@ -24,8 +24,9 @@ from keepfit.data.rows import Rows
 from keepfit.deployment.batcher import Batcher
 from keepfit.deployment.http import Response
 from keepfit.deployment.metrics import Metrics
+from keepfit.deployment.protocols import said
 from keepfit.deployment.runtime import Runtime
-from keepfit.deployment.served import Job, Rules, Served, answer, answers
+from keepfit.deployment.served import Job, Rules, Served, answer, fields
 from keepfit.errors import KeepfitError, TrackingError
 from keepfit.models.fitted import Output
 
@@ -57,6 +58,7 @@ class Tools:
     rules: Rules
     queue: int
     every: float
+    planned: Callable[[Plan], Plan] = lambda asked: asked  # what was asked for → what runs: a trial comes first
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Rollout:
 
     def __init__(self, tools: Tools, plan: Plan, metrics: Metrics) -> None:
         self.tools, self.plan, self.metrics = tools, plan, metrics
+        self.running = tools.planned(plan)  # `plan`, and who is on trial
         self.active: dict[str, Active] = {}
         self.refused: dict[str, Refused] = {}
         self.unreachable: str | None = None  # why the registry could not be asked, if so
@@ -117,13 +120,13 @@ class Rollout:
     def choose(self, key: str) -> Active | None:
         """Who answers the request with this id: the same for the same id, while the plan is the same."""
         canary = self.active.get(CANARY)
-        if canary and zlib.crc32(key.encode("latin-1", "replace")) < self.plan.share * 2**32:
+        if canary and zlib.crc32(key.encode("latin-1", "replace")) < self.running.share * 2**32:
             return canary
         return self.active.get(CHAMPION)
 
     def change(self, plan: Plan) -> None:
         """Another plan, from now on."""
-        self.plan = plan
+        self.plan, self.running = plan, self.tools.planned(plan)
         self.wake.set()
 
     def put(self, role: str, active: Active | None, why: str) -> None:
@@ -165,7 +168,7 @@ class Rollout:
 
     def look(self) -> None:
         """One look at the registry: every role that should be another version is handed over."""
-        plan = self.plan
+        plan = self.running = self.tools.planned(self.plan)
         try:
             wanted = {CHAMPION: self.tools.look(CHAMPION)}
             for role, target in ((CANARY, plan.canary), (SHADOW, plan.shadow)):
@@ -287,11 +290,11 @@ def shadowed(
     served: Served, output: Output, rows: Rows, lines: Sequence[Line], seconds: float, unread: Collection[int]
 ) -> list[Line]:
     """The shadow's lines: the same ids, so that labels join both. It has none for the rows it could not read."""
-    said = answers(output, served.runtime.schema.classes)
     inputs = served.writer.inputs(rows) if served.writer else [()] * len(rows)
+    told = zip(inputs, *fields(said(output, served.runtime.schema.classes)))  # noqa: B905 - some have no end
     return [
-        Line(line.id, line.time, line.request, line.caller, line.route, seconds, values, *one)
-        for place, (line, values, one) in enumerate(zip(lines, inputs, said, strict=True))
+        Line(line.id, line.time, line.request, line.caller, line.route, seconds, *one)
+        for place, (line, one) in enumerate(zip(lines, told, strict=True))
         if place not in unread
     ]
 
@@ -347,7 +350,7 @@ def state(rollout: Rollout, everything: bool) -> dict[str, Any]:
             "name": active.served.name, "version": active.served.version, "since": round(active.served.since, 3),
         }  # fmt: skip
     if CANARY in rollout.active:
-        told[CANARY]["share"] = rollout.plan.share
+        told[CANARY]["share"] = rollout.running.share
     told["refused"] = [
         {"role": r.role, "version": r.version, "time": round(r.time, 3), **({"reason": r.reason} if everything else {})}
         for r in list(rollout.refused.values())

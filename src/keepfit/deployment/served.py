@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, repeat
+from itertools import accumulate, chain, repeat
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +19,7 @@ from keepfit.data.log import Line, Writer
 from keepfit.data.parse import Problem
 from keepfit.data.rows import Rows, Table, joined
 from keepfit.deployment.http import Request, Response, Send, unpacked
-from keepfit.deployment.protocols import Answered, Asked
+from keepfit.deployment.protocols import Answered, Asked, Said, said
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
@@ -189,13 +189,17 @@ def _told(
     served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output, offer: Offer | None
 ) -> list[Response]:
     """Responses to requests whose rows are all good, when these are in the log."""
-    bounds = _bounds(live)
+    bounds, classes = _bounds(live), served.runtime.schema.classes
+    told = said(output, classes)
     with served.logging:
-        ids = _logged(served, live, rows, output, bounds, offer)
+        ids = _logged(served, live, rows, told, offer)
     responses: list[Response] = []
     for (_, job, asked), start, end in zip(live, bounds, bounds[1:], strict=False):
-        part = output if len(live) == 1 else output[start:end]
-        answered = Answered(ids[start:end], part, served.runtime.schema.classes, served.name, served.version)
+        if len(live) == 1:
+            answered = Answered(ids, output, classes, served.name, served.version, told)
+        else:
+            mine = _part(told, start, end)
+            answered = Answered(ids[start:end], output[start:end], classes, served.name, served.version, mine)
         reply = job.protocol.encode(asked, answered)
         responses.append(Response(200, reply.body, reply.content_type, reply.headers))
     return responses
@@ -219,11 +223,10 @@ def _unreadable(details: list[dict[str, Any]]) -> RequestError:
 
 
 def _logged(
-    served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output, bounds: Sequence[int],
-    offer: Offer | None,
-) -> list[str]:  # fmt: skip
+    served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, told: Said, offer: Offer | None
+) -> list[str]:
     """Ids of the rows, which are in the log when this returns."""
-    writer, now, clock = served.writer, time.time(), time.perf_counter()
+    writer = served.writer
     if writer:
         ids, inputs = writer.ids(len(rows)), writer.inputs(rows)
     else:
@@ -231,13 +234,7 @@ def _logged(
         inputs = [()] * len(rows)
     if not writer and not offer:
         return ids
-    said, lines = answers(output, served.runtime.schema.classes), list[Line]()
-    for (_, job, _), start, end in zip(live, bounds, bounds[1:], strict=False):
-        request, latency = job.request, clock - job.request.began
-        lines += [
-            Line(key, now, request.id, job.caller, job.route, latency, values, *one)
-            for key, values, one in zip(ids[start:end], inputs[start:end], said[start:end], strict=True)
-        ]
+    lines = [*map(Line, ids, *_origins(live), inputs, *fields(told))]
     if writer:
         writer.write(lines)  # a RequestError (503) here: what is not logged is not answered
     if offer:
@@ -245,18 +242,28 @@ def _logged(
     return ids
 
 
-def answers(output: Output, classes: Sequence[str]) -> list[tuple[Any, ...]]:
+def _part(told: Said, start: int, end: int) -> Said:
+    parts: Sequence[Any] = told
+    return Said(*[part and part[start:end] for part in parts])
+
+
+def _origins(live: Sequence[tuple[int, Job, Asked]]) -> Iterator[Iterable[Any]]:
+    """Of each row: time, request, caller, route, latency."""
+    now, clock = time.time(), time.perf_counter()
+    jobs = [(job.request.id, job.caller, job.route, clock - job.request.began) for _, job, _ in live]
+    yield repeat(now)
+    if len(jobs) == 1:
+        yield from map(repeat, jobs[0])
+        return
+    counts = [len(asked.rows) for _, _, asked in live]
+    for each in zip(*jobs, strict=True):
+        yield chain.from_iterable(map(repeat, each, counts))
+
+
+def fields(told: Said) -> Iterator[Iterable[Any]]:
     """The last fields of each row's Line, prediction to high; None for what the task does not have."""
-    values: list[Any] = output.values.tolist()
-    chances: Iterable[Any] = repeat(None)
-    sure = low = high = chances
-    if output.probabilities is not None:
-        places = {name: k for k, name in enumerate(classes)}
-        chances = output.probabilities.tolist()
-        sure = [chance[places[value]] for value, chance in zip(values, chances, strict=True)]
-    if output.low is not None and output.high is not None:
-        low, high = output.low.tolist(), output.high.tolist()
-    return list(zip(values, sure, chances, low, high))  # noqa: B905 - `repeat` has no end
+    values, sure, chances, low, high = told
+    return (repeat(None) if part is None else part for part in (values, sure, chances, low, high))
 
 
 def refusal(fault: RequestError, protocol: ModuleType) -> Response:

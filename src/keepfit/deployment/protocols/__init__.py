@@ -35,15 +35,46 @@ class Asked(NamedTuple):
     context: Any = None
 
 
+class Said(NamedTuple):
+    """An Output as Python's own values, one a row; None for what the task does not have."""
+
+    values: list[Any]
+    sure: list[float] | None = None  # the probability of the value
+    chances: list[list[float]] | None = None  # of the classes
+    low: list[float] | None = None
+    high: list[float] | None = None
+
+
+def said(output: Output, classes: Sequence[str]) -> Said:
+    """What an Output says.
+
+    >>> import numpy as np
+    >>> said(Output(np.array(["no", "yes"], object), np.array([[0.75, 0.25], [0.5, 0.5]])), ("no", "yes")).sure
+    [0.75, 0.5]
+    """
+    values: list[Any] = output.values.tolist()
+    if output.probabilities is not None:
+        places = {name: k for k, name in enumerate(classes)}
+        chances = output.probabilities.tolist()
+        return Said(values, [row[places[value]] for value, row in zip(values, chances, strict=True)], chances)
+    if output.low is not None and output.high is not None:
+        return Said(values, low=output.low.tolist(), high=output.high.tolist())
+    return Said(values)
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers to the rows of one request: `ids` in the prediction log, and which model gave them."""
+    """The answers to the rows of one request: `ids` in the prediction log, and which model gave them.
+
+    `said` is what `output` says, where that was worked out before.
+    """
 
     ids: Sequence[str]
     output: Output
     classes: tuple[str, ...]
     name: str
     version: str
+    said: Said | None = None
 
 
 class Reply(NamedTuple):

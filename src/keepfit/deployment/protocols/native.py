@@ -10,12 +10,11 @@ from itertools import starmap
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec import UNSET
 from msgspec.structs import astuple
 
 from keepfit.data.rows import Table
-from keepfit.deployment.protocols import Answered, Asked, Reply
+from keepfit.deployment.protocols import Answered, Asked, Reply, said
 from keepfit.errors import RequestError
 from keepfit.types import Schema
 
@@ -133,7 +132,7 @@ class Spanned(msgspec.Struct, gc=False):
 
     id: str
     prediction: float
-    interval: list[float]
+    interval: tuple[float, float]
 
 
 class Answers(msgspec.Struct, gc=False):
@@ -150,34 +149,28 @@ def encode(asked: Asked, answered: Answered) -> Reply:
 
 def predictions(answered: Answered) -> list[Any]:
     """What is written for each row: id, prediction, and confidence with probabilities, or the interval."""
-    output, classes = answered.output, answered.classes
-    values = output.values.tolist()
-    if output.probabilities is not None:
-        place, named = chances(classes)
-        rows = output.probabilities.tolist()
-        sure = [row[place[value]] for value, row in zip(values, rows, strict=True)]
-        return [*map(Labelled, answered.ids, values, sure, starmap(named, rows))]
-    if output.low is None or output.high is None:
-        return [Valued(key, value) for key, value in zip(answered.ids, values, strict=True)]
-    ends = np.stack([output.low, output.high], axis=1).tolist()
-    return [Spanned(key, value, pair) for key, value, pair in zip(answered.ids, values, ends, strict=True)]
+    found = answered.said or said(answered.output, answered.classes)
+    if found.chances is not None:
+        named = chances(answered.classes)
+        return [*map(Labelled, answered.ids, found.values, found.sure or (), starmap(named, found.chances))]
+    if found.low is None or found.high is None:
+        return [*map(Valued, answered.ids, found.values)]
+    return [*map(Spanned, answered.ids, found.values, zip(found.low, found.high, strict=True))]
 
 
 @functools.lru_cache(16)
-def chances(classes: tuple[str, ...]) -> tuple[Mapping[str, int], Callable[..., Any]]:
-    """Each class's place, and the function from its row's probabilities to what is written of them.
+def chances(classes: tuple[str, ...]) -> Callable[..., Any]:
+    """The function from a row's probabilities to what is written of them.
 
     A struct is written in half of the time of a dict; its keys must be such as JSON need not escape.
 
-    >>> encode_json(chances(("no", "yes"))[1](0.25, 0.75)), encode_json(chances(("a\\n",))[1](1.0))
+    >>> encode_json(chances(("no", "yes"))(0.25, 0.75)), encode_json(chances(("a\\n",))(1.0))
     (b'{"no":0.25,"yes":0.75}', b'{"a\\\\n":1.0}')
     """
-    place = {name: k for k, name in enumerate(classes)}
     if any(ESCAPED.search(name) for name in classes):
-        return place, lambda *row: dict(zip(classes, row, strict=True))
+        return lambda *row: dict(zip(classes, row, strict=True))
     fields = {f"class_{k}": name for k, name in enumerate(classes)}
-    made = msgspec.defstruct("Probabilities", [(field, float) for field in fields], rename=fields, gc=False)
-    return place, made
+    return msgspec.defstruct("Probabilities", [(field, float) for field in fields], rename=fields, gc=False)
 
 
 def error(fault: RequestError) -> bytes:
