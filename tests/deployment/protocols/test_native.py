@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keepfit.data.rows import Table
 from keepfit.deployment.protocols import Answered, native
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
+from keepfit.types import Column, Schema
 from tests.deployment.protocols import requests
 
 
@@ -63,3 +66,44 @@ def test_classes_of_any_name(names):
     (told,) = json.loads(body)["predictions"]
     assert told["probabilities"] == dict(zip(classes, row, strict=True))
     assert told["confidence"] == row[-1]
+
+
+# --- many rows ------------------------------------------------------------------------------------
+
+IDS = Schema((Column("key", "id"), Column("age", "number"), Column("plan", "category"), Column("y", "target")), "none")
+GOOD = [{"age": 30 + n, "plan": [None, "pro", "basic ü", 1.5, True][n % 5]} for n in range(200)]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        GOOD,
+        [{"plan": row["plan"], "age": [row["age"]]} for row in GOOD],
+        [{**row, "key": n} for n, row in enumerate(GOOD)],
+        [*GOOD, {**GOOD[0], "key": "of one row alone"}],
+        [{**GOOD[0], "key": "of one row alone"}, *GOOD],
+        [{**row, "y": None} for row in GOOD],
+        [*GOOD, {**GOOD[0], "other": 1}],
+        [*GOOD, {"age": 1}],
+        [*GOOD, 7],
+        [*GOOD, {**GOOD[0], "age": 10**400}],
+    ],
+)
+def test_many_rows_are_what_each_of_them_is(rows: list[Any]) -> None:
+    body = json.dumps(rows).encode()
+    assert len(body) > native.SHORT
+    asked = native.decode(body, {}, IDS)
+    assert [*asked.rows] == json.loads(body)
+    assert asked.context is False
+
+
+def test_many_rows_are_columns_where_they_are_alike() -> None:
+    assert type(native.decode(json.dumps(GOOD).encode(), {}, IDS).rows) is Table
+    assert type(native.decode(json.dumps([*GOOD, {"age": 1}]).encode(), {}, IDS).rows) is list
+
+
+@pytest.mark.parametrize("end", [b"", b"] x", b', {"age": NaN}]', b', "\xff"]', b"," + b"[" * 100_000], ids=len)
+def test_many_rows_that_are_no_json(end: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        native.decode(json.dumps(GOOD).encode()[:-1] + end, {}, IDS)
+    assert (caught.value.status, caught.value.code) == (400, "not_json")

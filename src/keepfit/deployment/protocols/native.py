@@ -85,10 +85,10 @@ def _table(body: bytes, schema: Schema) -> Table | None:
         return None
     if not rows:
         return None
-    found = zip(names, zip(*map(astuple, rows), strict=True), strict=True)
-    columns = {name: values for name, values in found if values[0] is not UNSET}
-    if any(UNSET in columns[name] for name in columns.keys() - needed):  # only some rows have it
-        return None
+    columns = dict(zip(names, zip(*map(astuple, rows), strict=True), strict=True))
+    for name in [name for name in names if name not in needed and UNSET in columns[name]]:
+        if any(value is not UNSET for value in columns.pop(name)):  # only some rows have it
+            return None
     return Table(columns)
 
 
