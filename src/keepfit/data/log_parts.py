@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import polars as pl
 import pyarrow.parquet
@@ -102,6 +102,17 @@ def frames(parts: Sequence[Part], uri: str | None = None) -> list[pl.LazyFrame]:
     with _store(uri, "read") as (filesystem, _):
         contents = [filesystem.cat_file(part.where) for part in parts]
     return _grouped([(io.BytesIO(content), content) for content in contents])
+
+
+def opened(part: Part, uri: str | None = None) -> IO[bytes] | None:
+    """A part to be read; None where its retention ended since it was listed. Raises DataError for the store."""
+    try:
+        if uri is None:
+            return Path(part.where).open("rb")
+        with _store(uri, "read") as (filesystem, _):
+            return io.BytesIO(filesystem.cat_file(part.where)) if filesystem.exists(part.where) else None
+    except FileNotFoundError:
+        return None
 
 
 def _grouped(sources: Iterable[tuple[Any, Any]]) -> list[pl.LazyFrame]:

@@ -94,7 +94,7 @@ def roll(folder: Path, uri: str | None = None) -> Rolled:
 
 def _rolled(folder: Path, name: str, file: int, uri: str | None) -> Rolled:
     """Roll one segment, which is locked."""
-    blocks = _blocks(file)
+    blocks = segments.blocks(file, BLOCK)
     line, _, rest = next(blocks, b"").partition(b"\n")
     told = segments.header(line)
     if told is None:
@@ -142,19 +142,6 @@ def _write(folder: Path, name: str, told: Header, blocks: Iterator[bytes]) -> _G
 
 def _partial(folder: Path, name: str, day: date) -> Path:
     return folder / segments.LIVE / f".{name}-{day}.partial"
-
-
-def _blocks(file: int) -> Iterator[bytes]:
-    """The whole lines of a file, about BLOCK bytes at a time."""
-    at, stop, step = 0, segments.end(file), BLOCK
-    while at < stop:
-        block = os.pread(file, min(step, stop - at), at)
-        whole = block.rfind(b"\n") + 1
-        if whole:
-            yield block[:whole]
-            at, step = at + whole, BLOCK
-        else:  # a line longer than that
-            step *= 2
 
 
 def _unread(folder: Path, name: str, line: bytes) -> Rolled:

@@ -27,7 +27,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -155,6 +155,19 @@ def header(first: bytes) -> Header | None:
     except msgspec.DecodeError:
         return None
     return told if isinstance(told, dict) and told.get("format") == FORMAT else None
+
+
+def blocks(file: int, size: int) -> Iterator[bytes]:
+    """The whole lines of a segment that is open, about `size` bytes at a time."""
+    at, stop, step = 0, end(file), size
+    while at < stop:
+        block = os.pread(file, min(step, stop - at), at)
+        whole = block.rfind(b"\n") + 1
+        if whole:
+            yield block[:whole]
+            at, step = at + whole, size
+        else:  # a line longer than that
+            step *= 2
 
 
 def end(file: int) -> int:

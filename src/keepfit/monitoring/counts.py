@@ -2,34 +2,25 @@
 
 `counter` makes the function from some rows to their Counts. Counts of any rows are added up by
 `merge`: of processes, replicas, files, time slices. Both take memory that does not depend on how many
-rows there were. `of_file` counts a file; `keepfit.monitoring.logged` counts the prediction log.
+rows there were. `keepfit.monitoring.files` counts a file, `keepfit.monitoring.slices` the prediction log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from keepfit import features
-from keepfit.config import Data
-from keepfit.data import read as reading
-from keepfit.data.conform import conform
-from keepfit.features.frame import asked
 from keepfit.features.values import Coded, Columns
-from keepfit.models.fitted import Output
-from keepfit.monitoring import reference as references
 from keepfit.monitoring import signals, sketch
 from keepfit.monitoring.reference import Reference
 from keepfit.monitoring.signals import Floats, Longs, Signal
 from keepfit.types import Schema
 
-ROWS = 65536  # of a file that are in memory at once
 Rows = Callable[[Columns, Mapping[str, Any], Floats | None], "Counts"]
 
 
@@ -75,14 +66,15 @@ def total(parts: Iterable[Counts]) -> Counts:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def counter(reference: Reference, schema: Schema) -> Rows:
+def counter(reference: Reference, schema: Schema, clock: str | None = None) -> Rows:
     """The function (columns, what the model said, times) → Counts.
 
     Columns are inputs as in `features.values`, texts as Documents; what the model said is that of
     `reference.said`, {} where it was not asked; times are (n,) seconds since 1970 UTC, or None.
+    `clock` is the column that tells the time: it goes on, and is no signal.
     """
-    watched = {signal.column for signal in reference.signals if signal.column}
-    places = {signal.name: _placer(signal) for signal in reference.signals}
+    watched = {column.name for column in schema.inputs}
+    places = {signal.name: _placer(signal) for signal in reference.signals if signal.column in watched - {clock} | {""}}
 
     def count(columns: Columns, said: Mapping[str, Any], times: Floats | None = None) -> Counts:
         inputs = {name: values for name, values in columns.values.items() if name in watched}
@@ -118,50 +110,6 @@ def _placer(signal: Signal) -> Callable[[Any], Longs]:
         return found
 
     return count
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-Answer = Callable[[Columns], Output]
-
-
-def of_file(
-    path: Path, reference: Reference, schema: Schema, answer: Answer | None = None, data: Data | None = None,
-    time: str | None = None,
-) -> Counts:  # fmt: skip
-    """The counts of a file, glob or folder of rows, in constant memory where its format allows it.
-
-    Args:
-        answer: what the model says of some rows; without it only the columns are counted.
-        data: how the file is written, as in the config. time: the column with each row's time.
-
-    What cannot be read counts as missing. Raises DataError for what is no table, or lacks columns.
-    """
-    parts = reading.batches(data or Data(source=str(path)), path, ROWS)
-    return of_frames(parts, reference, schema, answer, time)
-
-
-def of_frames(
-    frames: Iterable[pl.DataFrame], reference: Reference, schema: Schema, answer: Answer | None = None,
-    time: str | None = None,
-) -> Counts:  # fmt: skip
-    """The counts of frames as they were read; see `of_file`."""
-    count = counter(reference, schema)
-    return total(_of_frame(frame, schema, count, answer, time) for frame in frames)
-
-
-def _of_frame(frame: pl.DataFrame, schema: Schema, count: Rows, answer: Answer | None, time: str | None) -> Counts:
-    typed, _ = conform(frame, _only(schema, time))
-    columns = asked(typed, _only(schema, None))
-    said = references.said(answer(columns), schema) if answer and len(columns) else {}
-    times = None if time is None else typed[time].drop_nulls().to_numpy()
-    return count(columns, said, times)
-
-
-def _only(schema: Schema, time: str | None) -> Schema:
-    """What callers bring, and the column of the time."""
-    kept = tuple(c for c in schema.columns if c in schema.inputs or c.name == time)
-    return replace(schema, columns=kept, target=None)
 
 
 # --- as JSON --------------------------------------------------------------------------------------

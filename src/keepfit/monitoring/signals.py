@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 Values = Floats | Coded
 BINS = 16
-TINY = float(np.finfo(np.float64).tiny)
+TINY, LARGEST = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
 ROWS = 20  # training rows that make a bin worth having
 LEVELS = 50  # of a category that have a cell of their own
 
@@ -105,7 +105,7 @@ def learn(name: str, column: str, part: str, values: Values, steady: bool = True
 
 
 def _ordered(name: str, column: str, part: str, values: Floats, steady: bool) -> Signal:
-    finite = values[np.isfinite(values)]
+    finite = values[np.abs(values) < LARGEST]  # after the largest there is no number for an edge
     edges = cut(finite)
     made = empty(Signal(name, column, part, "ordered", edges, (), np.empty(0, np.int64), np.empty(0), None, steady))
     counts = np.bincount(place(made, values), minlength=len(made.cells))
