@@ -92,7 +92,7 @@ def interval(found: Measure, confidence: float) -> tuple[float, float]:
 def _effective(found: Measure) -> float:
     """Rows of which a share of the same value would have the same standard error."""
     room = found.value * (1 - found.value)
-    if found.name in SHARES or room <= 0 or found.error <= 0:
+    if room <= 0 or found.error <= 0:
         return float(found.base)
     return room / found.error**2
 
@@ -116,8 +116,8 @@ def misses(found: Measure, sign: str, limit: float) -> float:
         return _binomial(round(found.value * found.rows), found.rows, limit, at_least)
     short = limit - found.value if at_least else found.value - limit
     if bounded(found.name) and 0 < limit < 1:
-        return _tail(short, math.sqrt(limit * (1 - limit) / _effective(found)), 0.0)
-    return _tail(short, found.error, found.skew * (-1 if at_least else 1))
+        return tail(short, math.sqrt(limit * (1 - limit) / _effective(found)), 0.0)
+    return tail(short, found.error, found.skew * (-1 if at_least else 1))
 
 
 def _binomial(hits: int, rows: int, share: float, at_least: bool) -> float:
@@ -147,7 +147,7 @@ def worse(found: Measure, before: Measure) -> float:
     # the skewness of the rows is taken to be the same in both samples, as it is where nothing changed
     old = found.skew * math.sqrt(found.rows / before.rows)
     skew = found.sign * (old * before.error**3 - found.skew * found.error**3) / error**3
-    return _tail(found.sign * (before.value - found.value), error, skew)
+    return tail(found.sign * (before.value - found.value), error, skew)
 
 
 def fisher(hits: int, rows: int, hits_before: int, rows_before: int) -> float:
@@ -166,7 +166,7 @@ def _choose(n: int, k: Any) -> Any:
     return special.gammaln(n + 1.0) - special.gammaln(k + 1.0) - special.gammaln(n - k + 1.0)
 
 
-def _tail(difference: float, error: float, skew: float) -> float:
+def tail(difference: float, error: float, skew: float) -> float:
     """The chance of a difference this large, where there is none. `skew`: of the difference's distribution."""
     if not error > 0:
         return 0.0 if difference > 0 else 1.0
