@@ -24,6 +24,7 @@ from keepfit.data import log_read
 from tests import serving as processes
 from tests.projects import keepfit, project, table
 from tests.serving import Server, serving
+from tests.ui.browser import browser
 
 pytestmark = pytest.mark.slow
 ROW = {"age": 41, "plan": "pro", "spend": 12.5}
@@ -355,3 +356,35 @@ def test_large_bodies_have_one_room_together(trained: Path) -> None:
         stack.close()
         while running.post("/predict", large).status != 200:
             assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("key", ["key-of-the-page", "key-of-the-admin"])
+def test_docs_asks_a_browser_for_the_key_and_sends_it(trained: Path, key: str) -> None:
+    keys = {"KEEPFIT_API_KEY": "key-of-the-page", "KEEPFIT_ADMIN_KEY": "key-of-the-admin"}
+    with serving(trained, environment=keys) as running, browser() as chromium:
+        assert running.get("/docs").json["error"]["code"] == "no_key"  # who is no browser
+        refused = running.get("/docs", accept="text/html,*/*")
+        assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert b"spend" not in refused.body
+        page = chromium.new_page()
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{running.url}/docs")
+        page.fill("#given", "another")
+        page.click("button")
+        page.wait_for_function("document.getElementById('refused').textContent")
+        assert page.inner_text("#refused") == "This is not a key of the server."
+        page.fill("#given", key)
+        page.click("button")
+        page.fill("[data-name=age]", "41")
+        page.click("button[type=submit]")
+        page.wait_for_selector("#answer meter")
+        assert "KEEPFIT_API_KEY" in page.inner_text("#curl")
+        assert key not in page.content()
+        assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+        with page.expect_download() as told:
+            page.click("#openapi")
+        assert json.loads(Path(told.value.path()).read_text())["info"]["title"] == "shop"
+        page.reload()
+        assert page.input_value("#given") == ""
+        assert wrong == []

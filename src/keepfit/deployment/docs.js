@@ -77,6 +77,17 @@ async function ask(event) {
   }
 }
 
+async function download(event) {
+  if (!find("key").value) return; // the link does without it
+  event.preventDefault();
+  const answer = await fetch(event.target.href, { headers: { "X-API-Key": find("key").value } });
+  const link = document.createElement("a"); // a link of its own: a browser sends no key with one
+  link.href = URL.createObjectURL(new Blob([await answer.text()], { type: "application/json" }));
+  link.download = "openapi.json";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
 async function copy(event) {
   const text = find(event.target.dataset.copy);
   try {
@@ -93,5 +104,6 @@ for (const field of fields) field.addEventListener("input", fromFields);
 body.addEventListener("input", command);
 find("key").addEventListener("input", command);
 find("try").addEventListener("submit", ask);
+find("openapi").addEventListener("click", download);
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", copy);
 if (fields.length) fromFields(); else { body.value = JSON.stringify(row, null, 2); command(); }

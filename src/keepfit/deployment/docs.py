@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 STYLE, SCRIPT = Path(__file__).with_suffix(".css"), Path(__file__).with_suffix(".js")
+ASKING = Path(__file__).with_name("docs_key.js")
 FIELDS = 60  # columns that get a field; with more there is the JSON alone
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
@@ -28,20 +29,39 @@ def page(document: Mapping[str, Any]) -> str:
     title = f"{info['title']} {info['version']}"
     parts = [
         f"<h1>{escape(info['title'])} <span class=soft>version {escape(info['version'])}</span></h1>",
-        f"<p>{escape(info['description'])} <a href=/openapi.json>openapi.json</a></p>",
+        f"<p>{escape(info['description'])} <a id=openapi href=openapi.json>openapi.json</a></p>",
         _form(columns, example),
         f"<h2>Columns <span class=soft>{len(columns):,}</span></h2>{_columns(columns, row['required'])}",
         f"<h2>Answer</h2>{_answer(document)}",
         f"<h2>Routes</h2>{_routes(document)}",
     ]
+    return _html(
+        title, f"{''.join(parts)}<script type=application/json id=example>{_embedded(example)}</script>", SCRIPT
+    )
+
+
+def asking() -> str:
+    """The page for who brought no key: it asks for one, keeps it in its own memory, and becomes `page`.
+
+    It tells nothing of the model. A browser cannot be told otherwise to send a key.
+    """
+    return _html(
+        "API key",
+        "<h1>API key</h1><p>This server asks for one. The key stays in this page, and is gone when you leave it.</p>"
+        "<form id=asking><div class=bar><label class=key>API key <input id=given type=password autocomplete=off "
+        "required autofocus></label><button type=submit>Open</button></div></form>"
+        "<p id=refused class=bad role=alert></p>",
+        ASKING,
+    )
+
+
+def _html(title: str, inner: str, script: Path) -> str:
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         f'<meta http-equiv=Content-Security-Policy content="{POLICY}">'
         "<meta name=viewport content='width=device-width, initial-scale=1'><link rel=icon href=data:,>"
-        f"<title>{escape(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style><main>"
-        + "".join(parts)
-        + f"</main><script type=application/json id=example>{_embedded(example)}</script>"
-        f"<script>{SCRIPT.read_text(encoding='utf-8')}</script></html>"
+        f"<title>{escape(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style><main>{inner}</main>"
+        f"<script>{script.read_text(encoding='utf-8')}</script></html>"
     )
 
 

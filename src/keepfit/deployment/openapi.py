@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from keepfit.deployment.docs import page
+from keepfit.deployment.docs import asking, page
 from keepfit.deployment.openapi_schemas import COUNT, TEXT, Json, components, listing, record, ref, sample
 from keepfit.deployment.protocols import v2
 from keepfit.types import Schema
 
-__all__ = ["document", "page"]
+__all__ = ["asking", "document", "page"]
 
 JSON, CSV, PARQUET, LINES = "application/json", "text/csv", "application/x-parquet", "application/jsonlines"
 # What may go wrong with any request that brings a body, by status.

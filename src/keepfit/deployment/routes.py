@@ -157,9 +157,19 @@ def document(service: Service, request: Request) -> Response:
 
 
 def docs(service: Service, request: Request) -> Response:
-    """The same for people."""
+    """The same for people. A browser that brings no key gets a page that asks for it."""
+    if not _trusted(service, request):
+        return _asking(service, request)
     page = load("keepfit.deployment.openapi:page", "/docs")
     return Response(200, page(_document(service, request)).encode(), HTML)
+
+
+def _asking(service: Service, request: Request) -> Response:
+    """Raises RequestError (401) for who is no browser."""
+    if "text/html" not in request.header(b"accept"):
+        access.caller(service.keys, request.headers)
+    asking = load("keepfit.deployment.openapi:asking", "/docs")
+    return Response(401, asking().encode(), HTML, {"www-authenticate": "Bearer", "cache-control": "no-store"})
 
 
 def _document(service: Service, request: Request) -> dict[str, Any]:
@@ -275,7 +285,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/version"): Route("/version", plain=version, need="nothing"),
     ("GET", "/metrics"): Route("/metrics", plain=exposition),
     ("GET", "/openapi.json"): Route("/openapi.json", plain=document),
-    ("GET", "/docs"): Route("/docs", plain=docs),
+    ("GET", "/docs"): Route("/docs", plain=docs, need="nothing"),
     ("GET", "/execution-parameters"): Route("/execution-parameters", plain=parameters, need="nothing"),
     ("GET", "/v2"): Route("/v2", plain=server_metadata, need="nothing"),
     ("GET", "/v2/health/live"): Route("/v2/health/live", plain=live, need="nothing"),
