@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from keepfit.monitoring import two_sample
 from keepfit.monitoring.findings import Finding
+from keepfit.monitoring.signals import ROWS
 from keepfit.monitoring.two_sample import Floats, Layout
 
 if TYPE_CHECKING:
@@ -67,20 +68,41 @@ def compared(signals: Sequence[Signal]) -> Compared:
 
 
 def _merged(signal: Signal) -> NDArray[np.intp]:
+    return (_levels if signal.kind == "nominal" else _bins)(signal.counts)
+
+
+def _levels(counts: NDArray[np.int64]) -> NDArray[np.intp]:
     """Cell → cell to compare. Levels that may be listed by luck alone go with those that are not listed.
 
     Where there are more levels than are listed, those listed last had luck: in new rows they are rarer,
-    without any change. Without this, a thousand equally frequent levels raise an alarm in every window.
+    without any change; and which of the rare ones were seen is luck too, a level of its own for each of
+    which many rows come or none. Told apart, a thousand equally frequent levels would raise an alarm in
+    every window. Unseen ones alone are a question of data quality.
     """
-    cells = np.arange(len(signal.counts))
-    if signal.kind == "ordered" or len(cells) < 4 or signal.counts[-2] == 0:
-        return cells
-    listed = signal.counts[1:-2]
-    lucky = listed <= listed.min() + LUCK * np.sqrt(listed.min() + 1)
-    kept = np.r_[True, ~lucky, True, True]
-    found = np.cumsum(kept) - 1
-    found[~kept] = found[-2]
-    return found
+    if len(counts) < 4 or counts[-2:].sum() == 0:
+        return np.arange(len(counts))
+    listed = counts[1:-2]
+    kept = np.r_[True, listed > listed.min() + LUCK * np.sqrt(listed.min() + 1), False, False]
+    return np.where(kept, np.cumsum(kept) - 1, kept.sum()).astype(np.intp)
+
+
+def _bins(counts: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Cell → cell to compare: bins of few training rows go with the next, as their edges are chance."""
+    found, held = [0, 1], ROWS  # missing, below; the first bin begins a cell
+    for count in counts[2:-1].tolist():
+        found.append(found[-1] + (held >= ROWS))
+        held = count + (0 if held >= ROWS else held)
+    return np.array([*found, found[-1] + 1], np.intp)
+
+
+def _label(signal: Signal, cells: NDArray[np.intp]) -> str:
+    """What cells that are compared as one are called."""
+    if len(cells) == 1:
+        return signal.cells[int(cells[0])]
+    first, last = signal.cells[int(cells[0])], signal.cells[int(cells[-1])]
+    return (
+        "other levels" if signal.kind == "nominal" else f"{first.partition(' to ')[0]} to {last.rpartition(' to ')[2]}"
+    )
 
 
 def smallest(where: Layout, reference: NDArray[Any], live: NDArray[Any]) -> Floats:
@@ -108,10 +130,11 @@ def findings(reference: Reference, counts: Counts, monitoring: Monitoring) -> li
     ks, psi = (far(told.where, told.counts, live) for far in (two_sample.ks, two_sample.psi))
     rows = told.where.sums(live).astype(int)
     then, now = (two_sample.shares(told.where, cells) for cells in (told.counts, live))
+    first = np.cumsum([0, *(len(signal.counts) for signal in told.signals)])
     found = []
     for i, signal in enumerate(told.signals):
         cell = told.where.starts[i] + moved[i]
-        label = signal.cells[int(np.flatnonzero(told.into == cell)[-1]) - _start(told, i)]
+        label = _label(signal, np.flatnonzero(told.into == cell) - first[i])
         detail = f"PSI {psi[i]:.3g}{f', KS {ks[i]:.3g}' if signal.kind == 'ordered' else ''}"
         detail += f"; most moved: {label}, {then[cell]:.1%} → {now[cell]:.1%}"
         test, chance, far = TESTS[int(p[:, i].argmin())], float(p[:, i].min()), float(psi[i])
@@ -119,11 +142,6 @@ def findings(reference: Reference, counts: Counts, monitoring: Monitoring) -> li
             Finding("drift", signal.name, test, chance, far, None, far, int(rows[i]), monitoring.smallest, detail)
         )
     return found
-
-
-def _start(told: Compared, signal: int) -> int:
-    """Where a signal's own cells begin among those of all."""
-    return sum(len(each.counts) for each in told.signals[:signal])
 
 
 def ranked(reference: Reference, counts: Counts, level: float, least: float, min_rows: int = 0) -> list[dict[str, Any]]:

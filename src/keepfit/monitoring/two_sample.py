@@ -15,8 +15,9 @@ approximations of sparse cells are wrong by orders of magnitude, to the wrong si
     cell           the cell that moved most, by the exact hypergeometric (Fisher) tail, times two for
                    the sides and times the cells (Bonferroni, nearly exact as cells are nearly independent)
 
-Whether cells are pooled depends on the sum of both samples alone. That is fixed under the permutations
-that the tests argue with, so the choice costs nothing.
+Which cells are pooled must not depend on what is tested. Of nominal signals it depends on the sum of both
+samples, which is fixed under the permutations that the tests argue with; of ordered ones on the
+reference, whose quantiles made the cells, so that its counts are no chance.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Layout:
 
     @cached_property
     def starts(self) -> NDArray[np.intp]:
-        return np.r_[0, np.cumsum(self.sizes)[:-1]].astype(np.intp)
+        return np.asarray(np.cumsum(self.sizes) - self.sizes, np.intp)
 
     @cached_property
     def owner(self) -> NDArray[np.intp]:
@@ -122,7 +123,8 @@ def chi_square(where: Layout, reference: Array, live: Array) -> Floats:
     both = reference + live
     n, total = where.sums(live), where.sums(both)
     smaller = np.minimum(n, total - n) / np.maximum(total, 1)
-    dense = both * where.spread(smaller) >= SPARSE
+    known = np.where(where.spread(where.ordered), reference * where.spread(_ratio(total, total - n)), both)
+    dense = (known * where.spread(smaller) >= SPARSE) & (both > 0)
     pooled = [where.sums(np.where(dense, 0, counts)) for counts in (live, reference, both)]
     terms = where.sums(np.where(dense, _xlogx(live) + _xlogx(reference) - _xlogx(both), 0.0))
     terms += _xlogx(pooled[0]) + _xlogx(pooled[1]) - _xlogx(pooled[2])
@@ -154,6 +156,10 @@ def ranks(where: Layout, reference: Array, live: Array) -> Floats:
         tail = _pearson(z, third / variance**1.5)
     p[..., where.ordered] = np.where((n > 0) & (total - n > 2) & (variance > 0), np.minimum(1, 2 * tail), 1.0)
     return p
+
+
+def _ratio(one: Floats, other: Floats) -> Floats:
+    return np.asarray(one / np.maximum(other, 1), np.float64)
 
 
 def _pearson(z: Floats, skewness: Floats) -> Floats:
