@@ -16,7 +16,7 @@ from keepfit import features
 from keepfit.data.conform import conform
 from keepfit.errors import DataError
 from keepfit.features.frame import from_frame
-from keepfit.features.rows import _each, from_rows, reader, remembered
+from keepfit.features.rows import _each, from_rows, levels, reader, remembered
 from keepfit.features.values import Coded, Documents, Tokens
 from keepfit.types import Column, Schema
 
@@ -230,3 +230,13 @@ def test_what_is_remembered_is_bounded():
     for text in ["a", "b", "c", "a", "d", "a", "x" * 300, "x" * 300, 1, 1]:
         look(text)
     assert asked == ["a", "b", "c", "d", "a", "x" * 300, "x" * 300, 1, 1]
+
+
+def test_levels_that_columns_share_are_bounded():
+    read = levels(str.strip, kept=3)
+    for text in "abcdefgabcadd":
+        for values in ([text, f" {text} "], [text, text]):
+            column = read(values)
+            assert decoded(column) == [text, text]
+            assert len(column.levels) <= 3
+    assert read(["d", "d"]).levels is read([" d ", "d"]).levels

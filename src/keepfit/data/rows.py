@@ -82,4 +82,7 @@ def values_of(names: Sequence[str]) -> Callable[[Rows], Sequence[Sequence[Any]]]
 def _picked(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     if len(names) > 1:
         return itemgetter(*names)
-    return lambda row: tuple(row[name] for name in names)
+    if names:
+        [name] = names
+        return lambda row: (row[name],)
+    return lambda row: ()

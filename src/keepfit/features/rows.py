@@ -32,7 +32,6 @@ FIRST.flags.writeable = NOTHING.flags.writeable = False
 NUMBERS = frozenset((float, int))  # exactly these: a bool or a Decimal goes through `data.parse`
 PLAIN = NUMBERS | {type(None)}
 TEXT = frozenset((str,))
-LEVELS = 1_000  # of a category that are known by their places
 REMEMBERED = 10_000  # texts whose meaning is kept, for each column
 LONGEST = 200  # characters of a text that is kept
 ODD = (KeyError, ValueError, TypeError, IndexError)  # what a row or a value of another shape brings
@@ -214,10 +213,10 @@ def _quick_dates(column: Column) -> Quick:
 
 
 def _quick_levels(column: Column) -> Quick:
-    return levels(lambda value: PARSE["category"](value, column))
+    return levels(remembered(lambda value: PARSE["category"](value, column)))
 
 
-def levels(meaning: Callable[[Any], Any], kept: int = LEVELS) -> Quick:
+def levels(meaning: Callable[[Any], Any], kept: int = REMEMBERED) -> Quick:
     """`coded` of the values' meanings. Texts that came before are known by their places among levels that
     all columns share, until there would be more than `kept` of them.
 
