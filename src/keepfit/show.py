@@ -204,6 +204,32 @@ def feedback(report: Report) -> str:
     return "\n".join(lines)
 
 
+def monitored(found: Mapping[str, Any]) -> str:
+    """A monitoring pass as lines: is it well, how well, what is wrong, what moved."""
+    window, names = found["window"], ("performance", "estimated", "quality", "drift")
+    head = f"{found['headline']}\n{window['since'][:16]} to {window['until'][:16]}: "
+    parts = [f"{head}{text(window['rows'])} rows, {text(window['labelled'])} with labels"]
+    measured = [
+        [name, how, one["value"], _around(one), one.get("reference"), one.get("goal") or ""]
+        for how, part in (("measured", "performance"), ("estimated", "estimated"))
+        for name, one in found[part].items()
+        if one.get("value") is not None
+    ]
+    if measured:
+        parts.append(table(["metric", "how", "value", "95 % interval", "at training", "goal"], measured))
+    parts.append("\n".join(verdict(read(Verdict, found["verdicts"][name])) for name in names))
+    moved = [[c["name"], c["psi"], c["p"], c["moved"]] for c in found["columns"] if c["outcome"] == "failed"]
+    if moved:
+        parts.append(table(["drifted", "PSI", "p", "moved the mean output by"], moved[:EXAMPLES]))
+    parts.append(f"report    {found['report']}")
+    return "\n\n".join(parts)
+
+
+def _around(one: Mapping[str, Any]) -> str:
+    low, high = one.get("low"), one.get("high")
+    return f"{text(low)} – {text(high)}" if low is not None and high is not None else ""
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
 

@@ -1,0 +1,290 @@
+"""One monitoring pass: what was answered since, is it well, and what has to be told.
+
+    counts      of the log's rows, in the cells of the champion's reference
+    findings    quality and drift of the counts; performance of the labelled rows, and its estimate
+    verdicts    at the thresholds that the budget of false alarms leaves
+    alarms      what began and what is over: Decisions, and notices to whoever is to know
+    told        the pass as JSON and HTML, its figures to MLflow
+
+A pass is idempotent: it reads the log and writes its own files, so it may be run by `keepfit up`, by cron
+or by hand, as often as one likes. Only one works at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keepfit import config as settings
+from keepfit import durable, show
+from keepfit.config import Config
+from keepfit.errors import KeepfitError, TrackingError
+from keepfit.models import bundle as bundles
+from keepfit.monitoring import (
+    alarms,
+    budget,
+    drift,
+    estimate,
+    figures,
+    findings,
+    labelled,
+    notices,
+    outbox,
+    performance,
+    quality,
+    reference,
+    report,
+    slices,
+)
+from keepfit.monitoring.counts import Counts, total
+from keepfit.monitoring.findings import Family, Finding
+from keepfit.monitoring.reference import Reference
+from keepfit.pipeline import champion, live
+from keepfit.show import Record
+from keepfit.tracking import decisions, lock, watched
+from keepfit.types import Bundle, Decision, Verdict, plain
+
+FORMAT = 1
+FAMILIES: tuple[Family, ...] = ("performance", "estimated", "quality", "drift")
+PASSES, REPORTS, SLICES = 2000, 200, 500  # that are kept
+BEFORE = 8  # windows before this one that tell how much traffic is usual
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a pass looks at: the champion's bundle, its reference, and the stretch of time."""
+
+    version: str
+    bundle: Bundle
+    reference: Reference
+    since: datetime
+    until: datetime
+    metrics: Mapping[str, Any]
+
+
+def monitor(config: Config, project: Path, now: datetime | None = None) -> Record:
+    """One pass over the window that ends `now`; what it found, as its JSON has it.
+
+    `now` defaults to the clock, or with `monitoring.time` to the newest event of the log. The record's
+    `outcome` is healthy, unhealthy or "not checked". Raises TrackingError where there is no champion or
+    the registry does not answer, BusyError while another pass is at work.
+    """
+    work = project / settings.WORK
+    folder = work / "monitoring"
+    with lock.held(folder / "monitor.lock", "A monitoring pass"):
+        until = now or live.moment(config, project)
+        seen = _champion(config, project, until)
+        found = _look(config, work, seen)
+        told = _decide(config, project, folder, seen, found)
+        _write(folder, found)
+        _tell(config, project, folder, told, found)
+        _track(config, project, folder, seen.version, found)
+    return Record(found)
+
+
+def _champion(config: Config, project: Path, until: datetime) -> Watched:
+    at = champion.pointer(config, project)("champion")
+    if at is None:
+        raise TrackingError(f"'{config.project.name}' has no champion to watch. Next: keepfit run.")
+    made = bundles.read(at.fetch())
+    told = json.loads((made.path / "metrics.json").read_text(encoding="utf-8"))
+    since = until - timedelta(seconds=config.monitoring.window)
+    return Watched(at.version, made, reference.read(made), since, until, told)
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
+    """Everything that is measured, and its Verdicts, as the JSON of a pass without its alarms."""
+    section, schema = config.monitoring, seen.bundle.schema
+    counted = _counted(config, work, seen)
+    window = total(count for start, count in counted.items() if start + timedelta(seconds=section.every) > seen.since)
+    known = labelled.read(
+        work / "predictions", schema, until=seen.until, version=seen.version, time=section.time,
+        uri=config.serving.log.uri,
+    )  # fmt: skip
+    limits = budget.thresholds(seen.reference, max(window.rows, section.min_rows), section, work / "monitoring")
+    columns = drift.ranked(seen.reference, window, limits.drift, section.smallest, section.min_rows)
+    measured, of_labels = performance.measured(known, seen.metrics, config.goals, section, schema)
+    before = _latest(work / "monitoring")
+    agreed = estimate.compared(_newest(known, section), seen.reference, schema, section.min_rows) or before.get(
+        "agreed"
+    )
+    guessed, of_estimate = estimate.estimated(window, seen.reference, config.goals, section, agreed)
+    moment = seen.until.timestamp()
+    asked: dict[Family, list[Finding]] = {
+        "performance": of_labels,
+        "estimated": of_estimate,
+        "quality": quality.findings(seen.reference, window, section, {}, _past(counted, seen, section), moment),
+        "drift": drift.findings(seen.reference, window, section),
+    }
+    verdicts = {family: findings.verdict(family, asked[family], limits) for family in FAMILIES}
+    outcome, headline = _outcome(config, seen, window, verdicts)
+    return {
+        "format": FORMAT,
+        "time": seen.until.isoformat(timespec="seconds"),
+        "project": config.project.name,
+        "model": {"name": config.project.name, "version": seen.version},
+        "window": {
+            "since": seen.since.isoformat(timespec="seconds"), "until": seen.until.isoformat(timespec="seconds"),
+            "rows": window.rows, "labelled": measured["labelled"]["rows"], "labels": measured["labelled"],
+        },
+        "outcome": outcome,
+        "headline": headline,
+        "verdicts": {family: {**plain(verdict), "outcome": verdict.outcome} for family, verdict in verdicts.items()},
+        "performance": measured["performance"],
+        "estimated": guessed,
+        "agreed": agreed,
+        "slices": _slices(before, seen, counted, measured["slices"]),
+        "groups": measured["groups"],
+        "columns": columns,
+        "budget": limits.plain(),
+    }  # fmt: skip
+
+
+def _counted(config: Config, work: Path, seen: Watched) -> dict[datetime, Counts]:
+    """The counts of this window and of those before it, by time slice."""
+    section = config.monitoring
+    back = seen.since - timedelta(seconds=BEFORE * section.window)
+    return slices.of_log(
+        work / "predictions", seen.reference, seen.bundle.schema, seen.version, section.every, back, seen.until,
+        section.time, work / "monitoring" / "counts", config.serving.log.uri,
+    )  # fmt: skip
+
+
+def _newest(known: labelled.Labelled, section: settings.Monitoring) -> labelled.Labelled:
+    """The labelled rows of the last window that had any."""
+    if not len(known):
+        return known
+    return known[known.times >= known.times[-1] - np.timedelta64(round(section.window * 1e6), "us")]
+
+
+def _past(counted: Mapping[datetime, Counts], seen: Watched, section: settings.Monitoring) -> list[quality.Past]:
+    """The traffic of the windows before this one, oldest first, from the first that had any."""
+    rows = [0] * BEFORE
+    for start, count in counted.items():
+        back = (seen.since - start).total_seconds()
+        if back > 0:
+            rows[max(0, BEFORE - math.ceil(back / section.window))] += count.rows
+    first = next((place for place, one in enumerate(rows) if one), BEFORE)
+    return [quality.Past(one) for one in rows[first:]]
+
+
+def _outcome(config: Config, seen: Watched, window: Counts, verdicts: Mapping[Family, Verdict]) -> tuple[str, str]:
+    """healthy, unhealthy or not checked; and that in a sentence."""
+    name = f"{config.project.name}, version {seen.version}"
+    bad = [check.name for verdict in verdicts.values() for check in verdict.failures]
+    if bad:
+        more = f" and {len(bad) - 2} more" if len(bad) > 2 else ""
+        return "unhealthy", f"{name}: {', '.join(bad[:2])}{more}"
+    if not any(verdict.outcome == "passed" for verdict in verdicts.values()):
+        return "not checked", f"{name}: {show.counted(window.rows, 'row')} in the window, too few to tell"
+    drifted = len(verdicts["drift"].warnings)
+    told = f"; {show.counted(drifted, 'column')} drifted" if drifted else ""
+    return "healthy", f"{name}: nothing wrong in {show.counted(window.rows, 'row')}{told}"
+
+
+def _slices(
+    before: Mapping[str, Any], seen: Watched, counted: Mapping[datetime, Counts], measured: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What is known of each stretch of time: rows, what was measured, and what an earlier pass told of older ones."""
+    known: dict[str, dict[str, Any]] = {one["since"]: one for one in before.get("slices", ())}
+    for start, count in counted.items():
+        stamp = start.isoformat()
+        known[stamp] = {**_slice(stamp), **known.get(stamp, {}), "rows": count.rows, "version": seen.version}
+    for one in measured:
+        known[one["since"]] = {**_slice(one["since"]), **known.get(one["since"], {}), **one, "version": seen.version}
+    return [known[stamp] for stamp in sorted(known)][-SLICES:]
+
+
+def _slice(since: str) -> dict[str, Any]:
+    return {"since": since, "rows": 0, "labelled": 0, "performance": {}, "estimated": {}}
+
+
+def _latest(folder: Path) -> dict[str, Any]:
+    """The last pass; nothing where there was none, or its file is no longer whole."""
+    try:
+        found = json.loads((folder / "latest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else {}
+
+
+# --- deciding -------------------------------------------------------------------------------------
+
+
+def _decide(config: Config, project: Path, folder: Path, seen: Watched, found: dict[str, Any]) -> tuple[Decision, ...]:
+    """Open and close alarms; adds them to what was found. The Decisions are on the disk when this returns."""
+    verdicts: dict[str, Verdict] = {family: report.verdict_of(found, family) for family in FAMILIES}
+    unit = _unit(seen.reference)
+    moved = {column["name"]: column["moved"] / unit for column in found["columns"]}
+    known, told = alarms.update(alarms.load(folder), verdicts, config.project.name, seen.version, seen.until, moved)
+    for decision in told:
+        decisions.record(project / settings.WORK, decision)
+    found["alarms"] = [plain(alarm) for alarm in known]
+    found["report"] = str(folder / "reports" / f"{_stamp(seen.until)}.html")
+    if notice := notices.of(config.project.name, told, known, found["report"]):
+        outbox.put(config.alerts, folder, notice, datetime.now(UTC))
+    alarms.save(folder, known)
+    return told
+
+
+def _unit(made: Reference) -> float:
+    """About a standard deviation of the model's output: how it varies between the cells of what it says."""
+    spreads = [
+        math.sqrt(float((signal.counts * signal.moves**2).sum()) / max(1, int(signal.counts.sum())))
+        for signal in made.signals
+        if not signal.column
+    ]
+    return max([*spreads, 1e-12])
+
+
+def _tell(config: Config, project: Path, folder: Path, told: Sequence[Decision], found: Mapping[str, Any]) -> None:
+    """Deliver what waits. What was given up is a Decision too."""
+    for decision in outbox.deliver(config.alerts, folder, datetime.now(UTC)):
+        decisions.record(project / settings.WORK, decision)
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def _stamp(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y%m%dT%H%M%S-%f}"
+
+
+def _write(folder: Path, found: Mapping[str, Any]) -> None:
+    """The pass as JSON and as a report; the oldest give way."""
+    report.write(Path(found["report"]), found)
+    text = json.dumps(_finite(plain(found)), ensure_ascii=False)
+    path = folder / "passes" / f"{Path(found['report']).stem}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.write_text(path, text)
+    durable.write_text(folder / "latest.json", text)
+    for old in [*sorted(path.parent.glob("*.json"))[:-PASSES], *sorted((folder / "reports").glob("*"))[:-REPORTS]]:
+        old.unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for both."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _track(config: Config, project: Path, folder: Path, version: str, found: dict[str, Any]) -> None:
+    """The figures to MLflow. A tracking server that is away costs this pass its line there, and is told."""
+    numbers = {figures.named(figure): figure.value for figure in figures.figures(found)}
+    try:
+        watched.log(champion.store(config, project), folder, version, numbers)
+    except KeepfitError as error:
+        found["untracked"] = settings.masked(config, str(error))
