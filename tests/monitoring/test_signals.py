@@ -51,9 +51,8 @@ def test_a_value_of_many_rows_has_a_bin_of_its_own():
     signal = learned(np.r_[np.zeros(9000), np.random.default_rng(0).exponential(1000, 1000), np.full(2000, 40.5)])
     cells = dict(zip(signal.cells, signal.counts.tolist(), strict=True))
     assert (cells["0"], cells["40.5"]) == (9000, 2000)
-    assert signals.place(signal, np.array([0.0, 1e-300, 40.5, 40.6])).tolist() == [
-        signal.cells.index("0"), signal.cells.index("0") + 1, signal.cells.index("40.5"), signal.cells.index("40.5") + 1,
-    ]  # fmt: skip
+    zero, heavy = signal.cells.index("0"), signal.cells.index("40.5")
+    assert signals.place(signal, np.array([0.0, 1e-300, 40.5, 40.6])).tolist() == [zero, zero + 1, heavy, heavy + 1]
 
 
 @pytest.mark.parametrize("values", [[2.0] * 7, [0.0, 0.0, 1.0], [5e-324, 0.0], [1e308, -1e308], [2.0**53, 2.0**53 + 2]])

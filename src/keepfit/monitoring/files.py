@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ROWS = 1 << 14  # that are in memory at once
 PARQUET = (".parquet", ".pq")
+STRINGS = ("string", "large_string")  # are read as dictionaries: each distinct one is looked at once
 Answer = Callable[["pl.DataFrame"], Output]
 
 
@@ -96,13 +97,12 @@ def _of_batch(batch: pa.RecordBatch, inputs: Schema, count: Rows, clock: Column 
 def _batches(path: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
     """Raises DataError for a damaged file, and for absent columns."""
     try:
-        with pyarrow.parquet.ParquetFile(path, read_dictionary=wanted, pre_buffer=False) as file:
-            absent = [name for name in wanted if name not in file.schema_arrow.names]
-            if absent:
-                shown = ", ".join(f"'{name}'" for name in absent)
-                raise DataError(
-                    f"{path} lacks {shown}, which the model needs. It has: {', '.join(file.schema_arrow.names)}."
-                )
+        there = pyarrow.parquet.read_schema(path)
+        if absent := [name for name in wanted if name not in there.names]:
+            shown = ", ".join(f"'{name}'" for name in absent)
+            raise DataError(f"{path} lacks {shown}, which the model needs. It has: {', '.join(there.names)}.")
+        strings = [name for name in wanted if str(there.field(name).type) in STRINGS]
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=strings, pre_buffer=False) as file:
             yield from file.iter_batches(ROWS, columns=wanted, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}. It may be cut off; get it again.") from error
