@@ -289,6 +289,55 @@ def test_a_shadow_scores_the_same_rows_unseen_and_logs_them_apart(registry: Regi
     assert sorted(line["id"] for line in lines(tmp_path / "shadow")) == sorted(ids)
 
 
+def test_a_shadow_that_does_not_keep_up_is_skipped_and_counted(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    async def script(server: Server) -> None:
+        await server.until(lambda: server.version(SHADOW) == "3")
+        shadow = server.rollout.active[SHADOW]
+        quick = shadow.served.runtime.rows
+
+        def slow(rows: Any) -> Any:
+            assert go_on.wait(20)
+            return quick(rows)
+
+        held = replace(shadow.served, runtime=replace(shadow.served.runtime, rows=slow))
+        server.rollout.active[SHADOW] = replace(shadow, served=held)
+        for n in range(50):  # nothing of the shadow's is scored meanwhile
+            assert (await server.ask(f"{n}", ROWS[:3])).status == 200
+        assert server.rollout.waiting == 30
+        assert server.metrics.dropped == 120
+        go_on.set()
+        await server.until(lambda: server.rollout.waiting == 0)
+        assert server.metrics.predictions["3", SHADOW] == 30
+
+    monkeypatch.setattr(rollout, "WAITING", 30)
+    drive(Server(registry, tmp_path, Plan(shadow="3")), script)
+
+
+def test_a_shadow_that_fails_is_counted_and_told_once(
+    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(server: Server) -> None:
+        await server.until(lambda: server.version(SHADOW) == "3")
+        writer = server.rollout.active[SHADOW].served.writer
+        assert writer
+
+        def refused(records: Any) -> None:
+            raise OSError("no space")
+
+        monkeypatch.setattr(writer, "write", refused)
+        for n in range(10):
+            assert (await server.ask(f"{n}", ROWS[:3])).status == 200
+        await server.until(lambda: server.metrics.dropped == 30)
+
+    caplog.set_level("ERROR", "keepfit.server")
+    drive(Server(registry, tmp_path, Plan(shadow="3")), script)
+    assert [record.message for record in caplog.records] == ["the shadow, version 3, failed: no space"]
+
+
 def test_a_shadow_that_is_the_champion_is_not_run(registry: Registry, tmp_path: Path) -> None:
     async def script(server: Server) -> None:
         await asyncio.sleep(0.1)
