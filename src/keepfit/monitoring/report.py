@@ -14,6 +14,7 @@ from typing import Any
 
 from keepfit import durable, show
 from keepfit.monitoring.charts import Line, Point, spread, timeline
+from keepfit.monitoring.performance import DECIDING
 from keepfit.page import page, section, table, verdict
 from keepfit.types import Verdict, read
 
@@ -44,8 +45,8 @@ def _page(found: Mapping[str, Any], share: float) -> str:
         _head(found),
         _tiles(found),
         _alarms(found["alarms"]),
-        *_over_time(found, most[2]),
         _measured(found),
+        *_over_time(found, most[2]),
         _columns(found["columns"], most[0]),
         *_verdicts(found, most[1]),
     ]
@@ -83,6 +84,9 @@ def verdict_of(found: Mapping[str, Any], family: str) -> Verdict:
 
 
 def _few(given: Verdict) -> str:
+    unknown = [check.detail for check in given.checks if check.outcome == "not checked"]
+    if given.outcome == "not checked" and unknown:
+        return html.escape(unknown[0])
     named = [check.name for check in (*given.failures, *given.warnings)]
     if named:
         return html.escape(", ".join(named[:2]) + (f" and {len(named) - 2} more" if len(named) > 2 else ""))
@@ -92,22 +96,28 @@ def _few(given: Verdict) -> str:
 def _alarms(alarms: Sequence[Mapping[str, Any]]) -> str:
     if not alarms:
         return ""
-    rows = [{name: alarm.get(name) for name in ("subject", "since", "detail")} for alarm in alarms]
+    rows = [{name: alarm.get(name) for name in ("subject", "since", "value", "detail")} for alarm in alarms]
     return section("Open alarms", table([{**row, "since": _when(str(row["since"]))} for row in rows]))
 
 
 def _over_time(found: Mapping[str, Any], most: int) -> Iterator[str]:
-    """A chart for each metric that was measured or estimated in more than one slice."""
+    """A chart for each metric that tells most, where it was measured or estimated more than once."""
     slices = found["slices"][-most:]
     goals = {name: value.get("goal") for name, value in found["performance"].items()}
-    names = dict.fromkeys(name for one in slices for part in ("performance", "estimated") for name in one[part])
-    charts = "".join(
-        f"<h3>{html.escape(name)}</h3>{timeline(lines, limit(goals.get(name)))}"
-        for name in names
-        if (lines := series(slices, name))
-    )
+    charts = [
+        f"<div><h3>{html.escape(name)}</h3>{timeline(lines, limit(goals.get(name)))}</div>"
+        for name in telling(slices, goals)
+        if (lines := series(slices, name)) and max(len(line.points) for line in lines) > 1
+    ]
     if charts:
-        yield section("Over time", charts)
+        yield section("Over time", f"<div class='charts'>{''.join(charts)}</div>")
+
+
+def telling(slices: Sequence[Mapping[str, Any]], goals: Mapping[str, str | None]) -> list[str]:
+    """The metrics that are drawn: those with a goal, then those that decide."""
+    there = dict.fromkeys(name for one in slices for part in ("performance", "estimated") for name in one[part])
+    ranked = sorted(there, key=lambda name: (not goals.get(name), name not in DECIDING))
+    return [name for name in ranked if goals.get(name) or name in DECIDING]
 
 
 def series(slices: Sequence[Mapping[str, Any]], name: str) -> list[Line]:
