@@ -18,6 +18,7 @@ from benchmarks.results import Options, Result
 
 NAMES = (  # the quickest first
     *("startup", "overhead", "imdb", "scoring", "memory"),
+    *("monitoring-speed", "monitoring-null"),
     *("serving-profile", "serving-limit", "serving-log", "serving-swap", "serving", "serving-soak", "quality"),
 )
 
