@@ -26,8 +26,16 @@ from keepfit.types import Verdict
 STAGES = ("ingest", "train", "promote")
 
 
-def run(config: Config, project: Path, stage: str | None, resume: bool, progress: Progress | None) -> Record:
+Stage = Callable[[Config, Path, Path, Path, Progress], None]
+
+
+def run(
+    config: Config, project: Path, stage: str | None, resume: bool, progress: Progress | None,
+    do: Mapping[str, Stage] | None = None, **about: Any,
+) -> Record:  # fmt: skip
     """All stages, or `stage` alone on what the last run finished before it; the record of the run.
+
+    `do` has other functions than RUN for the stages, and `about` is noted of such a run.
 
     Raises BusyError when another run works in the project, RefusedError when the data's checks
     stop, and whatever a stage raises; the run's folder then says "failed" and keeps what is whole.
@@ -35,10 +43,12 @@ def run(config: Config, project: Path, stage: str | None, resume: bool, progress
     work = project / settings.WORK
     tell = progress or Progress()
     with folders.alone(work):
-        folder = _last(work, config) if resume or stage not in (None, "ingest") else _new(work, config, project)
+        folder = (
+            _last(work, config) if resume or stage not in (None, "ingest") else _new(work, config, project, **about)
+        )
         last = stage or STAGES[-1]
         with _told(folder, config):
-            record = _stages(config, project, folder, STAGES[: STAGES.index(last) + 1], tell, again=stage)
+            record = _stages(config, project, folder, STAGES[: STAGES.index(last) + 1], tell, stage, do or RUN)
         there = "" if project == Path() else f" -C {project}"
         record["next"] = [command + there for command in record["next"]]
         folders.note(folder, **{**record, "status": record["outcome"]})
@@ -63,8 +73,9 @@ def _told(folder: Path, config: Config) -> Iterator[None]:
 
 
 def _stages(
-    config: Config, project: Path, folder: Path, wanted: tuple[str, ...], tell: Progress, again: str | None
-) -> dict[str, Any]:
+    config: Config, project: Path, folder: Path, wanted: tuple[str, ...], tell: Progress, again: str | None,
+    do: Mapping[str, Stage],
+) -> dict[str, Any]:  # fmt: skip
     """Run the stages that are not whole yet, and `again` in any case."""
     for name in wanted:
         if (folder / name).is_dir() and name != again:
@@ -79,7 +90,7 @@ def _stages(
         for later in STAGES[STAGES.index(name) :]:
             folders.drop(folder / later)
         with folders.whole(folder / name) as out:
-            RUN[name](config, project, folder, out, tell)
+            do[name](config, project, folder, out, tell)
         folders.note(folder, timings={name: round(_cpu() - before, 3)})
         stages.permit(folder / STAGES[0])
         tell.end(records.summary(config, folder, name))
@@ -94,20 +105,24 @@ def _train(config: Config, project: Path, folder: Path, out: Path, tell: Progres
     stages.train(config, project, folders.load_split(folder / "ingest"), out, tell)
 
 
-def _promote(config: Config, project: Path, folder: Path, out: Path, tell: Progress) -> None:
+def promote(
+    config: Config, project: Path, folder: Path, out: Path, tell: Progress, also: Verdict | None = None,
+    settle: stages.Settle = stages.decide,
+) -> None:  # fmt: skip
+    """Track, register and judge what the folder's earlier stages made; see `stages.promote`."""
     made, measured = bundles.read(folder / "train" / "bundle"), folders.read_json(folder / "train" / "measured.json")
     data = folders.load_split(folder / "ingest")
     known = folders.about(folder).get("tracked")  # by an attempt that was cut off
     tracked = known or champion.track(config, project, folder.name, data.train.version)
     folders.note(folder, tracked=tracked)
-    decision = stages.promote(config, project, data, made, measured, tracked)
+    decision = stages.promote(config, project, data, made, measured, tracked, also, settle)
     folders.write_json(out / "decision.json", decision)
 
 
-RUN: Mapping[str, Callable[[Config, Path, Path, Path, Progress], None]] = {
+RUN: Mapping[str, Stage] = {
     "ingest": _ingest,
     "train": _train,
-    "promote": _promote,
+    "promote": promote,
 }
 
 
@@ -117,11 +132,11 @@ def _cpu() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def _new(work: Path, config: Config, project: Path) -> Path:
+def _new(work: Path, config: Config, project: Path, **what: Any) -> Path:
     now = datetime.now(UTC)
     folder = work / "runs" / f"{now:%Y%m%d-%H%M%S-%f}"  # in the order of time, also by name
     folder.mkdir(parents=True)
-    about = {"run": folder.name, "started": now.isoformat(timespec="seconds"), "status": "running"}
+    about = {"run": folder.name, "started": now.isoformat(timespec="seconds"), "status": "running", **what}
     made_by = {"config": settings.recorded(config), "hooks": ready.hooks_hash(config, project)}
     folders.note(folder, **about, **made_by, code=git.state(project))
     return folder
@@ -131,6 +146,8 @@ def _last(work: Path, config: Config) -> Path:
     """The last run's folder, if its config and hooks are today's: its stages are today's stages."""
     for folder in folders.runs(work)[:1]:
         about = folders.about(folder)
+        if about.get("kind"):
+            raise ConfigError(f"The last run, {folder.name}, is a {about['kind']}, which only keepfit retrain does.")
         same = {
             "keepfit.yaml": about["config"] == settings.recorded(config),
             "features.code": about["hooks"] == ready.hooks_hash(config, work.parent),

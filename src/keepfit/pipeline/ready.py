@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,19 +52,22 @@ class Part(NamedTuple):
         return Part(dataclasses.replace(self.data, frame=self.data.frame.filter(rows)), self.typed.filter(rows))
 
 
-def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
-    """The data split into training and test, and everything that is wrong with them."""
+def examine(config: Config, project: Path, now: datetime | None = None) -> tuple[Split, Verdict]:
+    """The data split into training and test, and everything that is wrong with them.
+
+    With `now`, without the rows that became known (data.known_at) only after that.
+    """
     if config.data.target is None:
         raise ConfigError("data.target is not set. Name the column to predict, as in 'data: {target: churn}'.")
     functions = functions_of(config, project)
     frame, origin = read.read(config.data, project)
     meaning = understand(frame, config, functions)
-    train, verdict = _part(frame, origin, meaning, config, functions)
+    train, verdict = _part(frame, origin, meaning, config, functions, now)
     verdict += Verdict("data", tuple(decimal.suspects(frame, config.data)))
     asked.known(config, project, meaning, train.typed.columns)
     verdict += hooks.rowwise(seen(train.typed, meaning), functions)
     if config.data.test:
-        test, found = _part(*read.read(config.data, project, config.data.test), meaning, config, functions)
+        test, found = _part(*read.read(config.data, project, config.data.test), meaning, config, functions, now)
         verdict += Verdict("test", tuple(dataclasses.replace(c, name=f"test: {c.name}") for c in found.checks))
         how = "official test set"
     else:
@@ -78,14 +82,18 @@ def examine(config: Config, project: Path) -> tuple[Split, Verdict]:
 
 
 def _part(
-    frame: pl.DataFrame, origin: Mapping[str, Any], meaning: Schema, config: Config, functions: Mapping[str, hooks.Hook]
-) -> tuple[Part, Verdict]:
+    frame: pl.DataFrame, origin: Mapping[str, Any], meaning: Schema, config: Config,
+    functions: Mapping[str, hooks.Hook], now: datetime | None,
+) -> tuple[Part, Verdict]:  # fmt: skip
     conformed = prepare(frame, meaning, functions)
     if meaning.target not in conformed[0].columns:
         raise DataError(f"The test set {config.data.test} has no column '{meaning.target}', which is data.target.")
     verdict = validate.validate(frame, meaning, config.checks, config.data, conformed)
     whole = Part(Dataset(frame, meaning, "", masked(config, origin)), conformed[0])
-    return whole.only(conformed[0][str(meaning.target)].is_not_null().to_numpy()), verdict
+    kept = conformed[0][str(meaning.target)].is_not_null()
+    if now is not None and config.data.known_at in conformed[0].columns:
+        kept &= (conformed[0][str(config.data.known_at)] <= now.timestamp()).fill_null(True)
+    return whole.only(kept.to_numpy()), verdict
 
 
 def understand(frame: pl.DataFrame, config: Config, functions: Mapping[str, hooks.Hook]) -> Schema:

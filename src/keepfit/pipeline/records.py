@@ -23,7 +23,7 @@ def record(config: Config, folder: Path, last: str) -> dict[str, Any]:
         "run": folder.name,
         "name": config.project.name,
         "description": masked(config, config.project.description),
-        "profile": str(folder / "ingest" / "profile.html"),
+        "profile": _there(folder / "ingest" / "profile.html"),
         "data": folders.read_json(folder / "ingest" / "dataset.json")["version"],
         "goals": dict(config.goals),
         "checks": plain(folders.read_verdict(folder / "ingest" / "verdict.json")),
@@ -37,6 +37,10 @@ def record(config: Config, folder: Path, last: str) -> dict[str, Any]:
         ]
         report.write(folder / "report.html", found, sorted((_bundle(folder) / "plots").glob("*")), verdicts)
     return found
+
+
+def _there(path: Path) -> str | None:
+    return str(path) if path.is_file() else None
 
 
 def _bundle(folder: Path) -> Path:
@@ -93,7 +97,7 @@ def _judged(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, An
     manifest = folders.read_json(_bundle(folder) / "bundle.json")
     model = describe(manifest) + _interrupted(manifest["report"])
     promoted = decision.kind == "promoted"
-    is_now = "is the champion" if promoted else "is refused; " + _still(decision)
+    is_now = "is the champion" if promoted else f"is {decision.kind.replace('_', ' ')}; " + _still(decision)
     headline = f"{config.project.name}: version {decision.version} ({model}) {is_now}."
     return {
         **trained,

@@ -10,7 +10,7 @@ in its folder (folders.py), so it can run inline, in a process of its own, or ag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,9 @@ def permit(folder: Path) -> None:
     verdict = folders.read_verdict(folder / "verdict.json")
     if verdict.failures:
         found = "\n".join(f"  {check.name}: {check.detail or check.value}" for check in verdict.failures)
-        seen = f"The data as they are: {folder / 'profile.html'}"
-        raise RefusedError(f"The checks of the data say no, so nothing was trained:\n{found}\n{seen}", verdict)
+        profile = folder / "profile.html"
+        seen = f"\nThe data as they are: {profile}" if profile.is_file() else ""
+        raise RefusedError(f"The checks of the data say no, so nothing was trained:\n{found}{seen}", verdict)
 
 
 def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) -> Bundle:
@@ -135,40 +136,48 @@ def _data(data: Split) -> dict[str, Any]:
         "test_version": data.test.version,
         "split": data.how,
         "origin": data.train.origin,
+        "log_until": (data.train.origin.get("log") or {}).get("until"),  # how far the labelled log was trained on
     }
 
 
+Settle = Callable[[Config, Path, str, Verdict, str], Decision]
+
+
+def decide(config: Config, project: Path, version: str, verdict: Verdict, run: str) -> Decision:
+    """Make a registered version the champion if its Verdict says so; record the Decision either way."""
+    store = champion.store(config, project)
+    if verdict:
+        attempt = lambda path: champion.attempt(config, project, path)
+        return registry.promote(store, version, "passed the gate", attempt, verdict, run=run)
+    return registry.refuse(store, version, f"refused by the gate: {gate.failed(verdict)}", verdict, run=run)
+
+
 def promote(
-    config: Config, project: Path, data: Split, made: Bundle, measured: Mapping[str, float], run: str
-) -> Decision:
+    config: Config, project: Path, data: Split, made: Bundle, measured: Mapping[str, float], run: str,
+    also: Verdict | None = None, settle: Settle = decide,
+) -> Decision:  # fmt: skip
     """Log to the tracking run, register the version, judge it, and move the champion alias or leave it.
 
-    Doing it again for the same run (after a crash) registers no second version and moves nothing twice.
+    The checks of `also` count like the gate's; `settle` does what its Verdict says. Doing it again for the
+    same run (after a crash) registers no second version and moves nothing twice.
     """
     store = champion.store(config, project)
     found = folders.read_json(made.path / "metrics.json")["metrics"]
     try:
         mlflow.log_run(store, run, settings.recorded(config), {**found, **measured}, {}, [made.path / "plots"])
         version = mlflow.register(store, run, made.path, made.schema, ready.example(data.train))
-        decision = _decide(config, project, version, judge(config, project, data, made, measured), run)
+        known = [decision for decision in champion.history(config, project) if decision.run == run]
+        if known:  # decided before a crash
+            decision = known[-1]
+        else:
+            verdict = judge(config, project, data, made, measured)
+            decision = settle(config, project, version, verdict if also is None else verdict + also, run)
     except BaseException as error:
         why = settings.masked(config, str(error))
         mlflow.end(store, run, "FAILED" if isinstance(error, Exception) else "KILLED", why)
         raise
     mlflow.end(store, run)
     return decision
-
-
-def _decide(config: Config, project: Path, version: str, verdict: Verdict, run: str) -> Decision:
-    store = champion.store(config, project)
-    known = [decision for decision in champion.history(config, project) if decision.run == run]
-    if known:  # decided before a crash
-        return known[-1]
-    if verdict:
-        attempt = lambda path: champion.attempt(config, project, path)
-        return registry.promote(store, version, "passed the gate", attempt, verdict, run=run)
-    reason = "; ".join(f"{c.name}: {c.detail or c.value}" for c in verdict.failures)
-    return registry.refuse(store, version, f"refused by the gate: {reason}", verdict, run=run)
 
 
 def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Mapping[str, float]) -> Verdict:

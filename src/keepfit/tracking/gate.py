@@ -95,6 +95,20 @@ def judge(trial: Trial, goals: Mapping[str, str], gate: config.Gate, resamples: 
     return Verdict("promotion gate", tuple(checks))
 
 
+def failed(verdict: Verdict) -> str:
+    """What speaks against it, in one line."""
+    return "; ".join(f"{check.name}: {check.detail or check.value}" for check in verdict.failures)
+
+
+def kept(trial: Trial, goals: Mapping[str, str], gate: config.Gate, margin: float, resamples: int, seed: int) -> Check:
+    """Is the challenger not worse than the champion by more than `margin`, as far as can be told?
+
+    No proof is asked for, as by the gate itself: where few rows leave it open, what is more likely counts.
+    """
+    wider = gate.model_copy(update={"margin": margin, "confidence": 0.5})
+    return _not_worse(trial, metric(trial, goals, gate), wider, resamples, seed)
+
+
 def metric(trial: Trial, goals: Mapping[str, str], gate: config.Gate) -> str:
     """The metric that models are compared by: `gate.metric`, or for "auto" the first goal's.
 

@@ -57,8 +57,15 @@ def promote(
         return _move(store, decision, try_bundle)
 
 
-def rollback(store: mlflow.Store, try_bundle: Try, to: str | None = None, reason: str = "", by: str = "") -> Decision:
-    """Back to version `to`, or to the champion before this one.
+def rollback(
+    store: mlflow.Store,
+    try_bundle: Try,
+    to: str | None = None,
+    reason: str = "",
+    by: str = "",
+    verdict: Verdict | None = None,
+) -> Decision:
+    """Back to version `to`, or to the champion before this one; `verdict` is the evidence, where there is any.
 
     A second rollback undoes the first: the version that was left is `previous` now.
     """
@@ -69,7 +76,7 @@ def rollback(store: mlflow.Store, try_bundle: Try, to: str | None = None, reason
         target = to or named.get(PREVIOUS)
         if target is None or target == named.get(CHAMPION):
             raise TrackingError(_nowhere(store, named, to))
-        proof = Verdict("rollback")
+        proof = Verdict("rollback") if verdict is None else verdict
         decision = Decision("rolled_back", store.model, reason, proof, target, named.get(CHAMPION), by)
         return _move(store, decision, try_bundle)
 
@@ -78,10 +85,17 @@ def refuse(
     store: mlflow.Store, version: str, reason: str, verdict: Verdict, by: str = "", run: str | None = None
 ) -> Decision:
     """Record that `version` did not become champion. It stays registered, as challenger."""
+    return stay("refused", store, version, reason, verdict, by, run)
+
+
+def stay(
+    kind: str, store: mlflow.Store, version: str, reason: str, verdict: Verdict, by: str = "", run: str | None = None
+) -> Decision:
+    """Record a Decision (refused, on_trial, …) about a version that is challenger, and leave the champion."""
     with _moving(store):
         mlflow.known(store, version)
         before = mlflow.aliases(store).get(CHAMPION)
-        decision = Decision("refused", store.model, reason, verdict, version, before, by, run=run)
+        decision = Decision(kind, store.model, reason, verdict, version, before, by, run=run)
         decision = decisions.signed(store.work, decision)
         if version != before:
             mlflow.move(store, CHALLENGER, version)

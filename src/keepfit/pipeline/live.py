@@ -1,0 +1,132 @@
+"""What was answered and what turned out to be true: labelled rows of the prediction log as frames.
+
+    labelled   the rows whose label is known by now: id, at, label_time, version, role, inputs, truth
+    columns    their inputs and their target, named and typed as in a Schema
+    said       what a registered version answers for a frame
+
+`at` is when a row happened: the time in the column `monitoring.time`, or else when it was answered.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from keepfit import config as settings
+from keepfit.config import Config
+from keepfit.data import log_read
+from keepfit.data.conform import conform
+from keepfit.errors import ConfigError, DataError
+from keepfit.features.frame import from_frame
+from keepfit.features.prepare import prepare
+from keepfit.models.fitted import Output
+from keepfit.pipeline import champion
+from keepfit.pipeline.loading import load
+from keepfit.types import Schema
+
+MOMENT = pl.Datetime("us", "UTC")
+EMPTY = {
+    "id": pl.String(),
+    "at": MOMENT,
+    "label_time": MOMENT,
+    "version": pl.String(),
+    "role": pl.String(),
+    "truth": pl.String(),
+}
+
+
+def moment(config: Config, project: Path) -> datetime:
+    """What "now" is where nobody says: the clock's, or with `monitoring.time` the newest time in the log."""
+    rows = _all(config, project, None) if config.monitoring.time else None
+    newest = rows.select(pl.col("at").max()).collect().item() if rows is not None else None
+    return newest if isinstance(newest, datetime) else datetime.now(UTC)
+
+
+def labelled(config: Config, project: Path, now: datetime, task: str, role: str | None = None) -> pl.DataFrame:
+    """The rows of the log that happened and got a label by `now`, oldest first; see the module for the columns.
+
+    `truth` is the class, or the number for regression. A label's own time counts where the clock's does:
+    a replayed stream (`monitoring.time`) brings labels of long ago today. Raises DataError where the log's
+    store cannot be read, ConfigError where `monitoring.time` names no date of the log.
+    """
+    rows = _all(config, project, role)
+    if rows is None:
+        return pl.DataFrame(schema={**EMPTY, "inputs": pl.Struct({})})
+    truth = pl.col("label_value" if task == "regression" else "label")
+    known = (pl.col("at") <= now) & truth.is_not_null()
+    if config.monitoring.time is None:
+        known &= pl.col("label_time") <= now
+    kept = rows.filter(known).select("id", "at", "label_time", "version", "role", "inputs", truth.alias("truth"))
+    return kept.collect().sort("at", "id")
+
+
+def _all(config: Config, project: Path, role: str | None) -> pl.LazyFrame | None:
+    """The log with its labels and `at`; None where nothing was answered yet."""
+    folder = project / settings.WORK / "predictions"
+    rows = log_read.read(folder, labels=True, role=role, uri=config.serving.log.uri)
+    kinds = rows.collect_schema()
+    if "inputs" not in kinds:
+        return None
+    return rows.with_columns(_event(config.monitoring.time, kinds["inputs"]).alias("at"))
+
+
+def _event(column: str | None, inputs: pl.DataType | type[pl.DataType]) -> pl.Expr:
+    """When a row happened: when it was answered, where its own time is missing."""
+    if column is None:
+        return pl.col("time")
+    kinds = {field.name: field.dtype for field in inputs.fields} if isinstance(inputs, pl.Struct) else {}
+    if column not in kinds:
+        raise ConfigError(f"monitoring.time: the log has no input '{column}'. It has: {', '.join(kinds)}")
+    if not kinds[column].is_temporal():
+        dates = [name for name, kind in kinds.items() if kind.is_temporal()]
+        raise ConfigError(
+            f"monitoring.time: the log has no dates in '{column}'. Columns with dates: {', '.join(dates)}"
+        )
+    return pl.coalesce(pl.col("inputs").struct.field(column).cast(MOMENT), pl.col("time"))
+
+
+def columns(config: Config, rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Inputs and target of log rows in the canonical types of `schema`, dates as datetimes; hooks not applied.
+
+    Raises DataError for an input that the log does not hold, and says where `serving.log.redact` is why.
+    """
+    held = rows["inputs"].struct.unnest() if len(rows["inputs"].struct.fields) else pl.DataFrame()
+    absent = [column.name for column in schema.inputs if column.name not in held.columns]
+    if absent:
+        redacted = [name for name in absent if name in config.serving.log.redact]
+        why = (
+            f"serving.log.redact keeps {', '.join(redacted)} out of it: take it from that list, or retrain "
+            "from data.source alone with 'keepfit run'."
+            if redacted
+            else "The data have changed since those rows were answered; train with 'keepfit run' first."
+        )
+        raise DataError(f"The prediction log cannot be learned from: it has no column {', '.join(absent)}. {why}")
+    return canonical(held.with_columns(rows["truth"].alias(str(schema.target))), schema)
+
+
+def canonical(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """A frame in the types that `schema` gives its columns, so that frames of several sources go together."""
+    return _dated(conform(frame, _given(schema))[0], schema)
+
+
+def _given(schema: Schema) -> Schema:
+    """Without the columns that hooks make."""
+    return Schema(
+        tuple(c for c in schema.columns if c.hook is None), schema.task, schema.target, schema.classes, schema.why_task
+    )
+
+
+def _dated(typed: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Dates as datetimes: seconds would be read as another unit where dates are written as numbers."""
+    dates = [c.name for c in schema.columns if c.role == "date" or (c.role == "time" and c.dtype == "date")]
+    there = [name for name in dates if name in typed.columns]
+    return typed.with_columns((pl.col(name) * 1e6).cast(pl.Int64).cast(pl.Datetime("us")) for name in there)
+
+
+def said(config: Config, project: Path, version: str, frame: pl.DataFrame) -> Output:
+    """What a registered version answers for the rows of a frame."""
+    made = load(config, project, champion.folder(config, project, version))
+    typed, _ = prepare(frame, made.schema, made.hooks)
+    return made.predict(from_frame(typed, made.schema))
