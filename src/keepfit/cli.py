@@ -241,6 +241,27 @@ def run(session: Session, stage: str | None, resume: bool) -> int:
     return NO if result.get("outcome") == "refused" else 0
 
 
+@command(
+    click.option("--if-needed", is_flag=True, help="Only if the trigger of retraining.on says so."),
+    click.option("--reason", default="", help="Why; it is written down."),
+    click.option("--trust", is_flag=True, help="Take in new rows that look broken."),
+    click.option("--here", is_flag=True, hidden=True, help="In this process, without a limit of time."),
+)
+def retrain(session: Session, if_needed: bool, reason: str, trust: bool, here: bool) -> int:
+    """Train a challenger on what is known by now; promote or refuse it.
+
+    The data are data.source and the labelled log. With --if-needed a trial and a probation are looked
+    after first, and nothing is trained without a reason: run it from cron as often as you like.
+    """
+    from keepfit import show
+    from keepfit.progress import Progress
+
+    with Progress() as progress:
+        result = session.project.retrain(if_needed, reason, trust, None, not here, progress)
+    session.answer(result, show.run(result))
+    return NO if result["outcome"] == "refused" else 0
+
+
 @command()
 def runs(session: Session) -> None:
     """Past runs, newest first."""

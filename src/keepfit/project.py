@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,6 +181,31 @@ class Project:
         options = [word for name, value in listen.items() if value is not None for word in (name, str(value))]
         wish = up.Wish([*options, *(["--insecure"] if insecure else [])], ui_port, with_ui)
         up.up(config, self.folder, common, wish, say)
+
+    def retrain(
+        self,
+        if_needed: bool = False,
+        reason: str = "",
+        trust: bool = False,
+        now: datetime | None = None,
+        apart: bool = False,
+        progress: Progress | None = None,
+    ) -> Record:
+        """Train a challenger on the data known by `now` (default: this moment) and judge it.
+
+        With `if_needed` the trigger is asked first. `trust` takes in new rows that look broken. `apart` trains
+        in a child process, which is stopped after `retraining.timeout`. Returns a record with the outcome:
+        promoted, refused, on_trial, rolled_back, or "not needed".
+        """
+        config = self.config
+        from keepfit.pipeline import retraining
+
+        if apart:
+            given = {"--if-needed": if_needed, "--trust": trust}
+            words = [name for name, wanted in given.items() if wanted] + (["--reason", reason] if reason else [])
+            sets = [word for text in self.sets for word in ("--set", text)]
+            return retraining.apart(config, self.folder, [*words, "-C", str(self.folder), *sets], if_needed)
+        return retraining.retrain(config, self.folder, if_needed, reason, trust, now, progress)
 
     def promote(self, version: str, reason: str) -> Decision:
         """Make a registered version the champion, after it was loaded and tried."""
