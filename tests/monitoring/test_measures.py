@@ -106,3 +106,28 @@ def test_the_reference_of_metrics_json() -> None:
     assert found.error == pytest.approx(0.1, rel=1e-3)
     assert measures.reference("mae", told) is None
     assert measures.reference("rmse", {"metrics": {"rmse": {"value": None, "low": None, "high": None}}}) is None
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss"])
+def test_rows_that_are_alike_for_a_while_are_no_alarm(name: str) -> None:
+    """Hard and easy times of about six rows: without heed of the order, 1 % would be 5 % and more."""
+    random = np.random.default_rng(4)
+
+    def windows(count: int) -> Answers:
+        hard = np.repeat(random.random(count) < 0.5, 6)[:count]
+        p = np.where(hard, 0.6, 0.05)
+        truth = (random.random(count) < p).astype(int)
+        return Answers(truth, np.zeros(count, int), 2, np.column_stack([np.full(count, 0.7), np.full(count, 0.3)]))
+
+    def shuffled(given: Answers) -> Answers:
+        order = random.permutation(len(given.truth))
+        assert given.probabilities is not None
+        return Answers(given.truth[order], given.picked[order], 2, given.probabilities[order])
+
+    chances = []
+    for _ in range(500):
+        now, before = windows(500), measures.measure(name, shuffled(windows(5000)))
+        chances.append([measures.worse(measures.measure(name, each), before) for each in (now, shuffled(now))])
+    kept, lost = (np.array(chances) <= 0.01).mean(axis=0)
+    assert lost > 0.04
+    assert kept < 0.025

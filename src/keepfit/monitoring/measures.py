@@ -23,6 +23,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from keepfit.models import influence, metrics
@@ -37,7 +38,8 @@ class Measure:
     """A metric of n rows.
 
     `error` is its standard error, `skew` the skewness of its distribution (of a mean: that of the rows over
-    √n). `base`: rows that a share of it is out of, at least; for a recall those of the rarest class.
+    √n). `base`: independent rows that a share of it is out of, at least; for a recall those of the rarest
+    class.
     """
 
     name: str
@@ -53,14 +55,36 @@ class Measure:
 
 
 def measure(name: str, given: Answers) -> Measure:
-    """The metric of these answers. NaN where it is not defined on them (ROC AUC of one class)."""
+    """The metric of these answers, in the order of time. NaN where it is not defined (ROC AUC of one class)."""
     value, each = influence.of(name, given)
     rows = len(each)
     if rows < 2 or not math.isfinite(value):
         return Measure(name, value, math.nan, math.nan, rows, rows)
     spread = float(each @ each) / rows
     skew = float((each**3).mean()) / spread**1.5 / math.sqrt(rows) if spread > 0 else 0.0
-    return Measure(name, value, math.sqrt(spread / (rows - 1)), skew, rows, _base(name, given))
+    alike = dependence(each)
+    base = max(1, round(_base(name, given) / alike))
+    return Measure(name, value, math.sqrt(alike * spread / (rows - 1)), skew, rows, base)
+
+
+def dependence(each: NDArray[np.floating[Any]]) -> float:
+    """How many rows tell as much as one independent row would, at least 1; `each` (n,) are influences in time.
+
+    What comes one after the other is alike: a hard hour has many errors. Newey and West's estimate (A simple,
+    positive semi-definite, heteroskedasticity and autocorrelation consistent covariance matrix, Econometrica
+    55, 1987), over √n / 2 lags: with the usual fewer ones, too little of a dependence over hours is seen.
+
+    >>> dependence(np.tile([1.0, -1.0], 50)), dependence(np.repeat([1.0, -1.0], 50)) > 4
+    (1.0, True)
+    """
+    whole = float(each @ each)
+    if not whole:
+        return 1.0
+    length = 1 + int(math.sqrt(len(each)) / 2)
+    edge = np.zeros(length)
+    total = np.cumsum(np.concatenate([edge, each, edge]))
+    sums = total[length:] - total[:-length]  # of all runs of that length, beyond both ends too
+    return max(1.0, float(sums @ sums) / length / whole)
 
 
 def _base(name: str, given: Answers) -> int:
@@ -113,7 +137,7 @@ def misses(found: Measure, sign: str, limit: float) -> float:
     """The p-value of meeting the goal `sign` (">=", "<=", ">" or "<") `limit`: small where it is surely missed."""
     at_least = sign.startswith(">")
     if found.name in SHARES:
-        return _binomial(round(found.value * found.rows), found.rows, limit, at_least)
+        return _binomial(round(found.value * found.base), found.base, limit, at_least)
     short = limit - found.value if at_least else found.value - limit
     if bounded(found.name) and 0 < limit < 1:
         return tail(short, math.sqrt(limit * (1 - limit) / _effective(found)), 0.0)
@@ -139,8 +163,8 @@ def reference(name: str, told: Mapping[str, Any]) -> Measure | None:
 def worse(found: Measure, before: Measure) -> float:
     """The p-value of being no worse than `before`, which is a sample too; small where it is surely worse."""
     if found.name in SHARES:
-        hits = [round(each.value * each.rows) for each in (found, before)]
-        return fisher(hits[0], found.rows, hits[1], before.rows)
+        hits = [round(each.value * each.base) for each in (found, before)]
+        return fisher(hits[0], found.base, hits[1], before.base)
     error = math.hypot(found.error, before.error)
     if not error > 0:
         return 0.0 if metrics.better(found.name, before.value, found.value) else 1.0
