@@ -23,6 +23,8 @@ PEERS = {
     "mlflow": ("mlflow==3.17.2", "scikit-learn==1.9.1", "lightgbm==4.7.0"),
     "fastapi": ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", *LEARNING),
     "bentoml": ("bentoml==1.4.39", *LEARNING),
+    "evidently": ("evidently==0.7.23", "pandas==2.3.3", "pyarrow==26.0.1"),
+    "nannyml": ("nannyml==0.13.1", "statsmodels==0.15.0"),  # which it imports and does not declare
     "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", *LEARNING),
 }
 UV = "uv==0.13.8"
