@@ -151,14 +151,21 @@ def repeats(old: NDArray[np.uint64], rows: int, new: NDArray[np.uint64], n: int)
     reference's whole share. Beyond what Fisher's test says, the difference must be beyond the error of
     both estimates (1 / √(k - 2) of each that is not exact; taken a tenth larger, as it is a little skewed).
     """
+    scale = max(1.0, n / max(1, rows))
     there, here = min(sketch.distinct(old), float(rows)), min(sketch.distinct(new), float(n))
-    expected = min(1.0, (rows - there) / max(1, rows) * max(1.0, n / max(1, rows)))
+    expected = min(1.0, (rows - there) / max(1, rows) * scale)
     share = 1 - here / n
     exact = two_sample.surplus(*(np.array([x]) for x in (round(n - here), round(expected * rows), n, rows)))[0]
-    error = 1.1 * math.sqrt(sum(1 / (sketch.SIZE - 2) for each in (old, new) if len(each) >= sketch.SIZE))
-    ahead = math.log(max(1e-12, 1 - expected)) - math.log(max(1e-12, 1 - share))
+    single = max(1e-12, 1 - expected)
+    error = 1.1 * math.hypot(_error(new), _error(old) * scale / single)
+    ahead = math.log(single) - math.log(max(1e-12, 1 - share))
     estimated = float(ndtr(-ahead / error)) if error else 0.0
     return (max(float(exact), estimated) if ahead > 0 else 1.0), share, expected
+
+
+def _error(hashes: NDArray[np.uint64]) -> float:
+    """The relative standard error of how many rows differ: none where all are counted."""
+    return 1 / math.sqrt(sketch.SIZE - 2) if len(hashes) >= sketch.SIZE else 0.0
 
 
 # --- traffic --------------------------------------------------------------------------------------
