@@ -12,7 +12,13 @@ def test_what_was_counted_is_what_prometheus_reads() -> None:
     counts.predictions["3", "champion"] += 7
     counts.swaps["champion", "refused"] += 1
     counts.dropped = 5
-    body, content_type = text(counts, {"keepfit_queue_rows": ("Rows that wait.", {("3",): 2.0})})
+    body, content_type = text(
+        counts,
+        {
+            "keepfit_queue_rows": ("Rows that wait.", (), {("3",): 2.0}),
+            "keepfit_monitored_drift": ("How far.", ("column",), {("3", 'a"b'): 0.5}),
+        },
+    )
     assert content_type.startswith("text/plain")
     found = {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -26,6 +32,7 @@ def test_what_was_counted_is_what_prometheus_reads() -> None:
     assert found["keepfit_swaps_total", ("outcome", "refused"), ("role", "champion")] == 1
     assert found[("keepfit_shadow_dropped_total",)] == 5
     assert found["keepfit_queue_rows", *model] == 2
+    assert found["keepfit_monitored_drift", ("column", 'a"b'), *model] == 0.5
     seconds = "keepfit_request_duration_seconds"
     assert found[f"{seconds}_bucket", ("le", "0.0005"), *model, ("route", "/predict")] == 1
     assert found[f"{seconds}_bucket", ("le", str(BUCKETS[-1])), *model, ("route", "/predict")] == 2

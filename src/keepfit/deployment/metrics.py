@@ -50,8 +50,12 @@ class Metrics:
         times.add(seconds)
 
 
-def text(metrics: Metrics, gauges: Mapping[str, tuple[str, Mapping[Any, float]]]) -> tuple[bytes, str]:
-    """The exposition text and its content type. `gauges`: name → (help, (version,) → value)."""
+# name → help, names of labels after the model's, and (version, label, …) → value
+Gauges = Mapping[str, tuple[str, tuple[str, ...], Mapping[tuple[str, ...], float]]]
+
+
+def text(metrics: Metrics, gauges: Gauges) -> tuple[bytes, str]:
+    """The exposition text and its content type."""
     from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
     from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -65,7 +69,7 @@ def text(metrics: Metrics, gauges: Mapping[str, tuple[str, Mapping[Any, float]]]
 class _Collector:
     """The shape in which prometheus_client takes values that others keep."""
 
-    def __init__(self, metrics: Metrics, gauges: Mapping[str, Any]) -> None:
+    def __init__(self, metrics: Metrics, gauges: Gauges) -> None:
         self.metrics, self.gauges = metrics, gauges
 
     def collect(self) -> Iterator[Any]:
@@ -97,10 +101,10 @@ class _Collector:
         yield counter("keepfit_feedback", "Labels received.", ("outcome",), labelled)
         dropped = "Rows that the shadow had no time for, or failed at."
         yield counter("keepfit_shadow_dropped", dropped, (), {(): metrics.dropped})
-        for key, (told, values) in self.gauges.items():
-            gauge = GaugeMetricFamily(key, told, labels=labels)
-            for version, value in values.items():
-                gauge.add_metric([name, *version], value)
+        for key, (told, more, values) in self.gauges.items():
+            gauge = GaugeMetricFamily(key, told, labels=(*labels, *more))
+            for its, value in values.items():
+                gauge.add_metric([name, *its], value)
             yield gauge
 
 

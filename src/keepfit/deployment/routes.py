@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from keepfit.data import labels
 from keepfit.deployment import access, metrics, rollout
 from keepfit.deployment.http import Request, Response, Send, unpacked
+from keepfit.deployment.metrics import Gauges
 from keepfit.deployment.platforms import Platform
 from keepfit.deployment.protocols import PROTOCOLS, native, v2
 from keepfit.deployment.rollout import Active, Rollout
@@ -45,6 +46,8 @@ class Service:
     feedback: Path  # folder of the labels
     predictions: Path  # folder of the prediction log
     retention: float | None = None  # seconds that it keeps
+    traffic: Path | None = None  # folder of what was taken and refused, minute by minute
+    watched: Callable[[], Gauges] = dict  # the figures of the last monitoring pass
     guard: Callable[[Mapping[bytes, bytes]], None] | None = None  # of every request's headers; raises RequestError
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="keepfit-slow"))
     pages: dict[str, Any] = field(default_factory=dict)  # the champion's version → its OpenAPI document
@@ -121,27 +124,29 @@ def version(service: Service, request: Request) -> Response:
 def exposition(service: Service, request: Request) -> Response:
     """Prometheus."""
     now, active = time.time(), service.rollout.active.values()
-    ages = {(a.served.version,): now - _created(a.served.runtime.bundle.manifest["created"]) for a in active}
-    gauges: dict[str, tuple[str, Mapping[Any, float]]] = {
-        "keepfit_model_age_seconds": ("Since the version was trained.", ages),
+    ages: dict[tuple[str, ...], float] = {
+        (a.served.version,): now - _created(a.served.runtime.bundle.manifest["created"]) for a in active
+    }
+    gauges: dict[str, tuple[str, tuple[str, ...], Mapping[tuple[str, ...], float]]] = {
+        "keepfit_model_age_seconds": ("Since the version was trained.", (), ages),
         "keepfit_model_serving_seconds": (
-            "Since the version was put to work.", {(a.served.version,): now - a.served.since for a in active}
+            "Since the version was put to work.", (), {(a.served.version,): now - a.served.since for a in active}
         ),
-        "keepfit_queue_rows": ("Rows that wait.", {(a.served.version,): float(a.batcher.rows) for a in active}),
+        "keepfit_queue_rows": ("Rows that wait.", (), {(a.served.version,): float(a.batcher.rows) for a in active}),
         "keepfit_model_refused": (
-            "Versions that are named by the registry and were not put to work.",
+            "Versions that are named by the registry and were not put to work.", (),
             {(r.version,): 1.0 for r in service.rollout.refused.values()},
         ),
         "keepfit_log_unwritable": (
-            "1 while the prediction log cannot be written, so that requests get 503.",
+            "1 while the prediction log cannot be written, so that requests get 503.", (),
             {(a.served.version,): float(bool(a.served.writer and a.served.writer.fault)) for a in active},
         ),
         "keepfit_registry_unreachable": (
-            "1 while the registry cannot be asked or names no champion.",
+            "1 while the registry cannot be asked or names no champion.", (),
             {(a.served.version,): float(service.rollout.unreachable is not None) for a in active},
         ),
     }  # fmt: skip
-    body, content_type = metrics.text(service.metrics, gauges)
+    body, content_type = metrics.text(service.metrics, {**gauges, **service.watched()})
     return Response(200, body, content_type)
 
 

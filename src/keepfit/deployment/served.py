@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
@@ -63,6 +64,7 @@ class Served:
     writer: Writer | None
     rules: Rules
     since: float = field(default_factory=time.time)
+    refused: Counter[str] = field(default_factory=Counter)  # values that could not be read, by column
     logging: threading.Lock = field(default_factory=threading.Lock)  # ids and the rows they name: one segment
 
     @property
@@ -167,6 +169,7 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
     if not problems:
         return _told(served, live, rows, output, offer)
     bounds = _bounds(live)
+    served.refused.update(problem.column for problem in problems)
     faults = _faults(problems, bounds)
     good = [place for place in range(len(live)) if place not in faults]
     found: Iterator[Response] = iter(())

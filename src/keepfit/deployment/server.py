@@ -12,9 +12,11 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from keepfit.data import traffic
 from keepfit.deployment.http import Connection, Limits, Site
 from keepfit.deployment.protocols import native
 from keepfit.deployment.routes import Service, application
@@ -28,6 +30,7 @@ GARBAGE = 5_000  # objects after which Python looks for cycles, in what came sin
 BEHIND = 15  # the child's niceness
 ARRIVING = 0.1  # seconds for requests that are on their way when a stop is asked for
 SEGMENT = 16 * 2**20  # bytes of the log's live file: what the child has in memory at a time
+MINUTE = 60.0  # seconds between two lines of the traffic
 HANDLES = 64  # files open beside the connections: the log, the registry, children
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -128,6 +131,7 @@ async def _main(
     host, port = listener.getsockname()[:2]
     started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     tasks = [asyncio.create_task(_tick(site)), asyncio.create_task(roll(service, rolling))]
+    tasks += [asyncio.create_task(tell(service))]
     await stop.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
@@ -163,6 +167,24 @@ async def _tick(site: Site) -> None:
     while True:
         await asyncio.sleep(1.0)
         site.tick()
+
+
+async def tell(service: Service) -> None:
+    """Write down each minute what was taken and what was refused, for the monitoring."""
+    if service.traffic is None:
+        return
+    name = f"{socket.gethostname()}-{os.getpid()}-{int(time.time())}"
+    await asyncio.to_thread(traffic.prune, service.traffic, time.time())
+    before: tuple[int, Counter[str]] = (0, Counter())
+    while True:
+        await asyncio.sleep(MINUTE)
+        refused = sum((active.served.refused for active in service.rollout.active.values()), Counter[str]())
+        now = sum(service.metrics.predictions.values()), refused
+        minute = traffic.Minute(time.time(), now[0] - before[0], refused - before[1])
+        before = now
+        if minute.answered or minute.refused:
+            with contextlib.suppress(OSError):  # a full disk is told by the prediction log
+                await asyncio.to_thread(traffic.append, service.traffic, name, minute)
 
 
 async def roll(service: Service, rolling: Rolling | None) -> None:

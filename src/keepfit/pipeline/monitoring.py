@@ -25,6 +25,7 @@ import numpy as np
 from keepfit import config as settings
 from keepfit import durable, show
 from keepfit.config import Config
+from keepfit.data import traffic
 from keepfit.errors import KeepfitError, TrackingError
 from keepfit.models import bundle as bundles
 from keepfit.monitoring import (
@@ -46,14 +47,15 @@ from keepfit.monitoring import (
 from keepfit.monitoring.counts import Counts, total
 from keepfit.monitoring.findings import Family, Finding
 from keepfit.monitoring.reference import Reference
-from keepfit.pipeline import champion, live
+from keepfit.pipeline import champion, live, settling
 from keepfit.show import Record
 from keepfit.tracking import decisions, lock, watched
-from keepfit.types import Bundle, Decision, Verdict, plain
+from keepfit.types import Bundle, Verdict, plain
 
 FORMAT = 1
 FAMILIES: tuple[Family, ...] = ("performance", "estimated", "quality", "drift")
 PASSES, REPORTS, SLICES = 2000, 200, 500  # that are kept
+UNLOGGED = "serving.log.enabled is false, so what is answered cannot be watched"
 BEFORE = 8  # windows before this one that tell how much traffic is usual
 
 
@@ -79,12 +81,13 @@ def monitor(config: Config, project: Path, now: datetime | None = None) -> Recor
     work = project / settings.WORK
     folder = work / "monitoring"
     with lock.held(folder / "monitor.lock", "A monitoring pass"):
+        settling.finish(config, project, folder)
         until = now or live.moment(config, project)
         seen = _champion(config, project, until)
         found = _look(config, work, seen)
-        told = _decide(config, project, folder, seen, found)
+        _decide(config, project, folder, seen, found)
         _write(folder, found)
-        _tell(config, project, folder, told, found)
+        _tell(config, project, folder)
         _track(config, project, folder, seen.version, found)
     return Record(found)
 
@@ -120,10 +123,11 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
     )
     guessed, of_estimate = estimate.estimated(window, seen.reference, config.goals, section, agreed)
     moment = seen.until.timestamp()
+    refused = _refused(work, seen) if section.time is None else {}
     asked: dict[Family, list[Finding]] = {
         "performance": of_labels,
         "estimated": of_estimate,
-        "quality": quality.findings(seen.reference, window, section, {}, _past(counted, seen, section), moment),
+        "quality": quality.findings(seen.reference, window, section, refused, _past(counted, seen, section), moment),
         "drift": drift.findings(seen.reference, window, section),
     }
     verdicts = {family: findings.verdict(family, asked[family], limits) for family in FAMILIES}
@@ -167,6 +171,11 @@ def _newest(known: labelled.Labelled, section: settings.Monitoring) -> labelled.
     return known[known.times >= known.times[-1] - np.timedelta64(round(section.window * 1e6), "us")]
 
 
+def _refused(work: Path, seen: Watched) -> dict[str, int]:
+    """Column → values that servers refused in the window; a column with the time of events says nothing of these."""
+    return traffic.read(work / "monitoring" / "traffic", seen.since.timestamp(), seen.until.timestamp())[1]
+
+
 def _past(counted: Mapping[datetime, Counts], seen: Watched, section: settings.Monitoring) -> list[quality.Past]:
     """The traffic of the windows before this one, oldest first, from the first that had any."""
     rows = [0] * BEFORE
@@ -186,7 +195,8 @@ def _outcome(config: Config, seen: Watched, window: Counts, verdicts: Mapping[Fa
         more = f" and {len(bad) - 2} more" if len(bad) > 2 else ""
         return "unhealthy", f"{name}: {', '.join(bad[:2])}{more}"
     if not any(verdict.outcome == "passed" for verdict in verdicts.values()):
-        return "not checked", f"{name}: {show.counted(window.rows, 'row')} in the window, too few to tell"
+        few = f"{show.counted(window.rows, 'row')} in the window, too few to tell"
+        return "not checked", f"{name}: {few if config.serving.log.enabled else UNLOGGED}"
     drifted = len(verdicts["drift"].warnings)
     told = f"; {show.counted(drifted, 'column')} drifted" if drifted else ""
     return "healthy", f"{name}: nothing wrong in {show.counted(window.rows, 'row')}{told}"
@@ -221,20 +231,16 @@ def _latest(folder: Path) -> dict[str, Any]:
 # --- deciding -------------------------------------------------------------------------------------
 
 
-def _decide(config: Config, project: Path, folder: Path, seen: Watched, found: dict[str, Any]) -> tuple[Decision, ...]:
+def _decide(config: Config, project: Path, folder: Path, seen: Watched, found: dict[str, Any]) -> None:
     """Open and close alarms; adds them to what was found. The Decisions are on the disk when this returns."""
     verdicts: dict[str, Verdict] = {family: report.verdict_of(found, family) for family in FAMILIES}
     unit = _unit(seen.reference)
     moved = {column["name"]: column["moved"] / unit for column in found["columns"]}
     known, told = alarms.update(alarms.load(folder), verdicts, config.project.name, seen.version, seen.until, moved)
-    for decision in told:
-        decisions.record(project / settings.WORK, decision)
     found["alarms"] = [plain(alarm) for alarm in known]
     found["report"] = str(folder / "reports" / f"{_stamp(seen.until)}.html")
-    if notice := notices.of(config.project.name, told, known, found["report"]):
-        outbox.put(config.alerts, folder, notice, datetime.now(UTC))
-    alarms.save(folder, known)
-    return told
+    notice = notices.of(config.project.name, told, known, found["report"])
+    settling.settle(config, project, folder, settling.Settled(known, told, notice))
 
 
 def _unit(made: Reference) -> float:
@@ -247,7 +253,7 @@ def _unit(made: Reference) -> float:
     return max([*spreads, 1e-12])
 
 
-def _tell(config: Config, project: Path, folder: Path, told: Sequence[Decision], found: Mapping[str, Any]) -> None:
+def _tell(config: Config, project: Path, folder: Path) -> None:
     """Deliver what waits. What was given up is a Decision too."""
     for decision in outbox.deliver(config.alerts, folder, datetime.now(UTC)):
         decisions.record(project / settings.WORK, decision)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,12 +27,14 @@ from keepfit.deployment.served import Rules
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
 from keepfit.models import bundle as bundles
+from keepfit.monitoring import figures
 from keepfit.pipeline import loading, on_trial
 from keepfit.tracking.pointer import Found as Version
 from keepfit.tracking.pointer import pointer
 
 log = logging.getLogger("keepfit.server")
 MEGABYTE = 2**20
+Told = dict[str, tuple[str, tuple[str, ...], dict[tuple[str, ...], float]]]  # see deployment.metrics.Gauges
 
 
 def serve(
@@ -89,7 +93,23 @@ def service(config: Config, project: Path, bundle: Path | None, found: Platform)
     return Service(
         made.tools.name, made, made.metrics, keys(*_keys(config)), made.tools.rules, found,
         feedback=work / "feedback", predictions=work / "predictions", retention=config.serving.log.retention,
+        traffic=work / "monitoring" / "traffic", watched=lambda: watched(work / "monitoring" / "latest.json"),
     )  # fmt: skip
+
+
+def watched(path: Path) -> Told:
+    """The figures of the last monitoring pass as gauges; none where there was no pass or it is being written."""
+    try:
+        found = json.loads(path.read_bytes())
+        version, numbers = str(found["model"]["version"]), list(figures.figures(found))
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    gauges: Told = {f"keepfit_monitored_{name}": (*about, {}) for name, about in figures.FAMILIES.items()}
+    for figure in numbers:
+        gauges[f"keepfit_monitored_{figure.family}"][2][version, *figure.labels] = figure.value
+    age: dict[tuple[str, ...], float] = {(version,): time.time() - path.stat().st_mtime}
+    told = {name: family for name, family in gauges.items() if family[2]}
+    return {**told, "keepfit_monitored_age_seconds": ("Since the last monitoring pass.", (), age)}
 
 
 def first(config: Config, made: Service) -> None:
