@@ -169,7 +169,7 @@ def write(
 
     Args:
         about: `name` of the model, `data` {version, origin}, `code` {commit, dirty}, `seed`.
-        metrics: the evaluation. reference: `features.watch` of the training rows.
+        metrics: the evaluation. reference: what monitoring compares with, see `keepfit.monitoring.reference`.
         config: the config as recorded, without secrets.
         hooks: the user's features.py; its name and hash are recorded, not its content.
         files: path inside the bundle → file to copy there (plots, reports).

@@ -169,7 +169,7 @@ def _outcomes(
     if not len(cells):
         return None
 
-    def add(values: Floats) -> Floats:
+    def add(values: NDArray[np.floating[Any]]) -> Floats:
         return np.bincount(cells, values[known], size).astype(np.float64)
 
     p = output.probabilities
@@ -189,7 +189,7 @@ def _losses(output: Output, y: NDArray[Any], schema: Schema) -> dict[str, Floats
     truth = np.fromiter((place.get(label, -1) for label in y), np.intp, len(y))
     unknown = np.where(truth < 0, np.nan, 0.0)
     mine = np.clip(p[np.arange(len(p)), truth] / p.sum(axis=1), TINY, 1.0)
-    squared = (p - (truth[:, None] == np.arange(p.shape[1]))) ** 2
+    squared = np.square(p - (truth[:, None] == np.arange(p.shape[1])))
     wrong = np.asarray(output.values != np.array([*schema.classes, None], object)[truth], np.float64)
     brier = squared[:, 1] if p.shape[1] == 2 else squared.sum(axis=1)
     return {"error": wrong + unknown, "log_loss": -np.log(mine) + unknown, "brier": brier + unknown}
