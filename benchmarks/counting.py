@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # as `keepfit monitor` does
+
 import numpy as np
 
 from keepfit.features.values import Coded, Columns

@@ -241,6 +241,22 @@ def run(session: Session, stage: str | None, resume: bool) -> int:
     return NO if result.get("outcome") == "refused" else 0
 
 
+@command()
+def monitor(session: Session) -> int:
+    """One monitoring pass: quality, drift, performance, alarms.
+
+    Looks at what was answered in the last monitoring.window, writes a report, and sends what has to be
+    told. Exit code 3 when something is wrong. Run it from cron as often as monitoring.every says, or let
+    keepfit up do so.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # a fifth less memory than with Arrow's own
+    from keepfit import show
+
+    found = session.project.monitor()
+    session.answer(found, show.monitored(found))
+    return NO if found["outcome"] == "unhealthy" else 0
+
+
 @command(
     click.option("--if-needed", is_flag=True, help="Only if the trigger of retraining.on says so."),
     click.option("--reason", default="", help="Why; it is written down."),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from keepfit.errors import ConfigError
 from keepfit.extras import load
 from keepfit.progress import Progress, Tell, silent
 from keepfit.show import Record
-from keepfit.types import Decision, Schema, Verdict
+from keepfit.types import Decision, Schema, Verdict, plain
 
 if TYPE_CHECKING:
     from keepfit.data.labels import Report
@@ -182,6 +182,17 @@ class Project:
         wish = up.Wish([*options, *(["--insecure"] if insecure else [])], ui_port, with_ui)
         up.up(config, self.folder, common, wish, say)
 
+    def monitor(self, now: datetime | None = None) -> Record:
+        """One monitoring pass over the window that ends `now` (default: this moment); what it found.
+
+        Data quality, drift, performance and its estimate as Verdicts; alarms; the report. Its `outcome` is
+        healthy, unhealthy or "not checked". Raises TrackingError where there is no champion.
+        """
+        config = self.config
+        from keepfit.pipeline import monitoring
+
+        return monitoring.monitor(config, self.folder, now)
+
     def retrain(
         self,
         if_needed: bool = False,
@@ -242,6 +253,13 @@ class Project:
         from keepfit.pipeline import champion
 
         return champion.history(config, self.folder)
+
+    def status(self) -> Record:
+        """Where the loop stands now: champion, last pass, alarms, training, decisions. Writes nothing."""
+        config = self.config
+        from keepfit.pipeline import state_of_loop
+
+        return Record(plain(state_of_loop.loop(config, self.folder, datetime.now(UTC))))
 
     def reproduce(self, run: str) -> Verdict:
         """Train a past run again from its recorded data, config and seed, and compare the results."""
