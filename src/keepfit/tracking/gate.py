@@ -100,13 +100,20 @@ def failed(verdict: Verdict) -> str:
     return "; ".join(f"{check.name}: {check.detail or check.value}" for check in verdict.failures)
 
 
-def kept(trial: Trial, goals: Mapping[str, str], gate: config.Gate, margin: float, resamples: int, seed: int) -> Check:
-    """Is the challenger not worse than the champion by more than `margin`, as far as can be told?
+def kept(trial: Trial, goals: Mapping[str, str], gate: config.Gate, share: float, resamples: int, seed: int) -> Check:
+    """Does the challenger keep at least `share` of what the champion knows beyond the trivial baseline?
 
-    No proof is asked for, as by the gate itself: where few rows leave it open, what is more likely counts.
+    Ten margins may be lost in any case. No proof is asked for, as by the gate itself: where few rows leave it
+    open, what is more likely counts.
     """
-    wider = gate.model_copy(update={"margin": margin, "confidence": 0.5})
-    return _not_worse(trial, metric(trial, goals, gate), wider, resamples, seed)
+    name = metric(trial, goals, gate)
+    assert trial.champion is not None
+    given = (trial.champion, trial.baseline)
+    best, least = (metrics.point(trial.y, output, trial.classes, [name])[name] for output in given)
+    sign = metrics.METRICS[name].sign
+    lead = sign * (best - least) / (1.0 if sign > 0 else best or 1.0)  # an error's margin is a share of it
+    margin = max(10 * gate.margin, (1 - share) * lead if math.isfinite(lead) else 0.0)
+    return _not_worse(trial, name, gate.model_copy(update={"margin": margin, "confidence": 0.5}), resamples, seed)
 
 
 def metric(trial: Trial, goals: Mapping[str, str], gate: config.Gate) -> str:
