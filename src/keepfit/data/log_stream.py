@@ -65,5 +65,6 @@ def part(found: log_parts.Part, strings: Sequence[str], uri: str | None = None) 
     if opened is None:
         return
     with opened, pyarrow.parquet.ParquetFile(opened, read_dictionary=["version", *strings], pre_buffer=False) as file:
-        for batch in file.iter_batches(ROWS, use_threads=False):
-            yield Batch(found.segment, found.day, batch.column("version")[0].as_py(), batch)
+        for group in range(file.num_row_groups):  # each has dictionaries of its own, which a struct cannot join
+            for batch in file.iter_batches(ROWS, row_groups=[group], use_threads=False):
+                yield Batch(found.segment, found.day, batch.column("version")[0].as_py(), batch)

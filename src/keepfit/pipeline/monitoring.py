@@ -36,6 +36,7 @@ from keepfit.monitoring import (
     figures,
     findings,
     labelled,
+    latency,
     notices,
     outbox,
     performance,
@@ -147,7 +148,7 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
         "performance": measured["performance"],
         "estimated": guessed,
         "agreed": agreed,
-        "slices": _slices(before, seen, counted, measured["slices"]),
+        "slices": _slices(before, seen.version, _live(config, work, seen, counted, agreed), measured["slices"]),
         "groups": measured["groups"],
         "columns": columns,
         "budget": limits.plain(),
@@ -202,16 +203,30 @@ def _outcome(config: Config, seen: Watched, window: Counts, verdicts: Mapping[Fa
     return "healthy", f"{name}: nothing wrong in {show.counted(window.rows, 'row')}{told}"
 
 
-def _slices(
-    before: Mapping[str, Any], seen: Watched, counted: Mapping[datetime, Counts], measured: Sequence[Mapping[str, Any]]
+def _live(
+    config: Config, work: Path, seen: Watched, counted: Mapping[datetime, Counts], agreed: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
-    """What is known of each stretch of time: rows, what was measured, and what an earlier pass told of older ones."""
-    known: dict[str, dict[str, Any]] = {one["since"]: one for one in before.get("slices", ())}
+    """What needs no labels, of each slice that was counted: rows, latency, estimated performance."""
+    section = config.monitoring
+    took: Mapping[datetime, Mapping[str, float]] = {}
+    if section.time is None:  # the time of an event says nothing of when it was answered
+        uri = config.serving.log.uri
+        took = latency.by_slice(work / "predictions", seen.since, seen.until, section.every, uri)
+    found = []
     for start, count in counted.items():
-        stamp = start.isoformat()
-        known[stamp] = {**_slice(stamp), **known.get(stamp, {}), "rows": count.rows, "version": seen.version}
-    for one in measured:
-        known[one["since"]] = {**_slice(one["since"]), **known.get(one["since"], {}), **one, "version": seen.version}
+        told: dict[str, Any] = {"since": start.isoformat(), "rows": count.rows, **took.get(start, {})}
+        if count.rows >= section.min_rows:
+            guessed, _ = estimate.estimated(count, seen.reference, config.goals, section, agreed)
+            told["estimated"] = {name: one for name, one in guessed.items() if one["value"] is not None}
+        found.append(told)
+    return found
+
+
+def _slices(before: Mapping[str, Any], version: str, *told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is known of each stretch of time; of older ones what an earlier pass told."""
+    known: dict[str, dict[str, Any]] = {one["since"]: one for one in before.get("slices", ())}
+    for one in (one for part in told for one in part):
+        known[one["since"]] = {**_slice(one["since"]), **known.get(one["since"], {}), **one, "version": version}
     return [known[stamp] for stamp in sorted(known)][-SLICES:]
 
 
