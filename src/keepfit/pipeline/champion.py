@@ -135,23 +135,23 @@ def score_frame(config: Config, project: Path, frame: Any, version: str | None) 
     return batch.frame(chosen(config, project, version)[1], frame)
 
 
-def promote(config: Config, project: Path, version: str, reason: str) -> Decision:
-    """Make a version the champion after it was loaded and tried. Reason and author are recorded."""
+def promote(config: Config, project: Path, version: str, reason: str, by: str = "") -> Decision:
+    """Make a version the champion after it was loaded and tried. Reason and author (default: git's) are recorded."""
     from keepfit.tracking import registry
 
     _reasoned(reason)
     judged = [d.verdict for d in history(config, project) if d.version == version and d.verdict.checks]
     proof = dataclasses.replace(judged[-1], subject="promotion by hand; the gate had said") if judged else None
     tried = lambda path: attempt(config, project, path)
-    return registry.promote(store(config, project), version, reason, tried, proof)
+    return registry.promote(store(config, project), version, reason, tried, proof, by)
 
 
-def rollback(config: Config, project: Path, to: str | None, reason: str) -> Decision:
+def rollback(config: Config, project: Path, to: str | None, reason: str, by: str = "") -> Decision:
     """Back to version `to` or the previous champion, after it was loaded and tried."""
     from keepfit.tracking import registry
 
     _reasoned(reason)
-    return registry.rollback(store(config, project), lambda path: attempt(config, project, path), to, reason)
+    return registry.rollback(store(config, project), lambda path: attempt(config, project, path), to, reason, by)
 
 
 def history(config: Config, project: Path) -> list[Decision]:

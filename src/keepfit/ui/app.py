@@ -21,6 +21,7 @@ from keepfit.deployment.platforms import platform
 from keepfit.deployment.routes import Service
 from keepfit.pipeline import serving
 from keepfit.ui.gate import CALLER, Gate
+from keepfit.ui.loop import Where
 from keepfit.ui.page import build
 
 GRACE = 3  # seconds for open pages when it ends
@@ -45,16 +46,20 @@ def run(
     listener = server.listen(host, port)
     rolling = serving.rolling(config, project / settings.WORK)
     with asyncio.Runner() as runner:
-        runner.run(_main(service, listener, rolling, host in server.LOOPBACK, started))
+        runner.run(
+            _main(
+                service, listener, rolling, host in server.LOOPBACK, None if bundle else Where(config, project), started
+            )
+        )
 
 
-def application(service: Service, alone: bool) -> FastAPI:
+def application(service: Service, alone: bool, where: Where | None = None) -> FastAPI:
     """The page as an ASGI application. One a process: the framework keeps its pages in its module."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
     @ui.page("/")
     def index(request: Request) -> None:
-        build(service, request.scope[CALLER], leave=bool(service.keys.callers))
+        build(service, request.scope[CALLER], leave=bool(service.keys.callers), where=where)
 
     ui.run_with(
         app, title=service.name, favicon=ICON, dark=None, tailwind=False, show_welcome_message=False,
@@ -65,13 +70,13 @@ def application(service: Service, alone: bool) -> FastAPI:
 
 
 async def _main(
-    service: Service, listener: socket.socket, rolling: server.Rolling | None, alone: bool,
+    service: Service, listener: socket.socket, rolling: server.Rolling | None, alone: bool, where: Where | None,
     started: Callable[[str], None],
 ) -> None:  # fmt: skip
     before = [(number, signal.signal(number, _heard)) for number in (signal.SIGTERM, signal.SIGINT)]
     service.rollout.start()
     made = uvicorn.Config(
-        application(service, alone), log_level="warning", access_log=False, lifespan="on", server_header=False,
+        application(service, alone, where), log_level="warning", access_log=False, lifespan="on", server_header=False,
         timeout_graceful_shutdown=GRACE, ws="wsproto",
     )  # fmt: skip
     page = uvicorn.Server(made)

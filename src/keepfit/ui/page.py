@@ -1,4 +1,4 @@
-"""The page: who answers, four things to do with it, and what happens when another version takes over."""
+"""The page: who answers, what to do with it, the loop, and what happens when another version takes over."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from keepfit import config as settings
 from keepfit.deployment.rollout import CANARY, CHAMPION
 from keepfit.deployment.routes import Service
 from keepfit.errors import ConfigError
-from keepfit.ui import ask, many, recent, views
+from keepfit.pipeline import state_of_loop
+from keepfit.ui import ask, loop, many, recent, views
 from keepfit.ui.about import About, about, age
 from keepfit.ui.ask import Form
+from keepfit.ui.loop import Where
 
-STYLE = Path(__file__).with_name("style.css")
+STYLE, LOOP_STYLE = (Path(__file__).with_name(name) for name in ("style.css", "loop.css"))
 EVERY = 0.5  # seconds between two looks at who is champion
 AGAIN = 60.0  # seconds after which the ages are told anew
 TABS = ("One row", "Many rows", "Recent", "Model")
-COMPARE: Mapping[str, Any] = {
-    ">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b,
-}  # fmt: skip
+LOOP = "Loop"
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Page:
     service: Service
     caller: str
     told: About
+    where: Where | None = None  # whose loop is shown
     form: Form | None = None
     head: Any = None
     body: Any = None
@@ -44,14 +45,16 @@ class Page:
     drawn: float = 0.0  # when the head was, monotonic seconds
 
 
-def build(service: Service, caller: str, leave: bool) -> None:
-    """Build the page for one visitor. `leave`: there is a session that can be ended."""
+def build(service: Service, caller: str, leave: bool, where: Where | None = None) -> None:
+    """Build the page for one visitor. `leave`: there is a session that can be ended. `where`: of a project's model."""
     ui.add_css(STYLE)
+    ui.add_css(LOOP_STYLE)
     active = service.rollout.active.get(CHAMPION)
     if active is None:
         ui.html(views.notice("There is no champion. Next: keepfit run"))
         return
-    page = Page(service, caller, about(active.served))
+    page = Page(service, caller, about(active.served), where)
+    page.tab = _tabs(page)[0]
     with ui.element("main").classes("kf-main"):
         page.head = ui.element("header").classes("kf-head")
         page.news = ui.element("div").classes("kf-news").props("role=status")
@@ -97,12 +100,13 @@ def _head(page: Page, leave: bool) -> None:
 
 
 def _body(page: Page, kept: Mapping[str, str | None]) -> None:
-    """The four tabs. What was typed before another version came stays."""
+    """The tabs. What was typed before another version came stays."""
+    names = _tabs(page)
     with page.body:
         with ui.tabs(on_change=lambda event: setattr(page, "tab", event.value)).props(
             "no-caps inline-label align=left outside-arrows mobile-arrows"
         ) as tabs:
-            for name in TABS:
+            for name in names:
                 ui.tab(name)
         with ui.tab_panels(tabs, value=page.tab, animated=False).props("keep-alive").classes("kf-panels"):
             with ui.tab_panel(TABS[0]):
@@ -113,12 +117,23 @@ def _body(page: Page, kept: Mapping[str, str | None]) -> None:
                 refresh = recent.panel(page.service, page.told, page.caller)
             with ui.tab_panel(TABS[3]):
                 _model(page)
+            if page.where:
+                with ui.tab_panel(LOOP):
+                    share = bool(page.told.schema.classes)
+                    loop.panel(page.where, page.service, page.caller, share, lambda: page.tab == LOOP)
 
         async def shown() -> None:
             if tabs.value == TABS[2]:
                 await refresh()
 
         tabs.on_value_change(shown)
+
+
+def _tabs(page: Page) -> tuple[str, ...]:
+    """The loop comes first where it was begun; a bundle's folder has none."""
+    if page.where is None:
+        return TABS
+    return (LOOP, *TABS) if state_of_loop.begun(page.where.project) else (*TABS, LOOP)
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -145,7 +160,7 @@ def met(told: About) -> dict[str, bool | None]:
             sign, limit = settings.goal(text)
         except ConfigError:
             continue
-        found[name] = None if value is None else bool(COMPARE[sign](value, limit))
+        found[name] = None if value is None else bool(views.COMPARE[sign](value, limit))
     return found
 
 

@@ -18,6 +18,9 @@ NOTHING = 0.003  # of the largest effect: not worth a bar
 NAMES = {  # of measures, where they are not words
     "rmse": "RMSE", "mae": "MAE", "mape": "MAPE", "r2": "R²", "f1": "F1", "roc_auc": "ROC AUC", "pr_auc": "PR AUC",
 }  # fmt: skip
+COMPARE: Mapping[str, Any] = {
+    ">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b,
+}  # fmt: skip
 SIGNS = {">=": "≥", "<=": "≤"}
 SHORT = 60  # characters of a value in a sentence
 
@@ -241,30 +244,44 @@ def metrics(found: Mapping[str, Mapping[str, Any]], goals: Mapping[str, str], me
 
 def _metric(name: str, about: Mapping[str, Any], goal: str | None, met: bool | None) -> str:
     low, high = about.get("low"), about.get("high")
-    span = f"{_value(low)} to {_value(high)}" if low is not None and high is not None else ""
+    span = f"{figure(low)} to {figure(high)}" if low is not None and high is not None else ""
     verdict = {True: "<b class=kf-met>met</b>", False: "<b class=kf-missed>missed</b>", None: ""}[met]
-    told = f"{_limit(goal)} {verdict}" if goal else ""
+    told = f"{limit(goal)} {verdict}" if goal else ""
     title = NAMES.get(name, name.replace("_", " "))
     return (
-        f"<tr><th scope=row>{escape(title)}</th><td class=kf-right>{_value(about.get('value'))}</td><td>{told}</td>"
-        f"<td class=kf-right>{span}</td><td class=kf-right>{_value(about.get('baseline'))}</td></tr>"
+        f"<tr><th scope=row>{escape(title)}</th><td class=kf-right>{figure(about.get('value'))}</td><td>{told}</td>"
+        f"<td class=kf-right>{span}</td><td class=kf-right>{figure(about.get('baseline'))}</td></tr>"
     )
 
 
-def _value(value: Any) -> str:
+def figure(value: Any) -> str:
+    """A measure in four digits; a dash where there is none."""
     if not isinstance(value, (int, float)):
         return "–"
     return number(float(value)) if abs(value) >= 1 else number(round(float(value), 4) + 0.0)
 
 
-def _limit(goal: str) -> str:
+def limit(goal: str) -> str:
     """A goal as people write it.
 
-    >>> _limit("<= 50000"), _limit(">=0.80")
+    >>> limit("<= 50000"), limit(">=0.80")
     ('≤ 50,000', '≥ 0.8')
     """
     sign, limit = settings.goal(goal)
     return f"{SIGNS.get(sign, sign)} {number(limit)}"
+
+
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """A table of texts, the first of each row its name; the others are as long as they are."""
+    titles = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
+    body = "".join(
+        f"<tr><th scope=row>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
+        for row in rows
+    )
+    return (
+        f"<div class=kf-scroll tabindex=0 role=region aria-label='{escape(caption)}'>"
+        f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
