@@ -19,7 +19,7 @@ from typing import Any, cast
 from benchmarks import contenders
 from benchmarks.contenders import KEEPFIT, MODELS
 from benchmarks.results import Options, Result
-from keepfit.data.log import Line, Writer, open_log
+from keepfit.data.log import Block, Line, Writer, open_log
 from keepfit.data.rows import Rows, joined
 from keepfit.deployment import platforms, rollout, runtime
 from keepfit.deployment.access import keys
@@ -90,7 +90,7 @@ def parts(made: Runtime, asked: list[dict[str, Any]], at_once: int, many: int, l
         "connection": together(made, bodies, at_once, logs),
         "decode": lowest(turns(lambda body: native.decode(body, {}, made.schema), bodies)),
         "rows": lowest(turns(made.rows, slices)) / at_once,
-        "log": lowest(lambda: logged(writer, rows, output)) / at_once,
+        "log": lowest(lambda: logged(writer, rows, output, many)) / at_once,
         "encode": lowest(lambda: native.encode(shape, answered)),
     }
     writer.close()
@@ -110,18 +110,15 @@ def turns(call: Callable[[Any], Any], given: Sequence[Any]) -> Callable[[], Any]
     return one
 
 
-def logged(writer: Writer, rows: Rows, output: Any) -> None:
-    """What the server does for the log: ids, lines, one write."""
+def logged(writer: Writer, rows: Rows, output: Any, many: int) -> None:
+    """What the server does for the log: ids, records, one write."""
     values, chances = output.values.tolist(), output.probabilities.tolist()
-    now = time.time()
-    writer.write(
-        [
-            Line(key, now, "r", "local", "/predict", 0.001, inputs, value, max(chance), chance)
-            for key, inputs, value, chance in zip(
-                writer.ids(len(rows)), writer.inputs(rows), values, chances, strict=True
-            )
-        ]
-    )
+    ids, sure, origin = writer.ids(len(rows)), [*map(max, chances)], (time.time(), "r", "local", "/predict", 0.001)
+    if many > 1:
+        writer.write([Block(ids, *origin, writer.columns(rows), values, sure, chances)])
+        return
+    told = zip(ids, writer.inputs(rows), values, sure, chances, strict=True)
+    writer.write([Line(key, *origin, inputs, *said) for key, inputs, *said in told])
 
 
 def lowest(call: Callable[[], Any]) -> float:

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from keepfit.data import log_read, log_roll, segments
-from keepfit.data.log import open_log, roller
+from keepfit.data.log import Block, open_log, roller
 from keepfit.errors import DataError, RequestError
-from tests.data.answered import CLASSES, PRICES, ROW, SCHEMA, contents, logged, price, record, write
+from tests.data.answered import CLASSES, PRICES, ROW, SCHEMA, contents, line, logged, price, record, write
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_row_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
     (key,) = write(log, 1, at=1.25)
     header, row = lines(log.path)
     assert {name: header[name] for name in ("format", "model", "version", "role", "task", "classes", "redacted")} == {
-        "format": 1, "model": "churn", "version": "3", "role": "champion", "task": "classification",
+        "format": 2, "model": "churn", "version": "3", "role": "champion", "task": "classification",
         "classes": list(CLASSES), "redacted": [],
     }  # fmt: skip
     assert [column["name"] for column in header["columns"]] == ["customer", "age", "plan", "since", "note"]
@@ -50,6 +50,34 @@ def test_a_row_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
     }  # fmt: skip
     log.close()
     log.close()
+
+
+@pytest.mark.parametrize(("note", "count"), [("as it is", 1), ("half \ud800", 3)])
+def test_the_rows_of_a_request_are_one_line_and_read_as_rows(tmp_path: Path, note: str, count: int) -> None:
+    inputs: list[dict[str, Any]] = [{**ROW, "age": age, "note": note} for age in ("41", None, Decimal(3))]
+    del inputs[1]["plan"]
+    said = [("no", 0.75, [0.75, 0.25]), ("no", 0.5, [0.5, 0.5]), ("yes", 1.0, [float("nan"), 1.0])]
+    found = []
+    for redact in ([], ["customer", "age", "plan", "since", "note"]):
+        one, other = (
+            open_log(tmp_path / name / str(len(redact)), SCHEMA, "churn", "1", redact=redact) for name in "ab"
+        )
+        values, (name, sure, shares) = one.inputs(inputs), zip(*said, strict=True)
+        one.write([line(key, of, 1.25, prediction=n, confidence=c, probabilities=p)
+                   for key, of, (n, c, p) in zip(one.ids(3), values, said, strict=True)])  # fmt: skip
+        keys, origin = other.ids(3), ("request-1", "ann", "/predict", 0.002)
+        other.write([Block(keys, 1.25, *origin, other.columns(inputs), name, sure, shares)])
+        assert len(lines(other.path)) == 1 + (1 if redact else count)
+        for log in (one, other):
+            log.close()
+            found.append(log_read.read(log.folder).collect())
+        assert found[-1]["id"].to_list() == keys
+        assert found[-1].drop("id").equals(found[-2].drop("id"))
+        assert segments.known(other.folder, keys[0].partition("-")[0]).given == 3  # type: ignore[union-attr]
+        assert log_roll.roll(other.folder).rows == 3
+        assert log_read.read(other.folder).sort("id").collect().equals(found[-1])
+    assert found[1]["inputs"].struct.field("age").to_list() == [41.0, None, 3.0]
+    assert "inputs" not in found[3].columns
 
 
 def test_the_header_holds_nothing_of_the_training_data(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ import pyarrow.parquet
 import pytest
 
 from keepfit.data import labels, log_parts, log_read, log_roll, segments
-from keepfit.data.log import open_log
+from keepfit.data.log import Block, open_log
 from keepfit.data.log_roll import Rolled
 from keepfit.errors import DataError
-from tests.data.answered import PRICES, SCHEMA, logged, price, write
+from tests.data.answered import PRICES, ROW, SCHEMA, logged, price, write
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 DAY = 86_400
@@ -120,6 +120,31 @@ def test_damaged_lines_are_put_aside(tmp_path: Path) -> None:
     assert log_roll.roll(tmp_path) == Rolled(1, 3, damaged=2)
     assert ids(tmp_path) == keys
     assert (tmp_path / "_damaged" / path.name).read_bytes() == head + b'\0\0\0\n{"id":"x"}\n'
+
+
+def test_a_request_whose_line_is_damaged_is_put_aside_whole(tmp_path: Path) -> None:
+    log = open_log(tmp_path, SCHEMA, "churn", "1")
+    write(log, 1)
+    said = (["no", "no"], [1.0, 1.0], [[1.0, 0.0]] * 2)
+    broken = [
+        (log.columns([ROW]), *said),
+        (log.columns([ROW] * 2)[1:], *said),
+        (log.columns([ROW] * 2), *said[:2], [[1.0]] * 2),
+    ]
+    for values in broken:  # a value is missing, a column, a probability
+        log.write([Block(log.ids(2), NOON, "r", None, "/predict", 0.1, *values)])
+    log.write([Block(log.ids(2), NOON, "r", None, "/predict", 0.1, log.columns([ROW] * 2), *said)])
+    log.close()
+    assert log_roll.roll(tmp_path) == Rolled(1, 3, damaged=3)
+
+
+def test_segments_of_the_first_format_are_read(tmp_path: Path) -> None:
+    keys = logged(tmp_path, 3)
+    path = segments.path(tmp_path, keys[0].partition("-")[0])
+    path.write_bytes(path.read_bytes().replace(b'{"format":2,', b'{"format":1,', 1))
+    assert ids(tmp_path) == keys
+    assert log_roll.roll(tmp_path) == Rolled(1, 3)
+    assert ids(tmp_path) == keys
 
 
 def test_segments_without_a_header_and_of_a_newer_format(tmp_path: Path) -> None:
@@ -285,7 +310,7 @@ def test_it_is_read_while_it_grows(tmp_path: Path) -> None:
     duckdb = pytest.importorskip("duckdb")
     folder = tmp_path / "predictions"
     code = (
-        "import sys, subprocess; from pathlib import Path; from keepfit.data.log import open_log;"
+        "import sys, subprocess; from pathlib import Path; from keepfit.data.log import Block, open_log;"
         "from keepfit.data.log_roll import tidy; from tests.data.answered import SCHEMA, write\n"
         "folder = Path(sys.argv[1]); log = open_log(folder, SCHEMA, 'churn', '1')\n"
         "for n in range(120):\n write(log, 50); print(50, flush=True)\n if n % 4 == 3: log.rotate(1, 0); tidy(folder)"

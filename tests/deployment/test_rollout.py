@@ -15,7 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
+from keepfit.data import log_table
 from keepfit.data.log import Line, open_log
 from keepfit.deployment import rollout, runtime
 from keepfit.deployment.http import Request, Response
@@ -81,9 +83,11 @@ class Server:
 def lines(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.rglob("*.ndjson")):
-        header, *rest = path.read_text().splitlines()
-        about = json.loads(header)
-        found += [{**json.loads(line), "version": about["version"], "role": about["role"]} for line in rest]
+        first, _, rest = path.read_bytes().partition(b"\n")
+        about = json.loads(first)
+        rows, damaged = log_table.decoded(about, rest)
+        assert not damaged
+        found += [{**asdict(row), "version": about["version"], "role": about["role"]} for row in rows]
     return found
 
 

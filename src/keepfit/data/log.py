@@ -1,10 +1,10 @@
 """The prediction log, as the server writes it: each answered row is in a file before its answer leaves.
 
 `open_log` gives a Writer for one model version. `ids` names the rows to come, `write` appends their
-records to the current segment (see `keepfit.data.segments`) with one write(2), and only then may the
-answer be sent: what the kernel has survives the end of the process, `kill -9` included. What it takes
-to survive a power cut is `durable`. `keepfit.data.log_roll` turns segments into Parquet, in a process
-of its own (`roller`), and reads both.
+records (a Line for one, a Block for all of a request) to the current segment (see `keepfit.data.segments`)
+with one write(2), and only then may the answer be sent: what the kernel has survives the end of the
+process, `kill -9` included. What it takes to survive a power cut is `durable`. `keepfit.data.log_roll`
+turns segments into Parquet, in a process of its own (`roller`), and reads both.
 
 What a value means is settled when the log is rolled; here values are written as they came. Only the
 columns of the schema are written, less those that are redacted: these never reach a file.
@@ -28,20 +28,22 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from keepfit.data import segments
-from keepfit.data.rows import Rows, values_of
+from keepfit.data.rows import lists_of, values_of
 from keepfit.errors import DataError, RequestError
 from keepfit.types import Column, Schema
 
 log = logging.getLogger("keepfit.server")
 SHADOW = "shadow"
 ROOM = 64 * 1024  # bytes that a disk must take before it is said to be writable again
+ENDS = [f"{number:x}" for number in range(256)]  # of ids
+PADDED = [f"{number:02x}" for number in range(256)]
 RETRY = 5.0  # seconds after which a client may ask again, when the log cannot be written
 
 
@@ -64,6 +66,47 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     probabilities: Sequence[float | None] | None = None
     low: float | None = None
     high: float | None = None
+
+
+class Block(msgspec.Struct, omit_defaults=True, gc=False):
+    """The answered rows of one request: what they share, and lists of what they do not, a value each.
+
+    Written in a fraction of the time of so many Lines, and read as these (`unblocked`). `inputs` is a list for
+    each of the header's columns (`Writer.columns`).
+    """
+
+    ids: Sequence[str]
+    time: float
+    request: str
+    caller: str | None
+    route: str
+    latency: float
+    inputs: Sequence[Sequence[Any]]
+    prediction: Sequence[str | float | None]
+    confidence: Sequence[float | None] | None = None
+    probabilities: Sequence[Sequence[float | None]] | None = None
+    low: Sequence[float | None] | None = None
+    high: Sequence[float | None] | None = None
+
+
+def unblocked(block: Block) -> list[Line]:
+    """The Lines that a Block stands for. Raises ValueError where it does not have a value for each.
+
+    >>> block = Block(["a-0", "a-1"], 1.5, "r1", "ann", "/predict", 0.1, [[41, 29]], [7.0, 8.0])
+    >>> [(line.id, line.inputs, line.prediction) for line in unblocked(block)]
+    [('a-0', (41,), 7.0), ('a-1', (29,), 8.0)]
+    """
+    n = len(block.ids)
+    shared = ([value] * n for value in (block.time, block.request, block.caller, block.route, block.latency))
+    inputs = [*zip(*block.inputs, strict=True)] if block.inputs else [()] * n
+    said = (block.prediction, block.confidence, block.probabilities, block.low, block.high)
+    own = ([None] * n if part is None else part for part in said)
+    return [Line(*row) for row in zip(block.ids, *shared, inputs, *own, strict=True)]
+
+
+def flat(row: Line | Block) -> list[Line]:
+    """The Lines of what is written at once."""
+    return [row] if isinstance(row, Line) else unblocked(row)
 
 
 def tree(folder: Path, role: str) -> Path:
@@ -104,7 +147,7 @@ def open_log(
         "redacted": sorted(redact),
     }  # fmt: skip
     try:
-        return Writer(tree(folder, role), header, values_of([c.name for c in columns]), durable)
+        return Writer(tree(folder, role), header, [c.name for c in columns], durable)
     except OSError as error:
         raise DataError(
             f"The prediction log in {folder} cannot be written: {error.strerror or error}. "
@@ -115,10 +158,12 @@ def open_log(
 class Writer:
     """Appends to one segment after the other. One thread at a time; any number of Writers a folder."""
 
-    def __init__(
-        self, folder: Path, header: segments.Header, inputs: Callable[[Rows], Sequence[Sequence[Any]]], durable: bool
-    ) -> None:
-        self.folder, self.inputs = folder, inputs  # what the log keeps of each row's values
+    def __init__(self, folder: Path, header: segments.Header, kept: Sequence[str], durable: bool) -> None:
+        self.folder = folder
+        self.inputs, self.columns = (
+            values_of(kept),
+            lists_of(kept),
+        )  # what the log keeps of rows: a row each, a column each
         self._header, self._durable = header, durable
         self._encode = msgspec.json.Encoder(enc_hook=_plain).encode_lines
         self._broken = False
@@ -128,7 +173,7 @@ class Writer:
         self._size: int
         self._prefix: str
         self._since: float
-        self._rows: int  # written to the segment
+        self._lines: int  # written to the segment
         self._given: int  # ids given in the segment
         self._begin()
 
@@ -146,12 +191,16 @@ class Writer:
         """
         if self._broken:
             self._replace()
-        begin = self._given
-        self._given = begin + n
-        prefix = self._prefix
-        return [f"{prefix}{number:x}" for number in range(begin, self._given)]
+        found: list[str] = []
+        while len(found) < n:  # in runs that differ in the last two digits
+            high, low = divmod(self._given, 256)
+            start, ends = (f"{self._prefix}{high:x}", PADDED) if high else (self._prefix, ENDS)
+            run = ends[low : low + n - len(found)]
+            found += map(start.__add__, run)
+            self._given += len(run)
+        return found
 
-    def write(self, rows: Sequence[Line]) -> None:
+    def write(self, rows: Sequence[Line | Block]) -> None:
         """Append the rows; when this returns, they outlive the process.
 
         Raises RequestError (503) where the system refuses, a full disk for one: then none of them is
@@ -160,9 +209,9 @@ class Writer:
         try:
             lines = self._encode(rows)
         except (UnicodeEncodeError, TypeError, ValueError, RecursionError):  # rows of a protocol that is not JSON
-            lines = self._encode([*map(_cleaned, rows)])
+            lines = self._encode([_cleaned(line) for row in rows for line in flat(row)])
         if self._broken:
-            if rows and rows[0].id.startswith(self._prefix):  # ids of a segment that is given up
+            if rows and flat(rows[0])[0].id.startswith(self._prefix):  # ids of a segment that is given up
                 raise _unwritable()
             self._replace()
         try:
@@ -170,7 +219,7 @@ class Writer:
         except OSError as error:
             self._broken = os.fstat(self._file).st_size != self._size
             raise self._failed(error) from error
-        self._rows += len(rows)
+        self._lines += len(rows)
 
     def rotate(self, max_bytes: int, max_age: float) -> bool:
         """Begin a new segment if the current one has reached `max_bytes`, or `max_age` seconds with any rows.
@@ -183,7 +232,7 @@ class Writer:
         if self._file < 0:
             return False
         full = self._size >= max_bytes or time.monotonic() - self._since >= max_age
-        if not (self._rows and full) and os.fstat(self._file).st_nlink:
+        if not (self._lines and full) and os.fstat(self._file).st_nlink:
             return False
         file = self._file
         try:
@@ -217,7 +266,7 @@ class Writer:
         """Let go of the segment. One without rows is removed. Closing twice does nothing."""
         if self._file < 0:
             return
-        if not self._rows:
+        if not self._lines:
             self.path.unlink(missing_ok=True)
         os.close(self._file)
         self._file = -1
@@ -225,7 +274,7 @@ class Writer:
     def _begin(self) -> None:
         self._segment, self._file, self._size = segments.begin(self.folder, self._header)
         self._prefix = f"{self._segment}-"
-        self._since, self._rows, self._given = time.monotonic(), 0, 0
+        self._since, self._lines, self._given = time.monotonic(), 0, 0
 
     def _replace(self) -> None:
         file = self._file

@@ -24,11 +24,12 @@ import pyarrow as pa
 
 from keepfit.data.conform import conform
 from keepfit.data.labels import Label
-from keepfit.data.log import Line
+from keepfit.data.log import Block, Line, unblocked
 from keepfit.data.segments import Header
 from keepfit.types import Column, Schema, read
 
 DAY = 86_400
+BLOCK = b'{"ids":'  # how a line of several rows begins
 MOMENT = pa.timestamp("us", tz="UTC")
 TEXT, NUMBER = pa.string(), pa.float64()
 FIRST, LAST = -62_135_596_800.0, 253_402_300_799.0  # years 1 and 9999, the widest that all readers take
@@ -54,18 +55,22 @@ def decoded(header: Header, lines: bytes) -> tuple[list[Any], list[bytes]]:
         pass
     good, bad = [], []
     for line in lines.splitlines():
-        row = _row(kind, header, line)
-        good += [row] if row is not None else []
-        bad += [line] if row is None else []
+        rows = _of_line(kind, header, line)
+        good += rows
+        bad += [] if rows else [line]
     return good, bad
 
 
-def _row(kind: Kind, header: Header, line: bytes) -> Any:
+def _of_line(kind: Kind, header: Header, line: bytes) -> list[Any]:
+    """The rows of one line; none where it is damaged."""
     try:
-        row = msgspec.json.decode(line, type=kind.line)
-    except msgspec.DecodeError:
-        return None
-    return row if FIRST <= row.time <= LAST and kind.fits(row, header) else None
+        if line.startswith(BLOCK):
+            rows: list[Any] = unblocked(msgspec.json.decode(line, type=Block))
+        else:
+            rows = [msgspec.json.decode(line, type=kind.line)]
+    except (msgspec.DecodeError, ValueError):
+        return []
+    return rows if all(FIRST <= row.time <= LAST and kind.fits(row, header) for row in rows) else []
 
 
 def daily(header: Header, rows: Rows) -> Iterator[tuple[date, pa.Table]]:

@@ -79,6 +79,22 @@ def values_of(names: Sequence[str]) -> Callable[[Rows], Sequence[Sequence[Any]]]
     return values
 
 
+def lists_of(names: Sequence[str]) -> Callable[[Rows], Sequence[Sequence[Any]]]:
+    """The function from rows to the values of each of `names`, None for those that a row does not have.
+
+    >>> lists_of(["a", "c"])([{"a": 1, "b": 2}]), lists_of(["a", "c"])(Table({"a": (1, 3), "b": (2, 4)}))
+    ([(1,), (None,)], [(1, 3), (None, None)])
+    """
+    values = values_of(names)
+
+    def lists(rows: Rows) -> Sequence[Sequence[Any]]:
+        if type(rows) is Table:
+            return [rows.columns.get(name) or (None,) * len(rows) for name in names]
+        return [*zip(*values(rows), strict=True)]
+
+    return lists
+
+
 def _picked(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     if len(names) > 1:
         return itemgetter(*names)

@@ -36,7 +36,7 @@ import msgspec
 
 from keepfit import durable
 
-FORMAT = 1
+FORMAT = 2  # 1 had a line for each row, and no other
 LIVE, ROLLED = "_segments", "_rolled"
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 NAME = re.compile(r"[0-9a-z]{13}")
@@ -154,7 +154,7 @@ def header(first: bytes) -> Header | None:
         told = msgspec.json.decode(first)
     except msgspec.DecodeError:
         return None
-    return told if isinstance(told, dict) and told.get("format") == FORMAT else None
+    return told if isinstance(told, dict) and told.get("format") in (1, FORMAT) else None
 
 
 def blocks(file: int, size: int) -> Iterator[bytes]:
@@ -194,15 +194,17 @@ def _last(file: int) -> bytes:
 
 
 class _Line(msgspec.Struct):
-    id: str = ""
+    id: str = ""  # of a line for one row
+    ids: list[str] = []  # of one for several
 
 
 def given(name: str, line: bytes) -> int:
     """How many ids of segment `name` were given when its `line` was written."""
     try:
-        found = place(msgspec.json.decode(line, type=_Line).id)
+        told = msgspec.json.decode(line, type=_Line)
     except msgspec.DecodeError:
         return 0
+    found = place(told.ids[-1] if told.ids else told.id)
     return found[1] + 1 if found and found[0] == name else 0
 
 

@@ -12,11 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, repeat
 from types import ModuleType
 from typing import Any
 
-from keepfit.data.log import Line, Writer
+from keepfit.data.log import Block, Line, Writer, flat
 from keepfit.data.parse import Problem
 from keepfit.data.rows import Rows, Table, joined
 from keepfit.deployment.http import Request, Response, Send, unpacked
@@ -231,36 +231,47 @@ def _logged(
     """Ids of the rows, which are in the log when this returns."""
     writer = served.writer
     if writer:
-        ids, inputs = writer.ids(len(rows)), writer.inputs(rows)
+        ids = writer.ids(len(rows))
     else:
         ids = [f"{job.request.id}.{n}" for _, job, asked in live for n in range(len(asked.rows))]
-        inputs = [()] * len(rows)
     if not writer and not offer:
         return ids
-    lines = [*map(Line, ids, *_origins(live), inputs, *fields(told))]
+    records = _lines(writer, live, rows, ids, told) if len(rows) == len(live) else _blocks(writer, live, ids, told)
     if writer:
-        writer.write(lines)  # a RequestError (503) here: what is not logged is not answered
+        writer.write(records)  # a RequestError (503) here: what is not logged is not answered
     if offer:
-        offer(rows, lines)
+        offer(rows, [line for record in records for line in flat(record)])
     return ids
+
+
+def _lines(
+    writer: Writer | None, live: Sequence[tuple[int, Job, Asked]], rows: Rows, ids: Sequence[str], told: Said
+) -> Sequence[Line | Block]:
+    """The log's records of requests with one row each."""
+    now, clock = time.time(), time.perf_counter()
+    origins = zip(
+        *((job.request.id, job.caller, job.route, clock - job.request.began) for _, job, _ in live), strict=True
+    )
+    inputs = writer.inputs(rows) if writer else [()] * len(rows)
+    return [*map(Line, ids, repeat(now), *origins, inputs, *fields(told))]
+
+
+def _blocks(
+    writer: Writer | None, live: Sequence[tuple[int, Job, Asked]], ids: Sequence[str], told: Said
+) -> Sequence[Line | Block]:
+    """The log's records of requests, one for each."""
+    now, clock = time.time(), time.perf_counter()
+    found, bounds = [], _bounds(live)
+    for (_, job, asked), start, end in zip(live, bounds, bounds[1:], strict=False):
+        seconds, inputs = clock - job.request.began, writer.columns(asked.rows) if writer else ()
+        mine = _part(told, start, end)
+        found.append(Block(ids[start:end], now, job.request.id, job.caller, job.route, seconds, inputs, *mine))
+    return found
 
 
 def _part(told: Said, start: int, end: int) -> Said:
     parts: Sequence[Any] = told
     return Said(*[part and part[start:end] for part in parts])
-
-
-def _origins(live: Sequence[tuple[int, Job, Asked]]) -> Iterator[Iterable[Any]]:
-    """Of each row: time, request, caller, route, latency."""
-    now, clock = time.time(), time.perf_counter()
-    jobs = [(job.request.id, job.caller, job.route, clock - job.request.began) for _, job, _ in live]
-    yield repeat(now)
-    if len(jobs) == 1:
-        yield from map(repeat, jobs[0])
-        return
-    counts = [len(asked.rows) for _, _, asked in live]
-    for each in zip(*jobs, strict=True):
-        yield chain.from_iterable(map(repeat, each, counts))
 
 
 def fields(told: Said) -> Iterator[Iterable[Any]]:
