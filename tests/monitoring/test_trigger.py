@@ -129,6 +129,14 @@ def test_each_veto_alone_stops_it_and_is_named(facts: dict[str, object], veto: s
     assert trigger.told(found).startswith("trains no challenger, although performance (accuracy 0.7): " + veto)
 
 
+@pytest.mark.parametrize("test", ["above the range", "below the range", "unseen levels"])
+def test_what_a_changed_world_brings_speaks_against_no_training(test: str) -> None:
+    alarms = (alarm("performance"), alarm("quality", f"price: {test}"))
+    assert trigger.decide(dataclasses.replace(ENOUGH, alarms=alarms), Retraining(), NOW)
+    broken = (*alarms, alarm("quality", "price: missing"))
+    assert not trigger.decide(dataclasses.replace(ENOUGH, alarms=broken), Retraining(), NOW)
+
+
 def test_the_cool_down_ends() -> None:
     assert trigger.decide(dataclasses.replace(ENOUGH, last=NOW - DAY), Retraining(), NOW)
 
