@@ -258,7 +258,7 @@ def test_a_confidence_that_test_rows_hardly_had() -> None:
     live = made(1000)
     few = np.where(np.arange(len(of.outcomes.rows)) < 8, of.outcomes.rows // 40, of.outcomes.rows)
     less = dataclasses.replace(of, outcomes=dataclasses.replace(of.outcomes, rows=few))
-    assert "have a confidence that fewer than 20 test rows had" in void(live, less)
+    assert "have a confidence that fewer than 10 test rows had" in void(live, less)
 
 
 def test_a_confidence_that_no_test_row_had() -> None:

@@ -107,4 +107,4 @@ def watch(values: Floats, memory: Mapping[str, Any] | None = None) -> tuple[dict
     day, hour = parts(values, ["day of week", "hour"], 0.0)
     memory = {"hour": _varies(hour)} if memory is None else dict(memory)
     week = Coded(np.where(np.isnan(day), -1, day).astype(np.int32), WEEK)
-    return {"": values, "day of week": week, **({"hour": hour} if memory["hour"] else {})}, memory
+    return {"": values, "day of week": week, **({"hour": hour} if memory.get("hour") else {})}, memory

@@ -75,10 +75,12 @@ def counter(reference: Reference, schema: Schema, clock: str | None = None) -> R
     """
     watched = {column.name for column in schema.inputs}
     places = {signal.name: _placer(signal) for signal in reference.signals if signal.column in watched - {clock} | {""}}
+    told = {signal.column for signal in reference.signals}  # an old reference tells nothing of texts
 
     def count(columns: Columns, said: Mapping[str, Any], times: Floats | None = None) -> Counts:
         inputs = {name: values for name, values in columns.values.items() if name in watched}
-        found, _ = features.watch(Columns(inputs, len(columns)), schema, reference.memory)
+        asked = {name: values for name, values in inputs.items() if name in told}
+        found, _ = features.watch(Columns(asked, len(columns)), schema, reference.memory)
         values = {**said, **{_name(column, part): of for column, its in found.items() for part, of in its.items()}}
         cells = {name: place(values[name]) for name, place in places.items() if name in values}
         hashed = sketch.smallest(sketch.hashed(inputs, len(columns)))

@@ -135,11 +135,11 @@ def findings(reference: Reference, counts: Counts, monitoring: Monitoring) -> li
     for i, signal in enumerate(told.signals):
         cell = told.where.starts[i] + moved[i]
         label = _label(signal, np.flatnonzero(told.into == cell) - first[i])
-        detail = f"PSI {psi[i]:.3g}{f', KS {ks[i]:.3g}' if signal.kind == 'ordered' else ''}"
-        detail += f"; most moved: {label}, {then[cell]:.1%} → {now[cell]:.1%}"
         test, chance, far = TESTS[int(p[:, i].argmin())], float(p[:, i].min()), float(psi[i])
-        found.append(
-            Finding("drift", signal.name, test, chance, far, None, far, int(rows[i]), monitoring.smallest, detail)
+        detail = f"by {test}{f'; KS {ks[i]:.3g}' if signal.kind == 'ordered' else ''}"
+        detail += f"; most moved: {label}, {then[cell]:.1%} → {now[cell]:.1%}"
+        found.append(  # under one name, whichever test tells most: the alarm of the next pass is the same
+            Finding("drift", signal.name, "PSI", chance, far, None, far, int(rows[i]), monitoring.smallest, detail)
         )
     return found
 

@@ -45,7 +45,7 @@ UNEXPLAINED = 0.25  # of the estimate's movement since training that may be wron
 OUTSIDE = 0.05  # share of rows, beyond training's, that may be missing, unseen or out of range
 ALIKE = 0.1  # share of training rows that must be worth something where a column is spread as it is now
 MATTERS = 0.05  # spread of the output over a column's cells, as a share of the largest such spread
-FEW = 20  # test rows without which a cell tells nothing
+FEW = 10  # test rows without which a cell tells nothing; bins are made to have twice as many (`signals.ROWS`)
 SPARSE = 0.1  # share of live rows that may be in such cells
 SURE = 0.997  # interval outside of which labels contradict an estimate: three standard errors
 

@@ -8,7 +8,7 @@ Consequences are errors, drift alone is a warning: it explains.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from keepfit.types import Check, Severity, Verdict
@@ -75,12 +75,16 @@ class Finding:
 def verdict(family: Family, found: Sequence[Finding], thresholds: Thresholds) -> Verdict:
     """The Verdict of one family: each of its findings as a Check, those that failed first.
 
-    Findings that decide by effect alone (p None) do not share the family's budget: they are warnings.
+    Findings that decide by effect alone (p None) do not share the family's budget: they are warnings, and
+    where nothing else could be checked their passing vouches for nothing.
     """
     tests = sum(finding.p is not None for finding in found)
     level = thresholds.of(family, tests)
     checks = [finding.check(level, thresholds.min_rows if finding.p is not None else 0) for finding in found]
     order = {"failed": 0, "passed": 1, "not checked": 2}
+    told = {c.outcome for finding, c in zip(found, checks, strict=True) if finding.p is not None}
+    if not told - {"not checked"}:
+        checks = [replace(c, outcome="not checked") if c.outcome == "passed" else c for c in checks]
     return Verdict(family, tuple(sorted(checks, key=lambda check: order[check.outcome])))
 
 

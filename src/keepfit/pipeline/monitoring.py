@@ -196,8 +196,9 @@ def _outcome(config: Config, seen: Watched, window: Counts, verdicts: Mapping[Fa
         more = f" and {len(bad) - 2} more" if len(bad) > 2 else ""
         return "unhealthy", f"{name}: {', '.join(bad[:2])}{more}"
     if not any(verdict.outcome == "passed" for verdict in verdicts.values()):
-        few = f"{show.counted(window.rows, 'row')} in the window, too few to tell"
-        return "not checked", f"{name}: {few if config.serving.log.enabled else UNLOGGED}"
+        few = "too few to tell" if window.rows < config.monitoring.min_rows else "and no reference to compare them with"
+        told = f"{show.counted(window.rows, 'row')} in the window, {few}"
+        return "not checked", f"{name}: {told if config.serving.log.enabled else UNLOGGED}"
     drifted = len(verdicts["drift"].warnings)
     told = f"; {show.counted(drifted, 'column')} drifted" if drifted else ""
     return "healthy", f"{name}: nothing wrong in {show.counted(window.rows, 'row')}{told}"
