@@ -171,3 +171,14 @@ def test_what_is_recorded_parses_to_the_same_config(values: dict[str, object]) -
     first = config.parse(values)
     again = config.parse(yaml.safe_load(yaml.safe_dump(config.recorded(first))))
     assert again.model_dump() == first.model_dump()
+
+
+def test_words_that_old_yaml_takes_for_truth_values_are_words(tmp_path: Path) -> None:
+    checks = "checks: {left: {values: [yes, no, on]}, a: {unique: true}}"
+    text = f"data: {{source: a.csv}}\nretraining:\n  on: [rows]\n{checks}\n"
+    (tmp_path / "keepfit.yaml").write_text(text, encoding="utf-8")
+    assert config.load(tmp_path).retraining.on == ["rows"]
+    found = config.load(tmp_path, ["retraining.on=[drift]"])
+    assert found.retraining.on == ["drift"]
+    assert found.checks["left"].values == ["yes", "no", "on"]
+    assert found.checks["a"].unique is True

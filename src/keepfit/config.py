@@ -126,6 +126,24 @@ class Config(Section):
         return goals
 
 
+class Loader(yaml.SafeLoader):
+    """YAML in which only true and false are truth values, as in version 1.2: `on`, `yes` and `no` are words."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the library's own name
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:bool"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, Loader=Loader)  # noqa: S506 - a safe one
+
+
 def goal(text: str) -> tuple[str, float]:
     """The comparison and the number of a goal.
 
@@ -170,8 +188,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
     """The values of a YAML file, and the line of each key."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        values = yaml.safe_load(text)
-        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+        values = _yaml(text)
+        lines = _lines(yaml.compose(text, Loader=Loader))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
     except yaml.YAMLError as error:
@@ -204,7 +222,7 @@ def put(values: dict[str, Any], assignment: str) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"--set {assignment}: '{name}' is a value, not a section")
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = _yaml(text)
     except yaml.YAMLError:
         values[last] = text
 

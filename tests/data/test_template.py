@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ DATAS = st.builds(
 
 
 def back(text: str) -> config.Config:
-    return config.parse(yaml.safe_load(text))
+    return config.parse(yaml.load(text, Loader=config.Loader))  # noqa: S506 - a safe one
 
 
 @given(NAME, st.lists(COLUMNS, max_size=5), DATAS, st.sampled_from(["classification", "regression", "none"]), TEXT)
@@ -73,7 +74,8 @@ def test_telco(telco: pl.DataFrame) -> None:
     assert "missing is written blank" in text
 
 
-def test_the_comments_are_yaml_when_uncommented(telco: pl.DataFrame) -> None:
+def test_the_comments_are_yaml_when_uncommented(telco: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_URL", "http://127.0.0.1:1/hook")
     text = made(telco, "churn", source="t.csv", target="Churn")
     head, _, _ = text.partition("#\n# What was found")
     lines = [
@@ -85,6 +87,8 @@ def test_the_comments_are_yaml_when_uncommented(telco: pl.DataFrame) -> None:
     assert found.checks["tenure"].max == 72
     assert found.data.columns == {"gender": "category"}
     assert (found.serving.port, found.serving.log.retention) == (8080, 90 * 86400)
+    assert (found.monitoring.every, found.retraining.schedule) == (3600, "0 3 * * 1")
+    assert found.alerts[0].webhook == "http://127.0.0.1:1/hook"
 
 
 def test_many_columns_are_cut() -> None:

@@ -29,6 +29,16 @@ GOALS = {
     "regression": ('r2: ">= 0.80"', 'rmse: "<= 100"'),
 }
 MODELS = "logistic_regression, ridge, random_forest, lightgbm, …, or module:Class"
+MONITORING = (
+    ("every: 1h", "between two passes; window: 1d is what each looks at"),
+    ("false_alarms: 1 per month", "how many are bearable; thresholds follow from it"),
+)
+RETRAINING = (
+    ("on: [performance, drift, schedule]", "or rows: when enough new labelled rows came"),
+    ('schedule: "0 3 * * 1"', "cron, UTC: Mondays at 3"),
+    ("min_rows: 500", "new labelled rows without which nothing is trained"),
+)
+ALERTS = (("- webhook: ${ALERT_URL}", "or slack: ${SLACK_URL}; or email: team@example.com with smtp: smtp://mail:587"),)
 SERVING = (
     ("port: 8080", "on this machine alone, until host: 0.0.0.0 and KEEPFIT_API_KEY are set"),
     ("log: {retention: 90d}", "every answer is logged; days older than this are deleted; default: kept"),
@@ -98,6 +108,9 @@ def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[
         ("tuning", "search inside cross-validation", (("time_budget: 60", "seconds"),)),
         ("goals", "a model that misses one is never promoted", goals),
         ("serving", "the champion over HTTP, by keepfit serve", SERVING),
+        ("monitoring", "what is watched in production, by keepfit monitor or keepfit up", MONITORING),
+        ("retraining", "when a challenger is trained, by keepfit up", RETRAINING),
+        ("alerts", "where alarms are sent", ALERTS),
     ):
         if section in given:
             yield _line(f"{section}:", why)

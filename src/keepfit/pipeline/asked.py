@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from keepfit import engine
@@ -11,6 +12,7 @@ from keepfit.errors import ConfigError, KeepfitError
 from keepfit.extras import importable, nearest
 from keepfit.models import catalogue, metrics
 from keepfit.models.trust import TRUSTED
+from keepfit.monitoring import trigger
 from keepfit.pipeline import measure
 from keepfit.types import Schema
 
@@ -20,7 +22,7 @@ STORED = ("sklearn", "lightgbm", "keepfit")  # packages whose estimators are sto
 
 def known(config: Config, project: Path, meaning: Schema, columns: list[str]) -> None:
     """Raises ConfigError for all that the config names and nobody knows, one line each."""
-    mistakes = [*_names(config, meaning, columns), *_estimator(config, project, meaning.task)]
+    mistakes = [*_names(config, meaning, columns), *_schedule(config), *_estimator(config, project, meaning.task)]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
 
@@ -37,11 +39,21 @@ def _names(config: Config, meaning: Schema, columns: list[str]) -> Iterator[str]
         ("engine", [config.engine], list(engine.ENGINES)),
         ("gate.slices", config.gate.slices, columns),
         ("evaluation.slices", config.evaluation.slices or (), columns),
+        ("monitoring.slices", config.monitoring.slices or (), columns),
+        ("monitoring.time", [config.monitoring.time] if config.monitoring.time else (), columns),
     )
     for key, names, there in asked:
         for name in names:
             if name not in there:
                 yield f"{key}: unknown name '{name}'. {nearest(name, there)}Known: {', '.join(there)}"
+
+
+def _schedule(config: Config) -> Iterator[str]:
+    if config.retraining.schedule:
+        try:
+            trigger.following(config.retraining.schedule, datetime.now(UTC))
+        except ConfigError as error:
+            yield str(error)
 
 
 def _estimator(config: Config, project: Path, task: str) -> Iterator[str]:
