@@ -29,8 +29,8 @@ LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 16.0, 26.0
 BAR = 15.0  # height of a pair of bars
 MOST = 16  # pairs of bars in one chart
 DOTS = 60  # points of a line that are dots too
-APART = 26.0  # between the labels of two marks
-DATE = 84.0  # room for a date below the chart
+APART = 34.0  # between the labels of two marks
+LETTER = 6.4  # about as wide as a letter
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def _dates(scale: Scale) -> str:
     span = scale.end - scale.begin
     days = timedelta(days=1)
     form = "%H:%M" if span < days else "%d %b %H:%M" if span < 4 * days else "%d %b" if span < 300 * days else "%b %Y"
-    steps = max(1, min(4, int((scale.width - LEFT - RIGHT) / DATE)))
+    room = 1.5 * LETTER * len(f"{scale.end:{form}}") + 10  # the outer ones stand beside their place, not below it
+    steps = max(1, min(4, int((scale.width - LEFT - RIGHT) / room)))
     times = [scale.begin + span * k / steps for k in range(steps + 1)] if span else [scale.begin]
     ends = {0: "start", len(times) - 1: "end"} if span else {}
     y = f"y='{HEIGHT - 8:.0f}'"
@@ -173,7 +174,8 @@ def _marks(scale: Scale, marks: Sequence[Mark]) -> str:
         if not scale.begin <= mark.time <= scale.end:
             continue
         x = scale.x(mark.time)
-        word = f"<text x='{x:.1f}' y='{TOP - 5}' text-anchor='middle'>{html.escape(mark.label)}</text>"
+        at = min(x, scale.width - LETTER * len(mark.label) / 2 - 2)
+        word = f"<text x='{at:.1f}' y='{TOP - 5}' text-anchor='middle'>{html.escape(mark.label)}</text>"
         free, last = mark.label and x - last > APART, x if mark.label and x - last > APART else last
         parts.append(
             f"<g class='mark {html.escape(mark.kind, quote=True)}'><title>{html.escape(mark.told)}</title>"

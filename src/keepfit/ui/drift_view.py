@@ -51,12 +51,23 @@ def body(column: Values, share: bool) -> str:
     figures = [
         ("PSI", views.figure(column.get("psi"))), ("Jensen-Shannon distance", views.figure(column.get("js"))),
         ("KS distance", views.figure(column.get("ks")) if column.get("kind") == "ordered" else ""),
-        ("p", views.figure(column.get("p"))),
+        ("p", chance(column.get("p"))),
         ("moved the predictions by", views.signed(float(column.get("moved") or 0.0), share)),
         *((title, views.percent(column[key])) for key, title in SHARES if column.get(key)),
         ("rows", f"{sum(now):,.0f} now, {sum(before):,.0f} at training"),
     ]  # fmt: skip
     return f"<div class=kf-column>{picture}{views.facts(figures)}</div>"
+
+
+def chance(p: Any) -> str:
+    """A p-value in two digits.
+
+    >>> chance(0.0), chance(1.6e-174), chance(0.0314), chance(None)
+    ('< 1e-300', '1.6e-174', '0.031', '')
+    """
+    if not isinstance(p, (int, float)):
+        return ""
+    return "< 1e-300" if p < 1e-300 else f"{p:.2g}"
 
 
 def _numbers(values: Any) -> Sequence[float]:

@@ -24,7 +24,7 @@ from keepfit.ui import drift_view, moving, ring, timeline, told, views
 from keepfit.ui.ask import button
 
 EVERY = 2.0  # seconds between two looks at the files
-FEW = 12  # rows of a list that are shown before somebody asks for all
+FEW = {"alarms": 6, "columns": 12, "decisions": 10, "figures": 1}  # that are shown before somebody asks for all
 MOST = {"alarms": 100, "columns": 500, "decisions": state_of_loop.DECISIONS}
 WAITING = (
     "<p class=kf-empty>Nothing was watched yet. <code>keepfit up</code> runs the whole loop: server, this page, a "
@@ -65,6 +65,8 @@ class Rows:
 
     box: Any
     more: Any
+    told: Any  # the words on `more`
+    few: int
     empty: str
     known: dict[str, Row] = field(default_factory=dict)
     all: bool = False
@@ -106,18 +108,18 @@ def panel(where: Where, service: Service, caller: str, share: bool, visible: Cal
                 _part(made, "champion", "div")
                 made.tell = moving.buttons(moving.Moves(where.config, where.project, service, caller, moved))
             with _card("Open alarms"):
-                made.rows["alarms"] = _rows("No alarm is open.")
+                made.rows["alarms"] = _rows(FEW["alarms"], "No alarm is open.")
         with _card("Performance"):
             _part(made, "performance", "div")
-            made.rows["figures"] = _rows("")
+            made.rows["figures"] = _rows(FEW["figures"], "")
         with _card("Traffic"):
             _part(made, "traffic", "div")
         with _card("Columns, now and at training"):
             _part(made, "drifted", "div")
-            made.rows["columns"] = _rows("No pass has compared columns yet.")
+            made.rows["columns"] = _rows(FEW["columns"], "No pass has compared columns yet.")
         with _card("Decisions"):
             _words(made)
-            made.rows["decisions"] = _rows("Nothing was decided yet.")
+            made.rows["decisions"] = _rows(FEW["decisions"], "Nothing was decided yet.")
             _part(made, "older", "div")
     ui.timer(EVERY, partial(_look, made, visible))
 
@@ -247,12 +249,14 @@ def _words(made: Panel) -> None:
 # --- lists ----------------------------------------------------------------------------------------
 
 
-def _rows(empty: str) -> Rows:
+def _rows(few: int, empty: str) -> Rows:
     """An empty list; `empty` is what it says then."""
     box = ui.element("div").classes("kf-list")
-    more = button("Show all").classes("kf-more")
+    more = button("").classes("kf-more")
     more.set_visibility(False)
-    made = Rows(box, more, empty)
+    with more:
+        words = ui.html("", tag="span")
+    made = Rows(box, more, words, few, empty)
     made.more.on("click", lambda: _all(made))
     with box:
         _note(made)
@@ -272,9 +276,10 @@ def _note(rows: Rows) -> None:
 def _fill(rows: Rows, entries: dict[str, Entry]) -> None:
     """Make the list show `entries`, in their order; rows that stay keep what is open."""
     rows.entries = entries
-    shown = dict(list(entries.items())[: None if rows.all else FEW])
+    shown = dict(list(entries.items())[: None if rows.all else rows.few])
     left = len(entries) - len(shown)
     rows.more.set_visibility(left > 0)
+    _put(rows.told, f"Show all {len(entries)}")
     if bool(rows.known) != bool(shown):
         rows.box.clear()
         rows.known.clear()

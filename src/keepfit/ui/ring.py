@@ -9,7 +9,7 @@ from html import escape
 from keepfit.pipeline.state_of_loop import Loop, Step
 from keepfit.ui.about import age
 
-SIZE, RADIUS, NODE = 300.0, 112.0, 33.0
+SIZE, RADIUS, NODE = 300.0, 109.0, 33.0
 GAP = 0.36  # radians of a node and the room beside it, of the ring between two nodes
 CLASS = {"well": "well", "warned": "warned", "unwell": "unwell"}
 LEFT = {  # what `until` means

@@ -120,6 +120,19 @@ def met(value: Any, goal: str | None) -> bool | None:
     return bool(views.COMPARE[sign](value, least))
 
 
+def goals(found: Loop) -> list[tuple[str, str]]:
+    """Metric → what became of its goal, in words."""
+    measured, guesses = _figures(found, "performance"), _figures(found, "estimated")
+    told = []
+    for name in {**measured, **guesses}:
+        goal = measured.get(name, {}).get("goal") or guesses.get(name, {}).get("goal")
+        value = measured.get(name, {}).get("value")
+        verdict = {True: "met", False: "missed", None: "not measured"}[met(value, goal)]
+        if goal:
+            told.append((name, f"{goal}: {verdict}{f', {views.figure(value)}' if value is not None else ''}"))
+    return told
+
+
 def _limit(goal: str | None) -> float | None:
     try:
         return settings.goal(goal)[1] if goal else None
@@ -197,8 +210,8 @@ def traffic(found: Loop) -> str:
     ]
     seen, last = [mark for mark in marks(found) if mark.kind == "champion"], bars[-1]
     rows = sum(bar.value for bar in bars)
-    told = f"rows in {len(bars)} stretches, {last.value:,.0f} in the last"
-    title = f"<h4>traffic <strong>{rows:,.0f}</strong><small>{told}</small></h4>"
+    told = f"in {len(bars)} stretches of time, {last.value:,.0f} in the last"
+    title = f"<h4>rows <strong>{rows:,.0f}</strong><small>{told}</small></h4>"
     chart = both(lambda width: amounts(bars, ("rows", "with labels"), seen, "Rows over time", width))
     return f"<div class=kf-charts><section class=kf-chart>{title}{chart}</section>{_latency(known)}</div>"
 

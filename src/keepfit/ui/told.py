@@ -9,7 +9,7 @@ from typing import Any
 from keepfit import show
 from keepfit.pipeline.state_of_loop import Loop
 from keepfit.types import Check, Decision, Verdict
-from keepfit.ui import views
+from keepfit.ui import timeline, views
 from keepfit.ui.about import age
 
 CHECKS = 60  # of a decision that are shown
@@ -66,6 +66,7 @@ def champion(found: Loop) -> str:
         ("trained", trained), ("kind", ", ".join(model.kinds)),
         ("data", f"{model.rows:,} rows{f' of {model.source}' if model.source else ''}" if model.rows else ""),
         ("on trial", f"version {trial.get('version')} as {trial.get('mode')}" if trial else ""),
+        *((f"goal {views.NAMES.get(name, name)}", said) for name, said in timeline.goals(found)),
         ("on probation", f"until {found.probation:%Y-%m-%d %H:%M} UTC" if found.probation else ""),
     ])  # fmt: skip
 
