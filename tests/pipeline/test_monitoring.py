@@ -394,20 +394,28 @@ def test_a_redacted_column_is_not_watched_and_the_others_are(shop: Project) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["iris", "prices", "reviews"])
+@pytest.mark.parametrize(
+    ("name", "column", "unseen"),
+    [("iris", "petal width", "gone"), ("prices", "size", "gone"), ("reviews", "age", "written")],
+)
 def test_a_bundle_of_an_older_keepfit_is_watched_as_far_as_its_reference_goes(
-    trained: Path, tmp_path: Path, name: str
+    trained: Path, tmp_path: Path, name: str, column: str, unseen: str
 ) -> None:
     made = Project(shutil.copytree(trained, tmp_path / "shop"))
     register(made, BUNDLES / name)
-    told = json.loads((BUNDLES / f"{name}.json").read_text())
-    rows = pl.DataFrame(told["rows"], infer_schema_length=None)
-    answered(made, pl.concat([rows] * 10), START)
+    rows = json.loads((BUNDLES / f"{name}.json").read_text())["rows"]
+    frame = pl.concat([pl.DataFrame(rows, infer_schema_length=None)] * 10)
+    answered(made, frame, START)
     found = made.monitor(LATER)
-    assert found["model"]["version"] == "2"
-    assert found["window"]["rows"] == 10 * rows.height
-    assert (found["outcome"], set(outcomes(found).values())) == ("not checked", {"not checked"})  # it has none
-    assert "too few to tell" not in found["headline"]
+    assert (found["model"]["version"], found["window"]["rows"]) == ("2", frame.height)
+    assert found["outcome"] == "healthy", found["headline"]
+    assert (outcomes(found)["drift"], outcomes(found)["estimated"]) == ("passed", "not checked")
+    watched = {each["column"] for each in found["columns"]}
+    assert column in watched
+    assert not {unseen, "text"} & watched  # dates and texts were described in another way
+    answered(made, frame.with_columns(pl.lit(None).alias(column)), START + 30 * HOUR)
+    found = made.monitor(LATER + 30 * HOUR)
+    assert f"{column}: missing" in failed(found, "quality")
 
 
 def register(made: Project, bundle: Path) -> Decision:

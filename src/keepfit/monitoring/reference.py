@@ -220,7 +220,11 @@ def read(bundle: Bundle) -> Reference:
     """The reference of a bundle, of any format. Raises BundleError where it cannot be read."""
     path = bundle.path / FILE
     try:
-        return of_plain(json.loads(path.read_bytes()))
+        told = json.loads(path.read_bytes())
+        if not isinstance(told.get("format"), int):  # format 1 described dates as numbers, and these go on
+            watched = {column.name for column in bundle.schema.columns if column.role in FIRST}
+            told = {name: about for name, about in told.items() if name in watched}
+        return of_plain(told)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(
             f"{path} cannot be read: {error}. The bundle is damaged, or of a newer keepfit: without its reference "
