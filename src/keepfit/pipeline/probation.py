@@ -17,9 +17,10 @@ import polars as pl
 from keepfit.config import Config
 from keepfit.models import bundle as bundles
 from keepfit.models import tasks
+from keepfit.monitoring import probation
 from keepfit.pipeline import champion, live
 from keepfit.tracking import gate
-from keepfit.types import Check, Decision, Schema, Verdict
+from keepfit.types import Decision, Schema, Verdict
 
 RISK = 0.01  # chance of a rollback without a cause, over the whole probation
 MOVES = ("promoted", "rolled_back")
@@ -42,7 +43,8 @@ def after_promotion(config: Config, project: Path, now: datetime) -> Decision | 
         return None
     from keepfit.tracking import registry
 
-    told = f"in its probation, version {found.version} did worse: {verdict.failures[0].detail}"
+    worse = verdict.failures[0]
+    told = f"in its probation, version {found.version} did worse: {worse.name.rpartition(': ')[2]} {worse.detail}"
     attempt = lambda path: champion.attempt(config, project, path)
     return registry.rollback(champion.store(config, project), attempt, last.previous, told, "keepfit", verdict)
 
@@ -51,27 +53,10 @@ def compare(
     config: Config, project: Path, rows: pl.DataFrame, schema: Schema, version: str, before: str
 ) -> Verdict:  # fmt: skip
     """Is `version` worse than `before` on live rows? Not checked with fewer than `monitoring.min_rows`."""
-    name = "not worse than its predecessor on live rows"
     frame = live.columns(config, rows, schema).filter(pl.col(str(schema.target)).is_not_null())
-    if frame.height < config.monitoring.min_rows:
-        told = f"{frame.height} labelled rows; monitoring.min_rows is {config.monitoring.min_rows}"
-        return Verdict("probation", (Check(name, "not checked", detail=told),))
     known = frame[str(schema.target)]
     y = np.array(known.to_list(), object) if schema.classes else known.to_numpy()
     one, other = (live.said(config, project, number, frame) for number in (version, before))
     trial = gate.Trial(y, schema.classes, one, tasks.baseline(y, schema, len(y)), other)
-    return Verdict("probation", (_worse(config, trial, name),))
-
-
-def _worse(config: Config, trial: gate.Trial, name: str) -> Check:
-    """Fails where the upper bound of the lead is below zero, at a level that allows for a look at every pass."""
     metric = gate.metric(trial, config.goals, config.gate)
-    assert trial.champion is not None
-    seed, resamples = config.data.random_state, config.evaluation.bootstrap
-    lead = gate.paired(trial, metric, trial.champion, resamples, seed)
-    if not len(lead.samples):
-        return Check(name, "not checked", detail=f"{metric} is undefined: the rows hold one class only")
-    looks = max(1.0, config.retraining.probation / config.monitoring.every)
-    high = lead.high(1 - RISK / looks)
-    told = f"{metric} {lead.one:.4g} against {lead.other:.4g} on {len(trial.y):,} rows, lead at most {high:.4g}"
-    return Check(name, "failed" if high < 0 else "passed", lead.value, 0, told)
+    return probation.judge(y, schema.classes, one, other, metric, 1 - RISK, config.monitoring.min_rows)
