@@ -74,6 +74,17 @@ def test_a_column_in_another_unit() -> None:
     assert "another unit?" in part.why["units age"]
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_clock_is_not_in_another_unit_though_it_leaves_every_range(sign: float) -> None:
+    frame, output = rows(1000, 5)
+    known = TRUSTED.with_columns(age=sign * pl.int_range(1, pl.len() + 1))
+    late = frame.with_columns(age=sign * pl.int_range(200_000, 201_000))
+    given = Given(late, np.array(late["left"].to_list(), object), output)
+    assert quarantine.broken(given, known, SCHEMA) == []
+    [part] = quarantine.broken(given, known.sample(fraction=1.0, shuffle=True, seed=1), SCHEMA)
+    assert "another unit?" in part.why["units age"]
+
+
 def test_a_column_that_is_mostly_zero_is_seen_in_another_unit_too() -> None:
     frame, output = rows(400, 6)
     found = look(frame.with_columns(pl.col("gain") / 1000), output)

@@ -2,7 +2,8 @@
 
     empty          rows that are more than half empty, or a column that has gone missing
     units          a number column on another scale: most values beyond what training has seen, the
-                   middle of them five times as large or as small
+                   middle of them five times as large or as small; not of a column that grows with
+                   time, a clock or a counter, which leaves every range by itself
     repeated       rows that come again and again
     contradiction  labels that the champion is worse at than chance: flipped, or joined to other rows
 
@@ -31,6 +32,7 @@ SLICES = 64  # at most
 EMPTY = 0.2  # share of nearly empty rows, beyond the trusted rows', that is no accident
 GONE = 0.3  # likewise of a column's missing values
 SCALE = 5.0  # times that the middle of a column moves
+GROWS = 0.9  # rank correlation of a column with the order of its rows that makes it a clock
 BEYOND = 0.5  # share of values outside of the trusted range
 AGAIN = 0.5  # share of repeated rows beyond the trusted rows'
 AGREES = 1.0  # standard errors above chance: a slice of any use to the champion has more
@@ -190,9 +192,14 @@ def _rescaled(name: str, now: NDArray[np.float64], were: NDArray[np.float64]) ->
         return
     beyond = float(((now < were.min()) | (now > were.max())).mean())
     times = float(np.median(now) / np.median(were))
-    if beyond > BEYOND and not 1 / SCALE < times < SCALE:
+    if beyond > BEYOND and not 1 / SCALE < times < SCALE and not _grows(were):
         told = f"'{name}' is {times:.3g} times as large as it was, {beyond:.0%} of it out of range: another unit?"
         yield f"units {name}", told
+
+
+def _grows(values: NDArray[np.float64]) -> bool:
+    """Whether values in the order of time go up, or down, all along."""
+    return abs(float((_ranks(values) * _ranks(np.arange(len(values)))).mean())) > GROWS
 
 
 def _repeated(part: pl.DataFrame, trusted: pl.DataFrame, names: list[str], schema: Schema) -> Iterator[tuple[str, str]]:
