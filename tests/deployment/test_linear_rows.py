@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -65,7 +66,7 @@ def test_rows_alone_a_few_and_many_are_answered_to_the_last_bit_alike(loaded, mo
     asked = rows(400)
     many, problems = loaded.rows(asked)
     assert problems == []
-    for step in (1, 2, runtime.FEW):
+    for step in (1, 2, linear_rows.FEW):
         parts = [loaded.rows(asked[at : at + step])[0] for at in range(0, 400, step)]
         assert np.concatenate([part.probabilities for part in parts]).tobytes() == many.probabilities.tobytes()
         assert np.concatenate([part.values for part in parts]).tolist() == many.values.tolist()
@@ -76,9 +77,30 @@ def test_rows_alone_a_few_and_many_are_answered_to_the_last_bit_alike(loaded, mo
     assert many.values.tolist() == trained.values.tolist()
 
 
+@pytest.mark.parametrize("distinct", [0, 12], ids=["values that are computed", "values that are looked up"])
+def test_many_rows_need_no_columns_and_their_scores_are_the_same_to_the_last_bit(loaded, distinct):
+    ages = [41, 41.5, None, math.nan, 10**30, -3.0, -0.0, 0] + (
+        ["41", " 4e1 ", True, Decimal("3.5")] if distinct else []
+    )
+    incomes, asked = [0, 1e12, 2_000.5, None], rows(400)
+    asked = [{**row, "age": ages[k % len(ages)], "income": incomes[k % 4]} for k, row in enumerate(asked)]
+    schema = replace(SCHEMA, columns=(replace(SCHEMA["age"], distinct=distinct), *SCHEMA.columns[1:]))
+    folder = loaded.bundle.path
+    model = linear_rows.folded(folder / "models/0.npz", features.load(folder / "features/0"))
+    wanted = model.scores(from_rows(asked, schema)[0])
+    for step in (1, linear_rows.FEW + 1, 50, 400):
+        scores = linear_rows.rows(schema, model)
+        parts = [scores(asked[at : at + step]) for at in range(0, 400, step)]
+        assert np.concatenate(parts).tobytes() == wanted.tobytes()
+        assert [scores([*asked[:20], {**asked[0], "age": odd}]) for odd in (math.inf, "old", [1], 10**400)] == [
+            None
+        ] * 4
+        assert scores([*asked[:20], {"age": 1}]) is None
+
+
 def test_a_few_rows_need_no_columns(loaded, monkeypatch):
     monkeypatch.setattr(Columns, "__init__", None)
-    assert len(loaded.rows(rows(runtime.FEW))[0]) == runtime.FEW
+    assert len(loaded.rows(rows(linear_rows.FEW))[0]) == linear_rows.FEW
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,33 @@
 """Linear models with one output, scored from the columns themselves (see `features.fold`).
 
-`folded` gives the function for whole columns. `rows` gives one for a few rows of a request: each value
-is read and looked up at once, with no array in between. Both sum the same numbers in the same order.
+`folded` gives the function for whole columns. `rows` gives one for the rows of a request: what a value adds
+to the score is looked up by the value as it came, with no array of values in between, where the same ones
+come again and again. Both sum the same numbers in the same order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keepfit.data import parse
+from keepfit.data.rows import Rows, columns_of
 from keepfit.deployment import runtime_linear
 from keepfit.errors import ModelError
 from keepfit.features.fold import Term, fold
-from keepfit.features.rows import ODD, remembered
+from keepfit.features.rows import NUMBERS, ODD, WORDS, remembered, together
 from keepfit.features.values import Columns
 from keepfit.models.fitted import Floats
 from keepfit.types import Column, Schema
+
+FEW = 8  # up to so many rows, Python on each value is faster than numpy on each column
+DISTINCT = 1_000  # a number that had so many values in the training rows is one that comes again and again
+SCALARS = NUMBERS | WORDS
+Plan = Sequence[tuple[str, Callable[[Any], float]]]  # column, and what a raw value of it adds to the score
 
 
 class Folded(NamedTuple):
@@ -55,7 +63,7 @@ def folded(path: Path, state: Mapping[str, Any]) -> Folded | None:
     return Folded(start, terms, scores)
 
 
-def rows(schema: Schema, model: Folded) -> Callable[[Sequence[Mapping[str, Any]]], Floats | None] | None:
+def rows(schema: Schema, model: Folded) -> Callable[[Rows], Floats | None] | None:
     """The function from rows to scores (n, 1), or to None for rows with anything that is no value of its column.
 
     None itself for models that need more than one value at a time.
@@ -65,23 +73,63 @@ def rows(schema: Schema, model: Folded) -> Callable[[Sequence[Mapping[str, Any]]
         columns
     ):
         return None
-    ones = [pair for t in model.terms for pair in zip(t.columns, t.one or (), strict=True)]
-    plan = [(name, _reader(columns[name], one)) for name, one in ones]
-    start = model.intercept
+    ones = [(columns[name], one) for t in model.terms for name, one in zip(t.columns, t.one or (), strict=True)]
+    plan = [(column.name, _reader(column, one)) for column, one in ones]
+    few, many = _row_by_row(plan, model.intercept), _at_once(plan, model, [_recurring(column) for column, _ in ones])
 
-    def scores(asked: Sequence[Mapping[str, Any]]) -> Floats | None:
-        totals = []
+    def scores(asked: Rows) -> Floats | None:
         try:
-            for row in asked:
-                total = start
-                for name, read in plan:
-                    total += read(row[name])
-                totals.append(total)
+            return few(asked) if len(asked) <= FEW else many(asked)
         except (*ODD, OverflowError):  # read again, by what can tell the problems
             return None
+
+    return scores
+
+
+def _row_by_row(plan: Plan, start: float) -> Callable[[Rows], Floats]:
+    def scores(asked: Rows) -> Floats:
+        totals = []
+        for row in asked:
+            total = start
+            for name, read in plan:
+                total += read(row[name])
+            totals.append(total)
         return np.array(totals)[:, None]
 
     return scores
+
+
+def _at_once(plan: Plan, model: Folded, recurring: Sequence[bool]) -> Callable[[Rows], Floats | None]:
+    """The same by look-ups of all values that come again and again, and arithmetic on arrays of all others."""
+    given, start = columns_of([name for name, _ in plan]), model.intercept
+    known = [(k, read) for k, (_, read) in enumerate(plan) if recurring[k]]
+    places, reads = [k for k, _ in known], [read for _, read in known]
+    others, end = [], 0
+    for term in model.terms:
+        begin, end = end, end + len(term.columns)
+        at = [k for k in range(begin, end) if not recurring[k]]
+        if at and term.some:
+            others.append((at, term.some([k - begin for k in at])))
+
+    def scores(asked: Rows) -> Floats | None:
+        raw, n = given(asked), len(asked)
+        parts = np.empty((len(plan), n))
+        looked_up = chain.from_iterable(map(map, reads, [raw[k] for k in places]))
+        parts[places] = np.fromiter(looked_up, np.float64, n * len(places)).reshape(-1, n)
+        for at, score in others:
+            numbers = together([raw[k] for k in at])
+            if numbers is None:
+                return None
+            parts[at] = score(numbers)
+        total: Floats = np.add.reduce(parts, axis=0, initial=start)  # one after the other, as above
+        return total[:, None]
+
+    return scores
+
+
+def _recurring(column: Column) -> bool:
+    """Whether its values are worth remembering."""
+    return column.role != "number" or 0 < column.distinct <= DISTINCT
 
 
 def _reader(column: Column, one: Callable[[Any], float]) -> Callable[[Any], float]:
@@ -103,4 +151,4 @@ def _reader(column: Column, one: Callable[[Any], float]) -> Callable[[Any], floa
             return gap
         raise ValueError("infinite")
 
-    return number
+    return remembered(number, kinds=SCALARS) if _recurring(column) else number

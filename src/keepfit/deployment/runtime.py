@@ -34,7 +34,6 @@ from keepfit.types import Bundle, Schema
 Matrix = Any  # float32 (rows, width) or Sparse
 Raw = Callable[[Matrix], Floats]  # a model file: matrix → (rows, outputs)
 Rows = Callable[[Sequence[Mapping[str, Any]]], tuple[Output, list[Problem]]]
-FEW = 8  # up to so many rows, Python on each value is faster than numpy on each column
 
 # kind of a model file → how it is opened: function(path, entry, schema, trusted, threads) → Raw
 RUNTIMES: dict[str, str] = {
@@ -200,11 +199,11 @@ def _rows(schema: Schema, functions: Mapping[str, Any], found: Predictor) -> Row
         if functions
         else (requests.reader(schema))
     )
-    few = linear_rows.rows(schema, found.folded) if found.folded and not functions else None
+    quick = linear_rows.rows(schema, found.folded) if found.folded and not functions else None
 
     def rows(asked: Sequence[Mapping[str, Any]]) -> tuple[Output, list[Problem]]:
-        if few and 0 < len(asked) <= FEW:
-            scores = few(asked)
+        if quick and asked:
+            scores = quick(asked)
             if scores is not None:
                 return found.finish([scores]), []
         columns, problems = read(asked)

@@ -35,12 +35,14 @@ class Term(NamedTuple):
     `many` takes the values of all columns (as in `Columns.values`) and gives what is to be added one
     after the other, (n,) float64 each. `one` has a function for each of the columns and of these: from a
     parsed value (a finite float, a level, or None) to the very same number. It is None where the
-    features of a row need more than that.
+    features of a row need more than that. `some`, for numbers, takes places of `columns` and gives the
+    function from their values alone, (k, n) with NaN for None, to these numbers.
     """
 
     columns: tuple[str, ...]
     many: Callable[[Mapping[str, Any]], Iterable[Floats]]
     one: Sequence[Callable[[Any], float]] | None
+    some: Callable[[Sequence[int]], Callable[[Floats], Floats]] | None = None
 
 
 def fold(state: Mapping[str, Any], coefficients: Floats) -> list[Term] | None:
@@ -99,8 +101,14 @@ def _numbers(role: str, state: Mapping[str, Any], weights: Floats) -> list[Term]
     scaled = (state["mean"], state["scale"]) if "mean" in state else None
     known = _known(scaled, slopes, lines)
     gaps += known(state["fill"][:, None])[:, 0]
-    many = _stacked(tuple(columns), known, gaps[:, None])
-    return [Term(tuple(columns), many, [_one(i, gaps, scaled, slopes, lines) for i in range(len(columns))])]
+
+    def some(at: Sequence[int]) -> Callable[[Floats], Floats]:
+        its = (scaled[0][at], scaled[1][at]) if scaled else None
+        return _filled(_known(its, slopes[at], [lines[i] for i in at]), gaps[at, None])
+
+    every = some(range(len(columns)))
+    ones = [_one(i, gaps, scaled, slopes, lines) for i in range(len(columns))]
+    return [Term(tuple(columns), lambda values: every(_stack(values, columns)), ones, some)]
 
 
 def _line(low: Floats, step: Floats, weights: Floats) -> tuple[Floats, Floats] | None:
@@ -140,17 +148,18 @@ def _known(scaled: Scaled | None, slopes: Floats, lines: Sequence[Line]) -> Call
     return known
 
 
-def _stacked(
-    columns: tuple[str, ...], known: Callable[[Floats], Floats], gaps: Floats
-) -> Callable[[Mapping[str, Any]], Floats]:
-    """`known` for the columns' values; where one is missing, what its gap adds."""
+def _stack(values: Mapping[str, Any], columns: Sequence[str]) -> Floats:
+    return np.concatenate([values[name] for name in columns]).reshape(len(columns), -1)
 
-    def many(values: Mapping[str, Any]) -> Floats:
-        stack = np.concatenate([values[name] for name in columns]).reshape(len(columns), -1)
+
+def _filled(known: Callable[[Floats], Floats], gaps: Floats) -> Callable[[Floats], Floats]:
+    """`known` for stacked columns; where a value is missing, what its gap adds."""
+
+    def filled(stack: Floats) -> Floats:
         found, missing = known(stack), np.isnan(stack)
         return np.where(missing, gaps, found) if missing.any() else found
 
-    return many
+    return filled
 
 
 def _one(

@@ -15,7 +15,7 @@ sense is told as a Problem and counts as missing, so that one answer can name al
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -32,6 +32,7 @@ FIRST.flags.writeable = NOTHING.flags.writeable = False
 NUMBERS = frozenset((float, int))  # exactly these: a bool or a Decimal goes through `data.parse`
 PLAIN = NUMBERS | {type(None)}
 TEXT = frozenset((str,))
+WORDS = TEXT | {type(None)}
 REMEMBERED = 10_000  # texts whose meaning is kept, for each column
 LONGEST = 200  # characters of a text that is kept
 ODD = (KeyError, ValueError, TypeError, IndexError)  # what a row or a value of another shape brings
@@ -130,7 +131,7 @@ def _at_once(columns: Sequence[Column]) -> Callable[[Sequence[Sequence[Any]]], l
 
     def read(raw: Sequence[Sequence[Any]]) -> list[Any]:
         found: list[Any] = [None] * len(plan)
-        stacked = _stacked([raw[place] for place in numeric]) if numeric else ()
+        stacked = together([raw[place] for place in numeric]) if numeric else ()
         if stacked is not None:
             for place, values in zip(numeric, stacked, strict=True):
                 found[place] = values
@@ -144,7 +145,7 @@ def _at_once(columns: Sequence[Column]) -> Callable[[Sequence[Sequence[Any]]], l
     return read
 
 
-def _stacked(raw: Sequence[Sequence[Any]]) -> Any:
+def together(raw: Sequence[Sequence[Any]]) -> Any:
     """Columns of numbers and None as (columns, rows) float64; None where they hold anything else."""
     flat = [*chain.from_iterable(raw)]
     kinds = {*map(type, flat)}
@@ -163,7 +164,7 @@ def _quick_numbers(column: Column) -> Quick:
     written = not any(_finite(token) for token in column.tokens)  # else a number may mean "missing"
 
     def quick(raw: Sequence[Any]) -> Any:
-        stacked = _stacked([raw])
+        stacked = together([raw])
         if stacked is not None:
             return stacked[0]
         text = "".join(raw) if written and {*map(type, raw)} == TEXT else "_"
@@ -182,29 +183,34 @@ def _finite(token: str) -> bool:
         return False
 
 
-def remembered(meaning: Callable[[Any], Any], kept: int = REMEMBERED) -> Callable[[Any], Any]:
-    """`meaning`, with the results for up to `kept` texts (and None) at hand.
+class Memory(dict[Any, Any]):
+    """See `remembered`."""
 
-    Raises what `meaning` raises.
+    def __init__(self, meaning: Callable[[Any], Any], kept: int, kinds: Container[type]) -> None:
+        super().__init__()
+        self.meaning, self.kept, self.kinds = meaning, kept, kinds
+
+    def __missing__(self, value: Any) -> Any:
+        found, kind = self.meaning(value), type(value)
+        if kind in self.kinds and (kind is not str or len(value) <= LONGEST):
+            if len(self) >= self.kept:
+                self.clear()
+            self[value] = found
+        return found
+
+
+def remembered(
+    meaning: Callable[[Any], Any], kept: int = REMEMBERED, kinds: Container[type] = WORDS
+) -> Callable[[Any], Any]:
+    """`meaning`, with the results for up to `kept` values of `kinds` at hand, texts and None by default.
+
+    Values that are equal must mean the same. Raises what `meaning` raises, and TypeError for a list or an object.
 
     >>> asked = remembered(float)
     >>> asked("1.5"), asked("1.5")
     (1.5, 1.5)
     """
-    known: dict[Any, Any] = {}
-
-    def look(value: Any) -> Any:
-        try:
-            return known[value]
-        except (KeyError, TypeError):  # new, or nothing that a dict holds
-            found = meaning(value)
-            if value is None or (type(value) is str and len(value) <= LONGEST):
-                if len(known) >= kept:
-                    known.clear()
-                known[value] = found
-            return found
-
-    return look
+    return Memory(meaning, kept, kinds).__getitem__
 
 
 def _quick_dates(column: Column) -> Quick:
