@@ -23,6 +23,7 @@ from keepfit import __version__
 from keepfit.errors import KeepfitError
 
 if TYPE_CHECKING:
+    from keepfit.pipeline.telling import Event
     from keepfit.project import Project
 
 NO = 3
@@ -421,10 +422,22 @@ def up(session: Session, host: str | None, port: int | None, ui_port: int, no_ui
     """The loop: server, web app, monitoring, retraining.
 
     Every monitoring.every a pass looks at what was answered; what it finds may start a retraining, and
-    a better model is promoted, a worse one rolled back. Without a champion one is trained first. One
-    Ctrl-C ends all. The same passes can be run by cron: keepfit monitor, keepfit retrain --if-needed.
+    a better model is promoted, a worse one rolled back. Without a champion one is trained first. What
+    happens is told in a line each, what happens again only when it changes; --json gives each event as a
+    JSON document on a line of stdout. Ctrl-C or SIGTERM ends all, what was accepted is answered first; a
+    second one does not wait. How it stands is in .keepfit/monitoring/up.json, what was decided in keepfit
+    history. The same passes can be run by cron: keepfit monitor, keepfit retrain --if-needed.
     """
-    session.project.up(host, port, ui_port, not no_ui, insecure, session.say)
+
+    def say(event: Event) -> None:
+        line = click.style(str(event), fg="red") if event.bad and "NO_COLOR" not in os.environ else str(event)
+        session.say(line)
+        if session.as_json:
+            click.echo(json.dumps(plain(event), ensure_ascii=False))
+
+    from keepfit.types import plain
+
+    session.project.up(host, port, ui_port, not no_ui, insecure, say)
 
 
 @command()

@@ -25,6 +25,7 @@ from keepfit.types import Decision, Schema, Verdict, plain
 
 if TYPE_CHECKING:
     from keepfit.data.labels import Report
+    from keepfit.pipeline.telling import Event
 
 
 class Project:
@@ -166,12 +167,12 @@ class Project:
         ui_port: int = 8081,
         with_ui: bool = True,
         insecure: bool = False,
-        say: Callable[[str], None] = print,
+        say: Callable[[Event], None] = print,
     ) -> None:
         """The whole loop until SIGTERM or Ctrl-C: server, web app, monitoring and retraining.
 
-        `say` gets a line for whatever happens. Without a champion one is trained first; raises RefusedError
-        where the gate refuses it.
+        `say` gets an Event for whatever happens, a line as text. Without a champion one is trained first;
+        raises RefusedError where the gate refuses it.
         """
         config = self.config
         from keepfit.pipeline import up

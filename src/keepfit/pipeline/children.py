@@ -1,7 +1,8 @@
 """Child processes of the loop: one that is kept alive, and one that has to end in time.
 
 Each is a command of keepfit run by `keepfit.attached`, so that none outlives its parent, in a session
-of its own, so that Ctrl-C reaches the parent alone.
+of its own, so that Ctrl-C reaches the parent alone. All that a child writes is read, so that none waits
+for somebody to read it: what a project's features.py prints must not stop a server.
 """
 
 from __future__ import annotations
@@ -9,24 +10,29 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from keepfit.errors import KeepfitError
+from keepfit.pipeline.telling import Event, Say, logged
 
 PAUSE, LONGEST = 0.5, 30.0  # seconds before a child is started again, doubled each time up to the longest
 STEADY = 60.0  # seconds after which a child has proved itself, and the pause begins anew
 GRACE = 35.0  # seconds that a child has to end when it is asked to
 BEHIND = 10  # niceness of the passes: who serves comes first
 TAIL = 20  # lines of a pass's stderr that are kept
-
-Say = Callable[[str], None]
+LAST = 2.0  # seconds to read what a process that ended has written; whom it started may hold the pipe for ever
+HELD = 0.5  # seconds between two looks at a process whose pipes are held by others
+LINE = 2**20  # bytes of the longest line that is read
+SERVING = re.compile(r"Serving at (\S+)")
 
 
 @dataclass
@@ -54,13 +60,16 @@ class Ended:
     seconds: float
 
 
-async def start(arguments: Sequence[str], nice: int = 0, errors: int | None = None) -> Process:
-    """A command of keepfit as a child of this process."""
+async def start(arguments: Sequence[str], nice: int = 0, errors: int | None = PIPE) -> Process:
+    """A command of keepfit as a child of this process. Raises OSError where the system has no room for it."""
     lower = ["--nice", str(nice)] if nice else []
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "keepfit.attached", *lower, *arguments,
-        stdin=PIPE, stdout=PIPE, stderr=errors, start_new_session=True,
+        stdin=PIPE, stdout=PIPE, stderr=errors, start_new_session=True, limit=LINE,
     )  # fmt: skip
+
+
+# --- kept alive -----------------------------------------------------------------------------------
 
 
 async def keep(child: Child, changed: Callable[[], None], say: Say) -> None:
@@ -68,64 +77,111 @@ async def keep(child: Child, changed: Callable[[], None], say: Say) -> None:
     pause, served = PAUSE, False
     while True:
         began = time.monotonic()
-        process = child.process = await start(child.arguments)
-        child.pid, child.since, child.exit = process.pid, time.time(), None
-        changed()
-        child.url = (await _document(process) or {}).get("url")
-        if child.url:
-            served = True
-            say(f"{child.name:8s} {child.url}")
-            changed()
-        child.exit = await process.wait()
-        child.url = None
+        ended, last = await _serve(child, changed, say)
+        served = served or child.url is not None
+        child.exit, child.url = ended, None
         if not served:
-            raise KeepfitError(f"'keepfit {child.arguments[0]}' did not start; what it said stands above.")
+            raise KeepfitError(f"'keepfit {child.arguments[0]}' did not start. {last}")
         pause = PAUSE if time.monotonic() - began > STEADY else min(pause * 2, LONGEST)
         child.restarts += 1
-        child.told = f"ended with code {child.exit}, started again after {pause:g} s"
-        say(f"{child.name:8s} {child.told}")
+        child.told = f"{last if ended is None else f'ended with code {ended}'}; it is started again in {pause:g} s"
+        say(Event(child.name, child.told, bad=True))
         changed()
         await asyncio.sleep(pause)
 
 
-async def _document(process: Process) -> Any:
-    """The first JSON document on a child's stdout; None when it ended before."""
-    assert process.stdout is not None
-    text = ""
-    while line := await process.stdout.readline():
-        text += line.decode(errors="replace")
-        with suppress(ValueError):
-            return json.loads(text)
-    return None
+async def _serve(child: Child, changed: Callable[[], None], say: Say) -> tuple[int | None, str]:
+    """Run a child until it ends: its exit code (None: it could not be started), and the last that it said."""
+    try:
+        process = child.process = await start(child.arguments)
+    except OSError as error:
+        return None, f"cannot be started: {error.strerror or error}"
+    child.pid, child.since, child.exit = process.pid, time.time(), None
+    changed()
+    last = [""]
+
+    async def addresses() -> None:
+        async for line in _lines(process.stdout):
+            if (found := SERVING.match(line)) and child.url is None:
+                child.url = found[1]
+                say(Event(child.name, found[1], url=found[1]))
+                changed()
+
+    async def log() -> None:
+        async for line in _lines(process.stderr):
+            last[0] = line or last[0]
+            say(logged(child.name, line))
+
+    return await _ended(process, addresses(), log()), last[0].removeprefix("Error: ")
+
+
+async def _lines(stream: asyncio.StreamReader | None) -> AsyncIterator[str]:
+    while stream:
+        try:
+            line = await stream.readline()
+        except ValueError:  # longer than LINE: nothing that we wrote
+            continue
+        if not line:
+            return
+        yield line.decode(errors="replace").rstrip()
+
+
+async def _ended(process: Process, *readers: Any) -> int:
+    """Wait for a process while its pipes are read; its exit code."""
+    reading = [asyncio.ensure_future(reader) for reader in readers]
+    try:
+        code = await _exit(process)
+        await asyncio.wait(reading, timeout=LAST)
+        return code
+    finally:
+        for reader in reading:
+            reader.cancel()
+
+
+async def _exit(process: Process) -> int:
+    """The exit code of a process that ends. `Process.wait` alone waits for whoever holds its pipes as well."""
+    waiting = asyncio.ensure_future(process.wait())
+    try:
+        while process.returncode is None:
+            await asyncio.wait([waiting], timeout=HELD)
+        return process.returncode
+    finally:
+        waiting.cancel()
+
+
+# --- run once -------------------------------------------------------------------------------------
 
 
 async def once(arguments: Sequence[str], limit: float, shown: bool = False) -> Ended:
     """Run a command to its end, or stop it after `limit` seconds. `shown`: its stderr goes to ours."""
-    began = time.monotonic()
+    began, code = time.monotonic(), None
     process = await start(arguments, BEHIND, None if shown else PIPE)
+    out: list[str] = []
+    tail: deque[str] = deque(maxlen=TAIL)
     try:
-        out, errors = await asyncio.wait_for(_output(process), limit)
-        code = process.returncode
+        code = await asyncio.wait_for(_ended(process, _document(process, out), _tail(process, tail)), limit)
     except TimeoutError:
-        out, errors, code = b"", b"", None
+        out = []
     finally:
         await stop(process, 5.0)
     document = None
     with suppress(ValueError):
-        document = json.loads(out)
-    tail = "\n".join(errors.decode(errors="replace").splitlines()[-TAIL:])
-    return Ended(code, document, tail, time.monotonic() - began)
+        document, _ = json.JSONDecoder().raw_decode("\n".join(out))
+    return Ended(code, document, "\n".join(tail), time.monotonic() - began)
 
 
-async def _output(process: Process) -> tuple[bytes, bytes]:
-    """All that a child writes. Its stdin stays open: that it closes means that we are gone."""
+async def _document(process: Process, out: list[str]) -> None:
+    """The last JSON document on stdout. What a project's own code prints before it is let go."""
+    async for line in _lines(process.stdout):
+        if line.startswith("{"):
+            out.clear()
+        if out or line.startswith("{"):
+            out.append(line)
 
-    async def read(stream: asyncio.StreamReader | None) -> bytes:
-        return await stream.read() if stream else b""
 
-    out, errors = await asyncio.gather(read(process.stdout), read(process.stderr))
-    await process.wait()
-    return out, errors
+async def _tail(process: Process, tail: deque[str]) -> None:
+    async for line in _lines(process.stderr):
+        tail.append(line)
 
 
 async def stop(process: Process | None, grace: float = GRACE) -> None:
@@ -135,8 +191,14 @@ async def stop(process: Process | None, grace: float = GRACE) -> None:
     with suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), grace)
+        await asyncio.wait_for(_exit(process), grace)
     except TimeoutError:
+        kill(process)
+        await _exit(process)
+
+
+def kill(process: Process | None) -> None:
+    """End a child, with what it has started, at once."""
+    if process and process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()

@@ -3,7 +3,7 @@
     serve      the HTTP server of the champion           kept alive
     ui         the web app, where its extra is installed  kept alive
     monitor    one monitoring pass                        every `monitoring.every`
-    retrain    `retrain --if-needed`                      after each pass
+    retrain    `retrain --if-needed`                      after each pass, beside the next ones
 
 Each is the command of that name in a process of its own: what crashes or hangs takes nobody with it,
 and the same passes can be run by cron or an orchestrator instead. What they know is in files, so a
@@ -18,9 +18,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from keepfit.deployment.platforms import platform
 from keepfit.errors import KeepfitError, RefusedError
 from keepfit.pipeline import champion, children
 from keepfit.pipeline.children import Child, Ended
+from keepfit.pipeline.telling import Changes, Event, Say, safely
 from keepfit.tracking import lock
 
 FORMAT = 1
@@ -38,8 +40,7 @@ FORMER = 45.0  # seconds that the children of a killed supervisor have to end
 MARGIN = 300.0  # seconds that a retraining has to end by itself after `retraining.timeout`
 PASS = 600.0  # seconds that a monitoring pass may take at least
 NO = 3  # the exit code of an answer that is "no"
-
-Say = Callable[[str], None]
+MOVED = ("promoted", "on_trial", "refused", "rolled_back")  # outcomes that are told however often they come
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class State:
 
 
 def up(config: Config, project: Path, common: Sequence[str], wish: Wish, say: Say) -> None:
-    """Run the loop until SIGTERM or Ctrl-C.
+    """Run the loop until SIGTERM or Ctrl-C; the second of these ends the server at once.
 
     `common` are the options that every command gets (`-C`, `--set`). Without a champion the pipeline is
     run first. Raises BusyError where another `up` is at it, RefusedError where no champion came of the
@@ -82,14 +83,13 @@ def up(config: Config, project: Path, common: Sequence[str], wish: Wish, say: Sa
     folder = work / "monitoring"
     folder.mkdir(parents=True, exist_ok=True)
     with lock.held(folder / "up.lock", f"'keepfit up' in {project}", 0), asyncio.Runner() as runner:
-        runner.run(_main(config, project, folder, common, wish, say))
+        runner.run(_main(config, project, folder, common, wish, safely(say)))
 
 
 async def _main(config: Config, project: Path, folder: Path, common: Sequence[str], wish: Wish, say: Say) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = asyncio.Event()
     state = State(folder / "up.json", _children(common, wish, say))
+    _on_signals(state, stop, say)
     await _former(state.path, stop, say)
     tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(_loop(config, project, state, common, say))]
     try:
@@ -98,21 +98,36 @@ async def _main(config: Config, project: Path, folder: Path, common: Sequence[st
         state.write("stopping")
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(children.stop(child.process) for child in state.children))
+        ends = [children.stop(child.process) for child in state.children]
+        await asyncio.gather(*tasks, *ends, return_exceptions=True)
         state.write("stopped")
     for task in done:
         task.result()  # what ended the loop, if it was not a stop
-    say("stopped")
+    say(Event("up", "stopped"))
+
+
+def _on_signals(state: State, stop: asyncio.Event, say: Say) -> None:
+    """The first SIGTERM or Ctrl-C asks all to end, any further one ends what serves."""
+
+    def asked() -> None:
+        if stop.is_set():
+            for child in state.children:
+                children.kill(child.process)
+            return
+        stop.set()
+        say(Event("up", "stopping: what was accepted is answered first; Ctrl-C once more ends it at once"))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
 
 
 def _children(common: Sequence[str], wish: Wish, say: Say) -> list[Child]:
-    found = [Child("serve", ["serve", "--json", *common, *wish.serve])]
+    found = [Child("serve", ["serve", *common, *wish.serve])]
     if wish.ui and importlib.util.find_spec("nicegui") is None:
-        say("ui       is not installed: pip install 'keepfit[ui]'")
+        say(Event("ui", "is not installed: pip install 'keepfit[ui]'"))
     elif wish.ui:
         insecure = [option for option in wish.serve if option == "--insecure"]
-        found.append(Child("ui", ["ui", "--json", *common, "--port", str(wish.ui_port), *insecure]))
+        found.append(Child("ui", ["ui", *common, "--port", str(wish.ui_port), *insecure]))
     return found
 
 
@@ -121,24 +136,25 @@ async def _former(path: Path, stop: asyncio.Event, say: Say) -> None:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         numbers = [child["pid"] for child in known["children"].values() if child["pid"]]
-        killed = known["status"] == "running"
-    except (OSError, ValueError, LookupError, TypeError):
+        killed = known["status"] != "stopped"
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return
     end = time.monotonic() + FORMER
     if killed and any(map(durable.alive, numbers)):
-        say("waiting for the server and the web app of a loop that was killed")
+        say(Event("up", "waiting for the server and the web app of a loop that was killed"))
         while any(map(durable.alive, numbers)) and time.monotonic() < end and not stop.is_set():
             await asyncio.sleep(0.1)
 
 
 async def _loop(config: Config, project: Path, state: State, common: Sequence[str], say: Say) -> None:
+    state.write()
     if not await asyncio.to_thread(_served, config, project):
-        await _first(common, say)
+        await _first(state, common, say)
     try:
         async with asyncio.TaskGroup() as group:
             for child in state.children:
                 group.create_task(children.keep(child, state.write, say))
-            group.create_task(_passes(config, state, common, say))
+            group.create_task(_passes(config, state, common, say, group))
     except* KeepfitError as failed:
         raise failed.exceptions[0] from None
 
@@ -150,32 +166,65 @@ def _served(config: Config, project: Path) -> bool:
     return champion.pointer(config, project)("champion") is not None
 
 
-async def _first(common: Sequence[str], say: Say) -> None:
-    say("there is no champion yet: training one first")
-    ended = await children.once(["run", "--json", *common], float("inf"), shown=True)
+async def _first(state: State, common: Sequence[str], say: Say) -> None:
+    say(Event("up", "there is no champion yet: training one first"))
+    ended = await _once(state, "run", ["run", "--json", *common], float("inf"), shown=True)
     if ended.code:
         kind = RefusedError if ended.code == NO else KeepfitError
         raise kind(f"There is nothing to serve: {_told(ended)}")
+    say(Event("up", _told(ended), outcome="promoted"))
 
 
-async def _passes(config: Config, state: State, common: Sequence[str], say: Say) -> None:
-    """A monitoring pass and a look whether to retrain, for ever; the first one where the last was left."""
-    every = config.monitoring.every
-    commands = (
-        ("monitor", ["monitor", "--json", *common], max(PASS, every)),
-        ("retrain", ["retrain", "--if-needed", "--json", *common], config.retraining.timeout + MARGIN),
-    )
-    await asyncio.sleep(max(0.0, every - _age(state.path.parent / "latest.json")))
+# --- passes ---------------------------------------------------------------------------------------
+
+
+async def _passes(
+    config: Config, state: State, common: Sequence[str], say: Say, group: asyncio.TaskGroup
+) -> None:  # fmt: skip
+    """Monitoring passes for ever, the first one where the last was left; a look whether to retrain after each.
+
+    A training takes its time beside the passes: none begins while the last one is at work.
+    """
+    every, news = config.monitoring.every, Changes()
+    look = ["monitor", "--json", *common]
+    decide = ["retrain", "--if-needed", "--json", *common]
+    wait = max(0.0, every - _age(state.path.parent / "latest.json"))
+    first = f"the first in {timedelta(seconds=round(wait))}" if wait else "the first now"
+    say(Event("monitor", f"a pass every {timedelta(seconds=every)}, {first}"))
+    await asyncio.sleep(wait)
+    training: asyncio.Task[None] | None = None
     while True:
         began = time.monotonic()
-        for name, arguments, limit in commands:
-            known = state.passes[name] = {"began": time.time(), "running": True}
-            state.write()
-            ended = await children.once(arguments, limit)
-            known |= {"running": False, "exit": ended.code, "seconds": round(ended.seconds, 1), "told": _told(ended)}
-            state.write()
-            say(f"{name:8s} {known['told']}")
+        await _pass(state, "monitor", look, max(PASS, every), news, say)
+        if training is None or training.done():
+            limit = config.retraining.timeout + MARGIN
+            training = group.create_task(_pass(state, "retrain", decide, limit, news, say))
         await asyncio.sleep(max(0.0, every - (time.monotonic() - began)))
+
+
+async def _pass(state: State, name: str, arguments: Sequence[str], limit: float, news: Changes, say: Say) -> None:
+    """Run a pass and tell what it came to, where that is something else than the last time."""
+    try:
+        ended = await _once(state, name, arguments, limit)
+    except OSError as error:  # no process could be started: the next pass is another try
+        ended = Ended(None, {"error": {"message": f"cannot be started: {error.strerror or error}"}}, "", 0.0)
+        state.passes[name] |= {"exit": None, "told": _told(ended)}
+    outcome = ended.document.get("outcome") if isinstance(ended.document, dict) else None
+    text = _told(ended)
+    if news(name, text) or outcome in MOVED:
+        say(Event(name, text, ended.code != 0, outcome=outcome))
+
+
+async def _once(state: State, name: str, arguments: Sequence[str], limit: float, shown: bool = False) -> Ended:
+    known = state.passes[name] = {"began": time.time(), "running": True}
+    state.write()
+    try:
+        ended = await children.once(arguments, limit, shown)
+    finally:
+        known["running"] = False
+    known |= {"exit": ended.code, "seconds": round(ended.seconds, 1), "told": _told(ended)}
+    state.write()
+    return ended
 
 
 def _age(path: Path) -> float:
@@ -188,9 +237,8 @@ def _age(path: Path) -> float:
 
 def _told(ended: Ended) -> str:
     """What a pass came to, in one line."""
-    if ended.code is None:
-        return f"did not end in {ended.seconds:.0f} s and was stopped"
     document = ended.document if isinstance(ended.document, dict) else {}
     error = (document.get("error") or {}).get("message")
-    text = error or document.get("headline") or document.get("outcome") or ended.tail.rpartition("\n")[2]
-    return " ".join(str(text).split()) or f"ended with code {ended.code}"
+    late = f"did not end in {ended.seconds:.0f} s and was stopped" if ended.code is None else ""
+    said = document.get("headline") or document.get("outcome") or ended.tail.rpartition("\n")[2]
+    return " ".join(str(error or late or said).split()) or f"ended with code {ended.code}"
