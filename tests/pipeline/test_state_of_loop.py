@@ -200,4 +200,4 @@ def test_the_project_tells_it_too(folder: Path) -> None:
     passed(folder)
     found = Project(folder).status()
     assert found["latest"]["outcome"] == "unhealthy"
-    assert [one["name"] for one in found["steps"]][0] == "data"
+    assert found["steps"][0]["name"] == "data"

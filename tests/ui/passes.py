@@ -51,9 +51,10 @@ def column(name: str, moved: float, outcome: str = "passed", **more: Any) -> dic
 
 def one(until: datetime = NOON, outcome: str = "unhealthy", **more: Any) -> dict[str, Any]:
     """A pass."""
+    since = (until - timedelta(days=1)).isoformat()
     return {
         "format": 1, "time": until.isoformat(), "model": {"name": "shop", "version": "1"},
-        "window": {"since": (until - timedelta(days=1)).isoformat(), "until": until.isoformat(), "rows": 2400, "labelled": 1900},
+        "window": {"since": since, "until": until.isoformat(), "rows": 2400, "labelled": 1900},
         "outcome": outcome, "headline": f"shop, version 1: accuracy is too low {SCRIPT}",
         "verdicts": {family: verdict(family) for family in ("performance", "estimated", "quality", "drift")},
         "performance": {"accuracy": figure(0.74, goal=">= 0.8", reference=0.9), "recall": figure(0.6, goal=None)},

@@ -11,7 +11,7 @@ from keepfit.ui import views
 
 Values = Mapping[str, Any]
 TOLD = {"failed": ("shifted", "kf-warned"), "passed": ("", ""), "not checked": ("not checked", "kf-quiet")}
-SHARES = (("missing", "missing"), ("unseen", "unseen in training"), ("outside", "outside the training range"))
+SHARES = (("missing", "missing"), ("unseen", "unseen before"), ("outside", "outside the range"))
 
 
 def summary(column: Values, most: float, share: bool) -> str:
@@ -21,7 +21,7 @@ def summary(column: Values, most: float, share: bool) -> str:
     moved = float(column.get("moved") or 0.0)
     wide = 50 * abs(moved) / most if most else 0.0
     side = "kf-up" if moved > 0 else "kf-down"
-    told = views.signed(moved, share) if abs(moved) >= 5e-7 else "0"
+    told = _far(moved, share)
     return (
         f"<span class=kf-name>{escape(name(column))} {badge}</span>"
         f"{glance(_numbers(column.get('reference')), _numbers(column.get('now')))}"
@@ -45,18 +45,22 @@ def body(column: Values, share: bool) -> str:
     """The histogram, and every figure."""
     cells = [str(cell) for cell in column.get("cells") or ()]
     before, now = _numbers(column.get("reference")), _numbers(column.get("now"))
-    if not len(cells) == len(before) == len(now):
+    if not cells or not len(cells) == len(before) == len(now):
         return views.notice("The histogram of this column cannot be read.")
     picture = spread(cells, before, now, f"{name(column)}, now and at training")
     figures = [
-        ("PSI", views.figure(column.get("psi"))), ("Jensen-Shannon distance", views.figure(column.get("js"))),
-        ("KS distance", views.figure(column.get("ks")) if column.get("kind") == "ordered" else ""),
+        ("PSI", views.figure(column.get("psi"))), ("Jensen-Shannon", views.figure(column.get("js"))),
+        ("KS", views.figure(column.get("ks")) if column.get("kind") == "ordered" else ""),
         ("p", chance(column.get("p"))),
-        ("moved the predictions by", views.signed(float(column.get("moved") or 0.0), share)),
+        ("moved by", _far(float(column.get("moved") or 0.0), share)),
         *((title, views.percent(column[key])) for key, title in SHARES if column.get(key)),
         ("rows", f"{sum(now):,.0f} now, {sum(before):,.0f} at training"),
     ]  # fmt: skip
     return f"<div class=kf-column>{picture}{views.facts(figures)}</div>"
+
+
+def _far(moved: float, share: bool) -> str:
+    return views.signed(moved, share) if abs(moved) >= 5e-7 else "0"
 
 
 def chance(p: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -49,6 +50,18 @@ def _minute(text: Any) -> str:
     return str(text or "").replace("T", " ")[:16]
 
 
+def _day(text: Any) -> str:
+    """A time of this year, shorter.
+
+    >>> _day("2026-01-31T05:06:07+00:00"), _day("soon")
+    ('31 Jan 05:06', 'soon')
+    """
+    try:
+        return f"{datetime.fromisoformat(str(text)):%d %b %H:%M}"
+    except ValueError:
+        return str(text)
+
+
 def problems(found: Loop) -> str:
     """What could not be read."""
     return "".join(views.notice(problem[:LONG]) for problem in found.problems)
@@ -81,7 +94,7 @@ def alarm(one: Mapping[str, Any]) -> str:
     return (
         f"<i class='kf-dot {kind}' title='{escape(str(one.get('severity') or ''))}'></i>"
         f"<span class=kf-name>{escape(str(one.get('subject') or '?')[:LONG])}</span>{value}"
-        f"<small>{escape(str(one.get('family') or ''))}, since {escape(_minute(one.get('since')))}</small>"
+        f"<small>{escape(str(one.get('family') or ''))}, since {escape(_day(one.get('since')))}</small>"
     )
 
 
@@ -114,7 +127,7 @@ def decision_body(given: Decision) -> str:
     """Who decided, in whose place, and the checks that it rests on, those that failed first."""
     before = f"version {given.previous}" if given.previous else ""
     about = views.facts([
-        ("by", str(given.by).partition(" <")[0]), ("in place of", before),
+        ("by", str(given.by).partition(" <")[0]), ("champion before", before),
         ("tracking run", str(given.run or "")), ("reason", str(given.reason)),
     ])  # fmt: skip
     return about + evidence(given.verdict)
