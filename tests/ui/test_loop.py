@@ -168,7 +168,7 @@ def test_promote_and_roll_back_with_the_admin_key(server: Server, trained: Path,
             if told:
                 dialog.get_by_text(told).wait_for()
                 assert Project(trained).history()[-1].version == "1"
-        page.get_by_text("Version 2 is promoted in place of version 1.").wait_for()
+        page.get_by_text(re.compile("Version 2 (is promoted in place of|took over from) version 1")).wait_for()
         page.locator(".kf-steps [aria-current=step]", has_text="version 2").wait_for()
         last = Project(trained).history()[-1]
         assert (last.kind, last.version, last.reason) == ("promoted", "2", SCRIPT)
@@ -183,7 +183,7 @@ def test_promote_and_roll_back_with_the_admin_key(server: Server, trained: Path,
         dialog.get_by_label("Reason").fill("the test is over")
         dialog.get_by_label("Admin key").fill(KEY)
         dialog.get_by_role("button", name="Roll back", exact=True).click()
-        page.get_by_text("Version 1 is back at work in place of version 2.").wait_for()
+        page.get_by_text(re.compile("Version 1 (is back at work in place of|took over from) version 2")).wait_for()
         assert KEY not in page.content()
     assert KEY not in server.log.read_text()
     assert KEY not in (trained / ".keepfit" / "decisions.jsonl").read_text()

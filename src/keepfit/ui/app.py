@@ -21,7 +21,7 @@ from keepfit.deployment.platforms import platform
 from keepfit.deployment.routes import Service
 from keepfit.pipeline import serving
 from keepfit.ui.gate import CALLER, Gate
-from keepfit.ui.loop import Where
+from keepfit.ui.moving import Where
 from keepfit.ui.page import build
 
 GRACE = 3  # seconds for open pages when it ends

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from nicegui import ui
 
-from keepfit.config import Config
-from keepfit.deployment.routes import Service
 from keepfit.pipeline import state_of_loop
 from keepfit.pipeline.state_of_loop import Loop
 from keepfit.ui import drift_view, moving, ring, timeline, told, views
 from keepfit.ui.ask import button
+from keepfit.ui.moving import Moves, Where
 
 EVERY = 2.0  # seconds between two looks at the files
 FEW = {"alarms": 6, "columns": 12, "decisions": 10, "figures": 1}  # that are shown before somebody asks for all
@@ -32,13 +30,6 @@ WAITING = (
     "here is how well the model does against its goals, what drifted and how far, and which alarms are open.</p>"
 )
 Make = Callable[[], str]
-
-
-class Where(NamedTuple):
-    """Whose loop it is."""
-
-    config: Config
-    project: Path
 
 
 class Entry(NamedTuple):
@@ -87,16 +78,15 @@ class Panel:
     tell: Callable[[Loop], None] = lambda found: None
 
 
-def panel(where: Where, service: Service, caller: str, share: bool, visible: Callable[[], bool]) -> None:
-    """Build the tab. It looks at the files while it is `visible`."""
-    made = Panel(where, share)
+def panel(moves: Moves, share: bool, visible: Callable[[], bool]) -> None:
+    """Build the tab. It looks at the files while it is `visible`. `share`: the model's output is a probability."""
+    made = Panel(moves.where, share)
 
     def moved(sentence: str) -> None:
-        _put(made.parts["news"], views.notice(sentence))
+        moves.done(sentence)
         made.seen = None  # look at once
 
     with ui.element("div").classes("kf-loop"):
-        _part(made, "news", "div", "kf-news")
         _part(made, "problems", "div")
         with ui.element("section").classes("kf-card kf-stand").props('aria-label="Where the loop stands"'):
             _part(made, "picture", "div")
@@ -106,7 +96,7 @@ def panel(where: Where, service: Service, caller: str, share: bool, visible: Cal
         with ui.element("div").classes("kf-pair"):
             with _card("Champion"):
                 _part(made, "champion", "div")
-                made.tell = moving.buttons(moving.Moves(where.config, where.project, service, caller, moved))
+                made.tell = moving.buttons(replace(moves, done=moved))
             with _card("Open alarms"):
                 made.rows["alarms"] = _rows(FEW["alarms"], "No alarm is open.")
         with _card("Performance"):

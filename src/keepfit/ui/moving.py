@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nicegui import ui
 
@@ -32,14 +32,24 @@ DONE = {"promoted": "promoted", "rolled_back": "back at work"}
 Say = Callable[[str], Any]
 
 
-@dataclass
-class Moves:
-    """The two buttons, and who may press them. `done` is told a sentence when the champion was moved."""
+class Where(NamedTuple):
+    """Whose loop it is."""
 
     config: Config
     project: Path
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What the two buttons need: whose champion, which keys, who asks. `done` is told a sentence when it was moved.
+
+    The dialog lies in `home`, which stays when the page is made anew for another version.
+    """
+
+    where: Where
     service: Service
     caller: str
+    home: Any
     done: Callable[[str], Any]
 
 
@@ -61,7 +71,9 @@ def _dialog(moves: Moves, found: Loop | None, what: str) -> None:
     """Ask which version, why and by what right; and do it."""
     versions = _versions(found) if found else []
     title = {"promote": "Promote a version", "rollback": "Roll back"}[what]
-    with ui.dialog().props(f'aria-label="{title}"') as dialog, ui.element("form").classes("kf-dialog") as form:
+    with moves.home:
+        dialog = ui.dialog().props(f'aria-label="{title}"')
+    with dialog, ui.element("form").classes("kf-dialog") as form:
         ui.html(_fields(what, found, versions), sanitize=False)
         said = ui.element("div").props("role=alert")
         with ui.element("div").classes("kf-bar"):
@@ -120,8 +132,8 @@ async def move(moves: Moves, what: str, given: Mapping[str, Any]) -> Decision:
     version, reason = str(given.get("version") or "").strip(), str(given.get("reason") or "").strip()
     by = "" if moves.caller == LOCAL else f"{moves.caller} (web app)"
     if what == "promote":
-        return await asyncio.to_thread(champion.promote, moves.config, moves.project, version, reason, by)
-    return await asyncio.to_thread(champion.rollback, moves.config, moves.project, version or None, reason, by)
+        return await asyncio.to_thread(champion.promote, *moves.where, version, reason, by)
+    return await asyncio.to_thread(champion.rollback, *moves.where, version or None, reason, by)
 
 
 async def allowed(keys: Keys, key: str) -> None:

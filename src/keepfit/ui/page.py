@@ -20,7 +20,7 @@ from keepfit.pipeline import state_of_loop
 from keepfit.ui import ask, loop, many, recent, views
 from keepfit.ui.about import About, about, age
 from keepfit.ui.ask import Form
-from keepfit.ui.loop import Where
+from keepfit.ui.moving import Moves, Where
 
 STYLE, LOOP_STYLE = (Path(__file__).with_name(name) for name in ("style.css", "loop.css"))
 EVERY = 0.5  # seconds between two looks at who is champion
@@ -38,6 +38,7 @@ class Page:
     told: About
     where: Where | None = None  # whose loop is shown
     form: Form | None = None
+    home: Any = None
     head: Any = None
     body: Any = None
     news: Any = None
@@ -55,7 +56,7 @@ def build(service: Service, caller: str, leave: bool, where: Where | None = None
         return
     page = Page(service, caller, about(active.served), where)
     page.tab = _tabs(page)[0]
-    with ui.element("main").classes("kf-main"):
+    with ui.element("main").classes("kf-main") as page.home:
         page.head = ui.element("header").classes("kf-head")
         page.news = ui.element("div").classes("kf-news").props("role=status")
         page.body = ui.element("div").classes("kf-body")
@@ -76,10 +77,14 @@ def _follow(page: Page, leave: bool) -> None:
     _head(page, leave)
     page.body.clear()
     _body(page, kept)
+    now = datetime.now().astimezone()
+    _tell(page, f"Version {page.told.version} took over from version {before.version} at {now:%H:%M:%S}.")
+
+
+def _tell(page: Page, sentence: str) -> None:
     page.news.clear()
     with page.news:
-        now = datetime.now().astimezone()
-        ui.html(views.notice(f"Version {page.told.version} took over from version {before.version} at {now:%H:%M:%S}."))
+        ui.html(views.notice(sentence))
 
 
 def _head(page: Page, leave: bool) -> None:
@@ -119,8 +124,8 @@ def _body(page: Page, kept: Mapping[str, str | None]) -> None:
                 _model(page)
             if page.where:
                 with ui.tab_panel(LOOP):
-                    share = bool(page.told.schema.classes)
-                    loop.panel(page.where, page.service, page.caller, share, lambda: page.tab == LOOP)
+                    moves = Moves(page.where, page.service, page.caller, page.home, lambda told: _tell(page, told))
+                    loop.panel(moves, bool(page.told.schema.classes), lambda: page.tab == LOOP)
 
         async def shown() -> None:
             if tabs.value == TABS[2]:
