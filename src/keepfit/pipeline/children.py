@@ -60,6 +60,15 @@ class Ended:
     seconds: float
 
 
+def how(code: int) -> str:
+    """How a process ended, in words.
+
+    >>> how(1), how(-9)
+    ('ended with code 1', 'was killed (SIGKILL)')
+    """
+    return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+
+
 async def start(arguments: Sequence[str], nice: int = 0, errors: int | None = PIPE) -> Process:
     """A command of keepfit as a child of this process. Raises OSError where the system has no room for it."""
     lower = ["--nice", str(nice)] if nice else []
@@ -80,11 +89,11 @@ async def keep(child: Child, changed: Callable[[], None], say: Say) -> None:
         ended, last = await _serve(child, changed, say)
         served = served or child.url is not None
         child.exit, child.url = ended, None
-        if not served:
+        if not served and ended is not None and ended >= 0:  # who was killed on the way may try again
             raise KeepfitError(f"'keepfit {child.arguments[0]}' did not start. {last}")
         pause = PAUSE if time.monotonic() - began > STEADY else min(pause * 2, LONGEST)
         child.restarts += 1
-        child.told = f"{last if ended is None else f'ended with code {ended}'}; it is started again in {pause:g} s"
+        child.told = f"{last if ended is None else how(ended)}; it is started again in {pause:g} s"
         say(Event(child.name, child.told, bad=True))
         changed()
         await asyncio.sleep(pause)
@@ -139,11 +148,16 @@ async def _ended(process: Process, *readers: Any) -> int:
 
 
 async def _exit(process: Process) -> int:
-    """The exit code of a process that ends. `Process.wait` alone waits for whoever holds its pipes as well."""
+    """The exit code of a process that ends, once its pipes are read, or `LAST` seconds later.
+
+    `Process.wait` alone waits for whoever else holds its pipes, for ever; asyncio has no public way to close them.
+    """
     waiting = asyncio.ensure_future(process.wait())
     try:
         while process.returncode is None:
             await asyncio.wait([waiting], timeout=HELD)
+        await asyncio.wait([waiting], timeout=LAST)
+        process._transport.close()  # type: ignore[attr-defined]
         return process.returncode
     finally:
         waiting.cancel()
@@ -186,10 +200,11 @@ async def _tail(process: Process, tail: deque[str]) -> None:
 
 async def stop(process: Process | None, grace: float = GRACE) -> None:
     """Ask a child to end, and end it, with what it has started, when it does not."""
-    if process is None or process.returncode is not None:
+    if process is None:
         return
     with suppress(ProcessLookupError):
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
     try:
         await asyncio.wait_for(_exit(process), grace)
     except TimeoutError:

@@ -261,6 +261,6 @@ def apart(config: Config, project: Path, arguments: Sequence[str], if_needed: bo
         error.exit_code = ended.document["error"]["exit_code"]
         raise error
     what = f"took longer than {timedelta(seconds=limit)} (retraining.timeout) and was stopped"
-    told = what if ended.code is None else f"ended with code {ended.code} and said nothing"
+    told = what if ended.code is None else f"{children.how(ended.code)} and said nothing"
     _record_refusal(config, project, f"the training {told}", BY_HAND)
     raise KeepfitError(f"The training {told}. The champion stays. What it did is in .keepfit/runs.")

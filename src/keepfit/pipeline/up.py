@@ -241,4 +241,4 @@ def _told(ended: Ended) -> str:
     error = (document.get("error") or {}).get("message")
     late = f"did not end in {ended.seconds:.0f} s and was stopped" if ended.code is None else ""
     said = document.get("headline") or document.get("outcome") or ended.tail.rpartition("\n")[2]
-    return " ".join(str(error or late or said).split()) or f"ended with code {ended.code}"
+    return " ".join(str(error or late or said).split()) or children.how(ended.code or 0)
