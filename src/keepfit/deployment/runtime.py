@@ -111,6 +111,8 @@ def _finish(manifest: Mapping[str, Any], classes: tuple[str, ...]) -> Callable[[
     groups = _groups(manifest["members"], len(classes))
     weights, parts = [weight for weight, _ in groups], [part for _, part in groups]
     calibration, threshold, interval = (manifest[key] for key in ("calibration", "threshold", "interval"))
+    tables = {key: [*map(np.asarray, calibration[key])] for key in ("x", "y") if key in calibration}
+    calibration = {**calibration, **tables}  # not from lists anew for each batch
 
     def finish(raw: list[Floats]) -> Output:
         with np.errstate(over="ignore"):  # exp of an extreme score is infinite, and stays so

@@ -307,7 +307,13 @@ def scorer(found: Tables, threads: int = 1) -> Callable[[NDArray[np.float32]], F
 
 def _some(found: Tables, matrix: NDArray[np.float32], scores: Floats) -> None:
     """Fills `scores` for the rows of `matrix`."""
-    bins = [(found.masks[a.start : a.start + len(a.grid) + 2], _bins(a, matrix)) for a in found.axes]
+    values = np.ascontiguousarray(matrix.T, np.float64)
+    gone = np.isnan(values)
+    holes = np.asarray(gone.any(axis=1)).tolist()
+    bins = [
+        (found.masks[a.start : a.start + len(a.grid) + 2], _bins(a, values[a.column], gone[a.column], holes[a.column]))
+        for a in found.axes
+    ]
     trees = found.masks.shape[1]
     left, entry = (np.empty((ROWS, trees), found.masks.dtype) for _ in range(2))
     exponent, values = np.empty((ROWS, trees), f"f{found.bits // 8}"), np.empty((ROWS, trees))
@@ -333,16 +339,16 @@ def _leaf(found: Tables, left: NDArray[Any], exponent: NDArray[Any]) -> NDArray[
     return places
 
 
-def _bins(axis: Axis, matrix: NDArray[np.float32]) -> NDArray[np.intp]:
-    values = matrix[:, axis.column].astype(np.float64)
-    found = np.searchsorted(axis.grid, values)  # thresholds below the value: x <= t goes with t
-    gone = np.isnan(values)
+def _bins(axis: Axis, values: Floats, gone: NDArray[np.bool_], some: bool) -> NDArray[np.intp]:
+    """The bins of a column's values; `gone` says which are NaN, `some` whether any is."""
+    found = axis.grid.searchsorted(values)  # thresholds below the value: x <= t goes with t
     if axis.way == SET:
         near = np.minimum(found, len(axis.grid) - 1)
         found = np.where(axis.grid[near] == values, near, len(axis.grid))
     elif axis.way == HOLED:
-        gone |= np.abs(values) <= ZERO
-    found[gone] = len(axis.grid) + 1
+        gone, some = gone | (np.abs(values) <= ZERO), True
+    if some:
+        found[gone] = len(axis.grid) + 1
     return found
 
 

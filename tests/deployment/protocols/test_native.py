@@ -71,13 +71,21 @@ def test_classes_of_any_name(names):
 # --- many rows ------------------------------------------------------------------------------------
 
 IDS = Schema((Column("key", "id"), Column("age", "number"), Column("plan", "category"), Column("y", "target")), "none")
+PLAN = Column("plan", "category", distinct=2, levels=("pro", "basic ü"), tokens=("?", "pro"))
+LEVELS = Schema((*IDS.columns[:2], PLAN, IDS.columns[3]), "none")
 GOOD = [{"age": 30 + n, "plan": [None, "pro", "basic ü", 1.5, True][n % 5]} for n in range(200)]
 
 
+KNOWN = [{"age": n, "plan": [None, "pro", "basic ü", "?"][n % 4]} for n in range(200)]
+
+
+@pytest.mark.parametrize("schema", [IDS, LEVELS], ids=["texts", "levels"])
 @pytest.mark.parametrize(
     "rows",
     [
         GOOD,
+        KNOWN,
+        [*KNOWN, {"age": 1, "plan": "never seen"}],
         [{"plan": row["plan"], "age": [row["age"]]} for row in GOOD],
         [{**row, "key": n} for n, row in enumerate(GOOD)],
         [*GOOD, {**GOOD[0], "key": "of one row alone"}],
@@ -89,10 +97,10 @@ GOOD = [{"age": 30 + n, "plan": [None, "pro", "basic ü", 1.5, True][n % 5]} for
         [*GOOD, {**GOOD[0], "age": 10**400}],
     ],
 )
-def test_many_rows_are_what_each_of_them_is(rows: list[Any]) -> None:
+def test_many_rows_are_what_each_of_them_is(rows: list[Any], schema: Schema) -> None:
     body = json.dumps(rows).encode()
     assert len(body) > native.SHORT
-    asked = native.decode(body, {}, IDS)
+    asked = native.decode(body, {}, schema)
     assert [*asked.rows] == json.loads(body)
     assert asked.context is False
 
@@ -100,6 +108,12 @@ def test_many_rows_are_what_each_of_them_is(rows: list[Any]) -> None:
 def test_many_rows_are_columns_where_they_are_alike() -> None:
     assert type(native.decode(json.dumps(GOOD).encode(), {}, IDS).rows) is Table
     assert type(native.decode(json.dumps([*GOOD, {"age": 1}]).encode(), {}, IDS).rows) is list
+
+
+def test_levels_that_are_known_are_not_made_anew() -> None:
+    table = native.decode(json.dumps(KNOWN).encode(), {}, LEVELS).rows
+    assert type(table) is Table
+    assert len({*map(id, table.columns["plan"])}) == 4
 
 
 @pytest.mark.parametrize("end", [b"", b"] x", b', {"age": NaN}]', b', "\xff"]', b"," + b"[" * 100_000], ids=len)

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from itertools import starmap
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET
@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 from keepfit.data.rows import Table
 from keepfit.deployment.protocols import Answered, Asked, Reply, said
 from keepfit.errors import RequestError
-from keepfit.types import Schema
+from keepfit.types import Column, Schema
 
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
@@ -78,11 +78,8 @@ def _table(body: bytes, schema: Schema) -> Table | None:
     Read so, a batch costs half of what its objects would.
     """
     names, needed = tuple(c.name for c in schema.columns), frozenset(c.name for c in schema.inputs)
-    read = _rows(names, needed)
-    try:
-        rows = read(body) if read else ()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    rows = _read(_rows(names, needed, tuple(map(_words, schema.columns))), body)
+    rows = _read(_rows(names, needed, ((),) * len(names)), body) if rows is None else rows
     if not rows:
         return None
     columns = dict(zip(names, zip(*map(astuple, rows), strict=True), strict=True))
@@ -92,13 +89,35 @@ def _table(body: bytes, schema: Schema) -> Table | None:
     return Table(columns)
 
 
+def _read(read: Callable[[bytes], list[Any]] | None, body: bytes) -> list[Any] | None:
+    try:
+        return read(body) if read else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _words(column: Column) -> tuple[str, ...]:
+    """All texts that a category is expected to be, or none. Of these none is made anew for each row."""
+    whole = column.role == "category" and 0 < column.distinct == len(column.levels)
+    return column.levels + column.tokens if whole else ()
+
+
 @functools.lru_cache(16)
-def _rows(columns: tuple[str, ...], needed: frozenset[str]) -> Callable[[bytes], list[Any]] | None:
-    """The function from a body to its rows as structs with a field for each column; None where JSON escapes a name."""
+def _rows(
+    columns: tuple[str, ...], needed: frozenset[str], words: tuple[tuple[str, ...], ...]
+) -> Callable[[bytes], list[Any]] | None:
+    """The function from a body to its rows as structs with a field for each column; None where JSON escapes a name.
+
+    A column with `words` has these and null, and no other values.
+    """
     if any(ESCAPED.search(name) for name in columns):
         return None
     fields = {f"column_{k}": name for k, name in enumerate(columns)}
-    told = [(field, Any) if name in needed else (field, Any, UNSET) for field, name in fields.items()]
+    kinds: list[Any] = [Literal[(*expected, None)] if expected else Any for expected in words]
+    told = [
+        (field, kind) if name in needed else (field, kind, UNSET)
+        for (field, name), kind in zip(fields.items(), kinds, strict=True)
+    ]
     made = msgspec.defstruct("Row", told, rename=fields, kw_only=True, forbid_unknown_fields=True, gc=False)
     read: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[made]).decode  # type: ignore[valid-type]
     return read
