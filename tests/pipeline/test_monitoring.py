@@ -242,12 +242,15 @@ def test_a_last_pass_that_is_cut_short_or_of_a_newer_keepfit(shop: Project, cont
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [alarms.FILE, settling.FILE])
-def test_a_damaged_state_is_set_aside(shop: Project, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [(alarms.FILE, '{"format": 1, "alar'), (alarms.FILE, '{"format": 99}'), (settling.FILE, '{"format": 1, "alar')],
+)
+def test_a_state_that_is_cut_short_or_of_a_newer_keepfit_is_set_aside(shop: Project, name: str, content: str) -> None:
     answered(shop, dear(customers(400, 11)), START)
     folder = shop.work / "monitoring"
     folder.mkdir(exist_ok=True)
-    (folder / name).write_text('{"format": 1, "alar')
+    (folder / name).write_text(content)
     with pytest.warns(UserWarning, match="begins anew"):
         assert shop.monitor(LATER)["outcome"] == "unhealthy"
     assert kinds(shop) == ["alarmed", "alarmed"]
