@@ -32,7 +32,8 @@ def both(draw: Draw) -> str:
 
 def slices(found: Loop) -> list[Values]:
     """What is known of each stretch of time, oldest first."""
-    return [one for one in found.latest.get("slices") or () if isinstance(one, Mapping) and one.get("since")][-SLICES:]
+    known = [one for one in found.latest.get("slices") or () if isinstance(one, Mapping) and one.get("since")]
+    return [{"performance": {}, "estimated": {}, **one} for one in known[-SLICES:]]
 
 
 def marks(found: Loop) -> list[Mark]:
