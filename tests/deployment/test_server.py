@@ -217,6 +217,8 @@ def test_after_kill_9_under_load_every_acknowledged_prediction_is_in_the_log(tra
                         seen.update(row["id"] for row in answer["predictions"])
                 except (OSError, ValueError, HTTPException):
                     pass
+                finally:
+                    connection.close()  # an answer that was cut off leaves it open
 
             threads = [threading.Thread(target=client) for _ in range(4)]
             for thread in threads:

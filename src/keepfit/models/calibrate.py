@@ -35,7 +35,7 @@ def apply(calibration: Mapping[str, Any], probabilities: Floats) -> Floats:
     method = calibration["method"]
     if method == "sigmoid":
         positive = sigmoid(calibration["slope"] * logit(probabilities[:, 1]) + calibration["offset"])
-        return np.column_stack([1 - positive, positive])
+        return pair(positive)
     if method == "temperature":
         return softmax(calibration["scale"] * np.log(np.clip(probabilities, TINY, 1)))
     return _isotonic(calibration, probabilities)
@@ -45,7 +45,7 @@ def _isotonic(calibration: Mapping[str, Any], probabilities: Floats) -> Floats:
     tables = list(zip(calibration["x"], calibration["y"], strict=True))
     if len(tables) == 1:
         positive = np.interp(probabilities[:, 1], *tables[0])
-        return np.column_stack([1 - positive, positive])
+        return pair(positive)
     each = np.column_stack([np.interp(probabilities[:, k], *table) for k, table in enumerate(tables)])
     return np.asarray(each / each.sum(axis=1, keepdims=True))
 
@@ -184,7 +184,18 @@ def sigmoid(scores: Floats) -> Floats:
     array([0. , 0.5, 1. ])
     """
     small = np.exp(-np.abs(np.asarray(scores, np.float64)))
-    return np.where(scores >= 0, 1 / (1 + small), small / (1 + small))
+    return np.asarray(np.where(scores >= 0, 1.0, small) / (1 + small))
+
+
+def pair(positive: Floats) -> Floats:
+    """Probabilities (n,) of the second of two classes as those of both, (n, 2).
+
+    >>> pair(np.array([0.25])).tolist()
+    [[0.75, 0.25]]
+    """
+    both = np.empty((len(positive), 2))
+    both[:, 0], both[:, 1] = 1 - positive, positive
+    return both
 
 
 def softmax(scores: Floats) -> Floats:

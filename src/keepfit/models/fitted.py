@@ -89,7 +89,7 @@ def labels(probabilities: Floats, classes: tuple[str, ...], threshold: float | N
     """
     names = np.array(classes, dtype=object)
     if threshold is not None and len(classes) == 2:
-        positive = np.round(probabilities[:, 1], DIGITS) >= round(threshold, DIGITS)
+        positive = probabilities[:, 1].round(DIGITS) >= round(threshold, DIGITS)
         picked: NDArray[Any] = names[positive.astype(np.intp)]
         return picked
     return np.asarray(names[np.round(probabilities, DIGITS).argmax(axis=1)])

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit.models.calibrate import pair, softmax
 from keepfit.models.calibrate import sigmoid as expit
-from keepfit.models.calibrate import softmax
 
 Floats = NDArray[np.floating[Any]]
 
@@ -24,8 +24,7 @@ def two(raw: Floats) -> Floats:
     >>> two(np.array([[0.0]])).tolist()
     [[0.5, 0.5]]
     """
-    positive = expit(raw[:, 0])
-    return np.column_stack([1 - positive, positive])
+    return pair(expit(raw[:, 0]))
 
 
 def shares(raw: Floats) -> Floats:
