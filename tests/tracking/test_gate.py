@@ -108,6 +108,20 @@ def test_a_model_that_knows_nothing_does_not_beat_the_baseline() -> None:
     assert "lead at least -0.0" in check.detail
 
 
+def test_a_champion_that_is_worse_still_is_replaced_though_the_baseline_is_not_beaten() -> None:
+    """Refusing would leave the worse of the two at work; where it is not surely worse, the challenger is refused."""
+    y = np.array(["no"] * 700 + ["yes"] * 300, object)
+    draw = np.random.default_rng(1)
+    noisy = lambda wrong: Output(np.where(draw.random(1000) < wrong, np.where(y == "no", "yes", "no"), y))
+    given = Trial(y, CLASSES, noisy(0.3), Output(np.full(1000, "no", object)), noisy(0.45))
+    title = "better than the baseline: accuracy"
+    check = judge(given, metric="accuracy")[title]
+    assert (check.outcome, check.severity) == ("failed", "warning")
+    assert check.detail.endswith("; the champion is worse still")
+    for champion in (noisy(0.3), None):
+        assert judge(dataclasses.replace(given, champion=champion), metric="accuracy")[title].severity == "error"
+
+
 def test_few_rows_that_do_not_settle_it_say_how_many_would() -> None:
     check = judge(trial(40, noise=0.5), metric="accuracy", margin=0.01)["not worse than the champion: accuracy"]
     assert check.outcome == "failed"

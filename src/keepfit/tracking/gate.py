@@ -1,7 +1,8 @@
 """The gate: may this model become champion? Every answer is a Check of one Verdict.
 
     goals             each metric, size and latency that the config asks for
-    baseline          better than the trivial baseline, beyond chance
+    baseline          better than the trivial baseline, beyond chance; only a warning where the champion is
+                      surely worse than the challenger, as a refusal would leave the worse of the two
     champion          not worse than the champion on the same rows, by more than a margin; a champion that
                       cannot be asked about these rows is replaced by hand only
     slices            no slice below its floor
@@ -220,7 +221,19 @@ def _beats_baseline(trial: Trial, name: str, gate: config.Gate, resamples: int, 
     detail = f"{found.one:.4g} against {found.other:.4g}, lead at least {low:.4g} ({gate.confidence:.0%} sure)"
     if low > 0:
         return Check(title, "passed", found.value, "> 0", detail)
-    return Check(title, "failed", found.value, "> 0", f"{detail}; {_open(found, len(trial.y), gate, found.value)}")
+    told = f"{detail}; {_open(found, len(trial.y), gate, found.value)}"
+    if _surely_better(trial, name, gate, resamples, seed):
+        told += "; the champion is worse still"
+        return Check(title, "failed", found.value, "> 0", told, "warning")
+    return Check(title, "failed", found.value, "> 0", told)
+
+
+def _surely_better(trial: Trial, name: str, gate: config.Gate, resamples: int, seed: int) -> bool:
+    """Is the challenger better than the champion, beyond chance? False where there is none to compare with."""
+    if trial.champion is None:
+        return False
+    found = paired(trial, name, trial.champion, resamples, seed)
+    return bool(len(found.samples)) and found.low(gate.confidence) > 0
 
 
 def _not_worse(trial: Trial, name: str, gate: config.Gate, resamples: int, seed: int) -> Check:
