@@ -9,7 +9,7 @@ rows           30
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keepfit.types import Check, Decision, Schema, Verdict, read
@@ -38,6 +38,15 @@ def text(value: Any) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def chance(p: float) -> str:
+    """A p-value in words; one too small for a float is no zero.
+
+    >>> chance(0.0421), chance(0.0)
+    ('p = 0.042', 'p < 1e-300')
+    """
+    return f"p = {p:.2g}" if p > 1e-300 else "p < 1e-300"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], widest: int = 60) -> str:
@@ -207,8 +216,8 @@ def feedback(report: Report) -> str:
 def monitored(found: Mapping[str, Any]) -> str:
     """A monitoring pass as lines: is it well, how well, what is wrong, what moved."""
     window, names = found["window"], ("performance", "estimated", "quality", "drift")
-    head = f"{found['headline']}\n{window['since'][:16]} to {window['until'][:16]}: "
-    parts = [f"{head}{text(window['rows'])} rows, {text(window['labelled'])} with labels"]
+    where = found.get("data") or f"{window['since'][:16]} to {window['until'][:16]}"
+    parts = [f"{found['headline']}\n{where}: {text(window['rows'])} rows, {text(window['labelled'])} with labels"]
     measured = [
         [name, how, one["value"], _around(one), one.get("reference"), one.get("goal") or ""]
         for how, part in (("measured", "performance"), ("estimated", "estimated"))
@@ -218,11 +227,21 @@ def monitored(found: Mapping[str, Any]) -> str:
     if measured:
         parts.append(table(["metric", "how", "value", "95 % interval", "at training", "goal"], measured))
     parts.append("\n".join(verdict(read(Verdict, found["verdicts"][name])) for name in names))
-    moved = [[c["name"], c["psi"], c["p"], c["moved"]] for c in found["columns"] if c["outcome"] == "failed"]
+    moved = [[c["name"], c["psi"], chance(c["p"]), c["moved"]] for c in found["columns"] if c["outcome"] == "failed"]
     if moved:
-        parts.append(table(["drifted", "PSI", "p", "moved the mean output by"], moved[:EXAMPLES]))
-    parts.append(f"report    {found['report']}")
+        parts.append(table(["drifted", "PSI", "chance", "moved the mean output by"], moved[:EXAMPLES]))
+    parts.append("\n".join(_written(found)))
     return "\n\n".join(parts)
+
+
+def _written(found: Mapping[str, Any]) -> Iterator[str]:
+    """Where a pass is told in full, and what could not be told."""
+    yield f"report    {found['report']}"
+    if "evidently" in found:
+        told = found["evidently"]
+        yield f"evidently {told['report'] or 'no report: ' + told['why']}"
+    if "untracked" in found:
+        yield f"untracked {found['untracked']}"
 
 
 def _around(one: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from keepfit import show
 from keepfit.types import Check, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Finding:
         return Check(name, "failed" if failed else "passed", self.value, limit, self._told(), severity)
 
     def _told(self) -> str:
-        chance = [] if self.p is None else [f"p = {self.p:.2g}"]
+        chance = [] if self.p is None else [show.chance(self.p)]
         before = [] if self.reference is None else [f"was {self.reference:.4g}"]
         return "; ".join([*([self.detail] if self.detail else []), *before, *chance])
 

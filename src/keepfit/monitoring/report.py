@@ -6,20 +6,24 @@ as it was at training and as it is now, those first whose shift moved the predic
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from keepfit import durable, show
 from keepfit.monitoring.charts import Line, Point, spread, timeline
 from keepfit.monitoring.performance import DECIDING
 from keepfit.page import page, section, table, verdict
-from keepfit.types import Verdict, read
+from keepfit.types import Check, Verdict, read
 
 LIMIT = 1_900_000  # bytes
 COLUMNS, CHECKS, SLICES = 200, 400, 400  # that are shown, at most; halved until the page is small enough
+OPEN = 12  # columns that are listed without a click, at most
+LONGEST = 300  # characters of a name or a reason
+WIDTH = 480.0  # of a chart; about what it gets, so that its words can be read on a phone too
 FAMILIES = {
     "performance": "Performance",
     "estimated": "Estimated performance",
@@ -31,12 +35,25 @@ STATE = {"passed": "well", "failed": "not well", "not checked": "not checked"}
 
 def write(path: Path, found: Mapping[str, Any]) -> Path:
     """Write the report of a pass to `path`."""
-    share = 1.0
-    while len(text := _page(found, share).encode()) > LIMIT and share > 0.01:
+    share, told = 1.0, _bounded(found)
+    while len(text := _page(told, share).encode()) > LIMIT and share > 0.01:
         share /= 2
     path.parent.mkdir(parents=True, exist_ok=True)
     durable.write_bytes(path, text)
     return path
+
+
+def _bounded(value: Any) -> Any:
+    """A pass with no text longer than LONGEST: names and levels come from whoever sends requests.
+
+    >>> len(_bounded({"columns": [{"name": "x" * 1000}]})["columns"][0]["name"])
+    300
+    """
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
+    if isinstance(value, Mapping):
+        return {key: _bounded(inner) for key, inner in value.items()}
+    return [_bounded(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _page(found: Mapping[str, Any], share: float) -> str:
@@ -44,8 +61,8 @@ def _page(found: Mapping[str, Any], share: float) -> str:
     parts = [
         _head(found),
         _tiles(found),
-        _alarms(found["alarms"]),
-        _measured(found),
+        _alarms(found["alarms"], most[1]),
+        _measured(found, most[1]),
         *_over_time(found, most[2]),
         _columns(found["columns"], most[0]),
         *_verdicts(found, most[1]),
@@ -55,16 +72,42 @@ def _page(found: Mapping[str, Any], share: float) -> str:
 
 def _head(found: Mapping[str, Any]) -> str:
     model, window, outcome = found["model"], found["window"], html.escape(found["outcome"])
-    rows = f"{show.text(window['rows'])} rows, {show.text(window['labelled'])} of them with labels"
+    where = html.escape(found.get("data") or _span(window))
     return (
         f"<h1>{html.escape(model['name'])}, version {html.escape(str(model['version']))}</h1>"
         f"<p><span class='outcome {outcome}'>{outcome}</span> {html.escape(found['headline'])}</p>"
-        f"<p class='soft'>{_when(window['since'])} to {_when(window['until'])}: {rows}.</p>"
+        f"<p class='soft'>{where}: {show.counted(window['rows'], 'row')}, {_labels(window)}.</p>{_beside(found)}"
     )
 
 
+def _labels(window: Mapping[str, Any]) -> str:
+    """How many labels performance was measured with, and of when: they come late."""
+    labels = window.get("labels") or {}
+    known = show.counted(window["labelled"], "labelled row")
+    return known + (f" of {html.escape(_span(labels))}" if labels.get("since") and labels.get("until") else "")
+
+
+def _beside(found: Mapping[str, Any]) -> str:
+    """Evidently's report, or why there is none; and what the tracking server was not told."""
+    told = found.get("evidently") or {}
+    name = html.escape(PurePath(told.get("report") or "").name, quote=True)
+    lines = [f"<a href='{name}'>Evidently's report</a> of a sample"] if name else []
+    lines += [f"No report of Evidently's: {html.escape(told['why'])}"] if told.get("why") else []
+    lines += [f"Not told to MLflow: {html.escape(found['untracked'])}"] if found.get("untracked") else []
+    return "".join(f"<p class='soft'>{line}.</p>" for line in lines)
+
+
+def _span(part: Mapping[str, Any]) -> str:
+    """From when to when.
+
+    >>> _span({"since": "2026-03-02T00:00:00+00:00", "until": "2026-03-03T08:30:00+00:00"})
+    '2026-03-02 00:00 to 2026-03-03 08:30 UTC'
+    """
+    return f"{_when(part['since'])} to {_when(part['until'])} UTC"
+
+
 def _when(time: str | None) -> str:
-    return html.escape((time or "").replace("T", " ")[:16])
+    return (time or "").replace("T", " ")[:16]
 
 
 def _tiles(found: Mapping[str, Any]) -> str:
@@ -93,11 +136,21 @@ def _few(given: Verdict) -> str:
     return show.counted(sum(check.outcome == "passed" for check in given.checks), "check")
 
 
-def _alarms(alarms: Sequence[Mapping[str, Any]]) -> str:
+def _alarms(alarms: Sequence[Mapping[str, Any]], most: int) -> str:
     if not alarms:
         return ""
-    rows = [{name: alarm.get(name) for name in ("subject", "since", "value", "detail")} for alarm in alarms]
-    return section("Open alarms", table([{**row, "since": _when(str(row["since"]))} for row in rows]))
+    rows = [
+        {
+            "subject": alarm["subject"], "since, UTC": _when(alarm["since"]), "value": alarm.get("value"),
+            "why": alarm["detail"],
+        }
+        for alarm in alarms[:most]
+    ]  # fmt: skip
+    return section("Open alarms", table(rows) + _more(len(alarms) - most))
+
+
+def _more(count: int) -> str:
+    return f"<p class='soft'>and {count:,} more</p>" if count > 0 else ""
 
 
 def _over_time(found: Mapping[str, Any], most: int) -> Iterator[str]:
@@ -105,7 +158,7 @@ def _over_time(found: Mapping[str, Any], most: int) -> Iterator[str]:
     slices = found["slices"][-most:]
     goals = {name: value.get("goal") for name, value in found["performance"].items()}
     charts = [
-        f"<div><h3>{html.escape(name)}</h3>{timeline(lines, limit(goals.get(name)))}</div>"
+        f"<div><h3>{html.escape(name)}</h3>{timeline(lines, limit(goals.get(name)), width=WIDTH)}</div>"
         for name in telling(slices, goals)
         if (lines := series(slices, name)) and max(len(line.points) for line in lines) > 1
     ]
@@ -139,44 +192,87 @@ def limit(goal: str | None) -> float | None:
     return float(digits) if digits else None
 
 
-def _measured(found: Mapping[str, Any]) -> str:
+def _measured(found: Mapping[str, Any], most: int) -> str:
     rows = []
     for part, how in (("performance", "measured"), ("estimated", "estimated")):
         for name, value in found[part].items():
-            low, high = value.get("low"), value.get("high")
-            around = f"{show.text(low)} to {show.text(high)}" if low is not None and high is not None else ""
-            told = {"metric": name, "how": how, "value": value.get("value"), "95 % interval": around}
+            told = {"metric": name, "how": how, "value": value.get("value"), "95 % interval": _around(value)}
             told |= {"at training": value.get("reference"), "goal": value.get("goal"), "": value.get("void", "")}
             rows.append(told)
     parts = [section("How well it does", table(rows))] if rows else []
     if found["groups"]:
-        parts.append(section("Weakest groups", table(found["groups"])))
+        groups = table([_group(group) for group in found["groups"][:most]])
+        parts.append(section("Weakest groups", groups + _more(len(found["groups"]) - most)))
     return "".join(parts)
 
 
+def _around(value: Mapping[str, Any]) -> str:
+    low, high = value.get("low"), value.get("high")
+    return f"{show.text(low)} to {show.text(high)}" if low is not None and high is not None else ""
+
+
+def _group(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group of rows with each of its metrics in columns.
+
+    >>> _group({"column": "age", "value": "> 72", "auc": {"value": 0.7, "low": 0.6, "high": 0.8, "reference": 0.9}})
+    {'group': 'age: > 72', 'auc': 0.7, 'auc, 95 %': '0.6 to 0.8', 'auc at training': 0.9}
+    """
+    told: dict[str, Any] = {"group": f"{group['column']}: {show.text(group['value'])}"}
+    for name, value in group.items():
+        if isinstance(value, Mapping):
+            told |= {name: value.get("value"), f"{name}, 95 %": _around(value)}
+            told |= {f"{name} at training": value["reference"]} if value.get("reference") is not None else {}
+        elif name not in ("column", "value"):
+            told[name] = value
+    return told
+
+
 def _columns(columns: Sequence[Mapping[str, Any]], most: int) -> str:
+    """Those that shifted, then those whose shift moved the predictions most; the rest at a click."""
     if not columns:
         return ""
-    rows = "".join(_column(column) for column in columns[:most])
-    left = f"<p class='soft'>and {len(columns) - most} more, which moved less</p>" if len(columns) > most else ""
+    ranked = sorted(columns, key=lambda column: column["outcome"] != "failed")[:most]
+    shifted = sum(column["outcome"] == "failed" for column in ranked)
+    drawn = [_column(column, at < OPEN) for at, column in enumerate(ranked)]
+    first = max(OPEN, shifted)
+    rest = _folded(f"{show.counted(len(drawn[first:]), 'column')} that moved less", "".join(drawn[first:]))
     key = "<p class='soft'>Bars: the share of rows now; outlines: at training. Ranked by what a shift moved.</p>"
-    return section("Columns, now and at training", key + rows + left)
+    return section("Columns, now and at training", key + "".join(drawn[:first]) + rest + _more(len(columns) - most))
 
 
-def _column(column: Mapping[str, Any]) -> str:
+def _folded(told: str, parts: str) -> str:
+    """What is shown at a click."""
+    return f"<details><summary>{told}</summary>{parts}</details>" if parts else ""
+
+
+def _column(column: Mapping[str, Any], wide: bool) -> str:
+    """One column; what shifted is open where there is room (`wide`)."""
     failed = column["outcome"] == "failed"
-    figures = {"PSI": column["psi"], "p": column["p"], "moved predictions by": column["moved"]}
-    told = ", ".join(f"{name} {show.text(value)}" for name, value in figures.items() if value is not None)
+    figures = {"PSI": column["psi"], "moved predictions by": column["moved"]}
+    told = [f"{name} {show.text(value)}" for name, value in figures.items() if value is not None]
+    told[1:1] = [show.chance(column["p"])] if column["p"] is not None else []
     mark = "<b class='bad'>shifted</b> " if failed else ""
     picture = spread(column["cells"], column["reference"], column["now"])
     return (
-        f"<details{' open' if failed else ''}><summary>{mark}{html.escape(column['name'])}<em>{told}</em></summary>"
-        f"{picture}</details>"
+        f"<details{' open' if failed and wide else ''}><summary>{mark}{html.escape(column['name'])}"
+        f"<em>{html.escape(', '.join(told))}</em></summary>{picture}</details>"
     )
 
 
 def _verdicts(found: Mapping[str, Any], most: int) -> Iterator[str]:
+    """Every check: those that say something at once, those that passed at a click."""
     for family, title in FAMILIES.items():
         given = verdict_of(found, family)
-        ranked = sorted(given.checks, key=lambda check: ("failed", "not checked", "passed").index(check.outcome))
-        yield section(f"{title}: every check", verdict(Verdict(given.subject, tuple(ranked[:most]))))
+        telling = [check for outcome in ("failed", "not checked") for check in given.checks if check.outcome == outcome]
+        passed = [check for check in given.checks if check.outcome == "passed"]
+        room = max(0, most - len(telling))
+        shown = verdict(_part(given, telling[:most])) if telling or not passed else ""
+        well = verdict(_part(given, passed[:room])) if passed[:room] else ""
+        left = _more(max(0, len(telling) - most) + max(0, len(passed) - room))
+        yield section(
+            f"{title}: every check", shown + _folded(f"{show.counted(len(passed), 'check')} passed", well) + left
+        )
+
+
+def _part(given: Verdict, checks: Sequence[Check]) -> Verdict:
+    return dataclasses.replace(given, checks=tuple(checks))
