@@ -48,7 +48,7 @@ from keepfit.monitoring import (
 from keepfit.monitoring.counts import Counts, total
 from keepfit.monitoring.findings import Family, Finding
 from keepfit.monitoring.reference import Reference
-from keepfit.pipeline import champion, live, settling
+from keepfit.pipeline import beside, champion, live, settling
 from keepfit.show import Record
 from keepfit.tracking import decisions, lock, watched
 from keepfit.types import Bundle, Verdict, plain
@@ -84,16 +84,21 @@ def monitor(config: Config, project: Path, now: datetime | None = None) -> Recor
     with lock.held(folder / "monitor.lock", "A monitoring pass"):
         settling.finish(config, project, folder)
         until = now or live.moment(config, project)
-        seen = _champion(config, project, until)
+        seen = subject(config, project, until)
         found = _look(config, work, seen)
         _decide(config, project, folder, seen, found)
         _write(folder, found)
         _tell(config, project, folder)
         _track(config, project, folder, seen.version, found)
+        told = beside.evidently(config, work, seen.bundle, found)
+        found |= {"evidently": told} if told else {}
+        if {"untracked", "evidently"} & found.keys():
+            _write(folder, found)
     return Record(found)
 
 
-def _champion(config: Config, project: Path, until: datetime) -> Watched:
+def subject(config: Config, project: Path, until: datetime) -> Watched:
+    """The champion and the window that ends `until`. Raises TrackingError where there is none."""
     at = champion.pointer(config, project)("champion")
     if at is None:
         raise TrackingError(f"'{config.project.name}' has no champion to watch. Next: keepfit run.")
@@ -132,7 +137,7 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
         "drift": drift.findings(seen.reference, window, section),
     }
     verdicts = {family: findings.verdict(family, asked[family], limits) for family in FAMILIES}
-    outcome, headline = _outcome(config, seen, window, verdicts)
+    outcome, headline = concluded(config, seen, window, verdicts)
     return {
         "format": FORMAT,
         "time": seen.until.isoformat(timespec="seconds"),
@@ -188,7 +193,7 @@ def _past(counted: Mapping[datetime, Counts], seen: Watched, section: settings.M
     return [quality.Past(one) for one in rows[first:]]
 
 
-def _outcome(config: Config, seen: Watched, window: Counts, verdicts: Mapping[Family, Verdict]) -> tuple[str, str]:
+def concluded(config: Config, seen: Watched, window: Counts, verdicts: Mapping[Family, Verdict]) -> tuple[str, str]:
     """healthy, unhealthy or not checked; and that in a sentence."""
     name = f"{config.project.name}, version {seen.version}"
     bad = [check.name for verdict in verdicts.values() for check in verdict.failures]
@@ -198,7 +203,7 @@ def _outcome(config: Config, seen: Watched, window: Counts, verdicts: Mapping[Fa
     if not any(verdict.outcome == "passed" for verdict in verdicts.values()):
         few = "too few to tell" if window.rows < config.monitoring.min_rows else "and no reference to compare them with"
         told = f"{show.counted(window.rows, 'row')} in the window, {few}"
-        return "not checked", f"{name}: {told if config.serving.log.enabled else UNLOGGED}"
+        return "not checked", f"{name}: {told if config.serving.log.enabled or window.rows else UNLOGGED}"
     drifted = len(verdicts["drift"].warnings)
     told = f"; {show.counted(drifted, 'column')} drifted" if drifted else ""
     return "healthy", f"{name}: nothing wrong in {show.counted(window.rows, 'row')}{told}"
@@ -290,7 +295,8 @@ def _write(folder: Path, found: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     durable.write_text(path, text)
     durable.write_text(folder / "latest.json", text)
-    for old in [*sorted(path.parent.glob("*.json"))[:-PASSES], *sorted((folder / "reports").glob("*"))[:-REPORTS]]:
+    reports = (folder / "reports").glob("*[0-9].html")  # Evidently's beside them give way earlier
+    for old in [*sorted(path.parent.glob("*.json"))[:-PASSES], *sorted(reports)[:-REPORTS]]:
         old.unlink(missing_ok=True)
 
 
