@@ -18,7 +18,7 @@ from benchmarks.results import Options, Result
 
 NAMES = (  # the quickest first
     *("startup", "overhead", "imdb", "scoring", "memory"),
-    *("monitoring-speed", "monitoring-null"),
+    *("monitoring-speed", "monitoring-planted", "monitoring-null", "elec2"),
     *("serving-profile", "serving-limit", "serving-log", "serving-swap", "serving", "serving-soak", "quality"),
 )
 
@@ -34,11 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=[], help="only these data sets, models or sizes")
     parser.add_argument("--peers", nargs="*", default=[], help="only these peers (serving)")
     parser.add_argument("--seconds", type=float, help="how long each measurement under load takes (serving)")
+    parser.add_argument("--days", type=int, help="how many days of the stream are replayed (elec2)")
     told = parser.parse_args(arguments)
     unknown = [name for name in told.names if name not in NAMES]
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; known: {', '.join(NAMES)}")
-    options = Options(told.peer, told.seeds, told.runs, listed(told.only), listed(told.peers), told.seconds)
+    options = Options(told.peer, told.seeds, told.runs, listed(told.only), listed(told.peers), told.seconds, told.days)
     found = [show(name, options) for name in told.names or NAMES]
     missed = any(claim.outcome == "missed" for result in found for claim in result.claims)
     return int(missed or any(result.failed for result in found))

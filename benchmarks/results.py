@@ -18,7 +18,8 @@ Outcome = Literal["kept", "missed", "unclear", "not measured"]
 class Options:
     """What the command line asks for. `peer`: fresh, cached (a kept run of the peer will do) or only.
 
-    `seconds` is how long each measurement under load takes; None for the benchmark's own.
+    `seconds` is how long each measurement under load takes, `days` how much of a stream is replayed; None
+    for the benchmark's own.
     """
 
     peer: str = "fresh"
@@ -27,6 +28,7 @@ class Options:
     only: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     seconds: float | None = None
+    days: int | None = None
 
 
 @dataclass(frozen=True)
