@@ -242,8 +242,10 @@ def run(session: Session, stage: str | None, resume: bool) -> int:
     return NO if result.get("outcome") == "refused" else 0
 
 
-@command()
-def monitor(session: Session) -> int:
+@command(
+    click.option("--data", default=None, metavar="FILE", help="Look at the rows of a file instead; no alarms."),
+)
+def monitor(session: Session, data: str | None) -> int:
     """One monitoring pass: quality, drift, performance, alarms.
 
     Looks at what was answered in the last monitoring.window, writes a report, and sends what has to be
@@ -253,7 +255,7 @@ def monitor(session: Session) -> int:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # a fifth less memory than with Arrow's own
     from keepfit import show
 
-    found = session.project.monitor()
+    found = session.project.monitor(data=data)
     session.answer(found, show.monitored(found))
     return NO if found["outcome"] == "unhealthy" else 0
 

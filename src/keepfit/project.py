@@ -183,13 +183,18 @@ class Project:
         wish = up.Wish([*options, *(["--insecure"] if insecure else [])], ui_port, with_ui)
         up.up(config, self.folder, common, wish, say)
 
-    def monitor(self, now: datetime | None = None) -> Record:
+    def monitor(self, now: datetime | None = None, data: Path | str | None = None) -> Record:
         """One monitoring pass over the window that ends `now` (default: this moment); what it found.
 
         Data quality, drift, performance and its estimate as Verdicts; alarms; the report. Its `outcome` is
-        healthy, unhealthy or "not checked". Raises TrackingError where there is no champion.
+        healthy, unhealthy or "not checked". With `data`, a file of rows stands for the window, and nothing
+        but the report is kept. Raises TrackingError where there is no champion.
         """
         config = self.config
+        if data is not None:
+            from keepfit.pipeline import monitoring_file
+
+            return monitoring_file.monitor(config, self.folder, Path(data))
         from keepfit.pipeline import monitoring
 
         return monitoring.monitor(config, self.folder, now)
