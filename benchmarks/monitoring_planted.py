@@ -30,11 +30,12 @@ from benchmarks.planted import CASES, Case, Planted
 from benchmarks.results import Claim, Options, Result
 from keepfit.data.log import Line, open_log
 from keepfit.data.rows import values_of
+from keepfit.models import bundle as bundles
 from keepfit.monitoring import alarms
 from keepfit.pipeline import champion
 from keepfit.types import Decision
 
-PROMISE = "planted changes are detected, their column is named first, and poisoned rows put no worse model to work"
+PROMISE = "planted changes are told, their column first; other units and flipped labels are learned by no model"
 START, HOUR = datetime(2026, 3, 2, tzinfo=UTC), timedelta(hours=1)
 WINDOW, LOOKED = 12, 6  # passes that a window is long, and those of them before the change that are made
 SEEDS = 3
@@ -45,6 +46,7 @@ SECTIONS: Mapping[str, Any] = {
 }
 SERVED = "unit × 100"  # the case that goes through the real server
 WORSE = 0.01  # of accuracy: that much less on unchanged rows is a poisoned model
+NEVER = ("unit × 100", "labels flipped", "labels flipped, 30 %")  # a broken join may be a world that has changed
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Told:
     false: int = 0  # of these, with an alarm
     decided: list[str] = field(default_factory=list)
     lost: float | None = None  # accuracy on unchanged rows
+    learned: int | None = None  # changed rows that the champion was trained on in the end
 
 
 @dataclass(frozen=True)
@@ -225,7 +228,18 @@ def _retrain(stream: Stream, case: Case, told: Told) -> None:
         told.decided.append(_decided(record, stream.project.history()[known:], "" if asked else "by hand: "))
         if record["outcome"] != "not needed":
             break
-    told.lost = before - _accuracy(stream)
+    told.lost, told.learned = before - _accuracy(stream), _learned(stream)
+
+
+def _learned(stream: Stream) -> int:
+    """Changed rows, at an even pace, up to the last that the champion was trained on, less those that were left out."""
+    config, folder = stream.project.config, stream.project.folder
+    data = bundles.read(champion.folder(config, folder, stream.version)).manifest["data"]
+    log = data["origin"].get("log")
+    if not log:
+        return 0
+    hours = (datetime.fromisoformat(log["until"]) - START) / HOUR - WINDOW
+    return max(0, round(hours * stream.made.step) - sum(span["rows"] for span in log["quarantined"]))
 
 
 def _decided(record: Mapping[str, Any], history: Sequence[Decision], how: str) -> str:
@@ -286,8 +300,9 @@ def _row(name: str, case: str, told: Sequence[Told]) -> dict[str, Any]:
         "after rows": median(rows) if rows else None, "range": f"{rows[0]} to {rows[-1]}" if rows else None,
         "family": common([one.family for one in seen]), "named first": common([one.named for one in seen]),
         "right": sum(one.right for one in seen),
-        "passes before": sum(one.passes for one in told), "false": sum(one.false for one in told),
+        "passes unchanged": sum(one.passes for one in told), "false": sum(one.false for one in told),
         "decision": ", then ".join(line.partition(";")[0] for one in told for line in one.decided) or None,
+        "learned": next((one.learned for one in told if one.learned is not None), None),
         "accuracy lost": next((one.lost for one in told if one.lost is not None), None),
     }  # fmt: skip
 
@@ -300,11 +315,16 @@ def claims(found: Mapping[tuple[str, str], Sequence[Told]]) -> tuple[Claim, ...]
     return (
         Claim("share of changes that were detected", len(seen) / max(1, len(changed)), ">=", 1.0),
         Claim("share of detected changes whose column was named first", _share(seen), ">=", 0.95),
+        Claim("rows in other units and with flipped labels that a champion learned", _poison(found), "<=", 0),
         Claim("accuracy lost on unchanged rows, at most", max(lost, default=None), "<=", WORSE),
         Claim(
             "false alarms in passes without a change", sum(one.false for all in found.values() for one in all), "<=", 0
         ),
     )
+
+
+def _poison(found: Mapping[tuple[str, str], Sequence[Told]]) -> int:
+    return sum(one.learned or 0 for (_, case), all in found.items() if case in NEVER for one in all)
 
 
 def _share(seen: Sequence[Told]) -> float | None:

@@ -70,10 +70,10 @@ def test_promises_can_be_broken() -> None:
         ("adult", "nothing changed"): [Told(passes=18)],
         ("adult", "unit × 100"): [Told(rows=200, right=True, lost=0.0)],
     }
-    assert [claim.outcome for claim in monitoring_planted.claims(good)] == ["kept"] * 4
+    assert [claim.outcome for claim in monitoring_planted.claims(good)] == ["kept"] * 5
     bad = {
         ("adult", "nothing changed"): [Told(passes=18, false=1)],
-        ("adult", "unit × 100"): [Told(rows=200, right=False, lost=0.05)],
+        ("adult", "unit × 100"): [Told(rows=200, right=False, lost=0.05, learned=7)],
         ("adult", "missing × 3"): [Told()],
     }
-    assert [claim.outcome for claim in monitoring_planted.claims(bad)] == ["missed"] * 4
+    assert [claim.outcome for claim in monitoring_planted.claims(bad)] == ["missed"] * 5
