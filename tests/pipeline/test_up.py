@@ -6,16 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
 from keepfit import durable
+from tests.loops import loop, state
 from tests.projects import keepfit, project, table
 from tests.serving import KEEPFIT
 
@@ -31,89 +28,53 @@ def champion(tmp_path: Path) -> Path:
     return folder
 
 
-@contextmanager
-def loop(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    log = (folder / "up.log").open("a")
-    process = subprocess.Popen(
-        [*KEEPFIT, "up", "-C", str(folder), "--port", "0", "--no-ui", *options],
-        stdout=log, stderr=log, text=True, start_new_session=True,
-        env={k: v for k, v in os.environ.items() if k != "KEEPFIT_API_KEY"},
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        log.close()
-
-
-def until(told: Callable[[], Any], folder: Path) -> Any:
-    end = time.monotonic() + PATIENCE
-    while not (found := told()):
-        assert time.monotonic() < end, (folder / "up.log").read_text()
-        time.sleep(0.05)
-    return found
-
-
-def state(folder: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / ".keepfit/monitoring/up.json").read_text())
-    except FileNotFoundError:
-        return {"status": "", "children": {"serve": {"url": None, "pid": None, "restarts": 0}}, "passes": {}}
-    return found
-
-
-def server(folder: Path, pid: int) -> dict[str, Any] | None:
-    """The server of the supervisor `pid`, once it answers."""
-    found = state(folder)
-    child: dict[str, Any] = found["children"]["serve"]
-    return child if found.get("pid") == pid and child["url"] else None
-
-
 def answers(url: str) -> bool:
     with urlopen(f"{url}/ready", timeout=10) as response:
         return bool(response.status == 200)
 
 
 def test_a_server_that_dies_is_started_again_and_one_signal_ends_all(champion: Path) -> None:
-    with loop(champion) as process:
-        first = until(lambda: server(champion, process.pid), champion)
+    with loop(champion, "--json") as running:
+        first = running.until(running.server)
         assert answers(first["url"])
         os.kill(first["pid"], signal.SIGKILL)
-        again = until(lambda: (s := server(champion, process.pid)) and s["pid"] != first["pid"] and s, champion)
+        again = running.until(lambda: (s := running.server()) and s["pid"] != first["pid"] and s)
         assert again["restarts"] == 1
         assert answers(again["url"])
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(PATIENCE) == 0
         assert not durable.alive(again["pid"])
         assert state(champion)["status"] == "stopped"
+    events = [json.loads(line) for line in (champion / "up.log").read_text().splitlines() if line.startswith("{")]
+    assert [event["url"] for event in events if event["url"]] == [first["url"], again["url"]]
+    assert [event["text"] for event in events if event["bad"]] == ["was killed (SIGKILL); it is started again in 1 s"]
+    assert [event["text"] for event in events if event["name"] == "up"][-1] == "stopped"
 
 
 def test_a_killed_supervisor_leaves_nobody_behind_and_is_started_again(champion: Path) -> None:
-    with loop(champion) as process:
-        first = until(lambda: server(champion, process.pid), champion)
-        process.kill()
-        process.wait()
+    with loop(champion) as running:
+        first = running.until(running.server)
+        running.process.kill()
+        running.process.wait()
         assert state(champion)["status"] == "running"
-    with loop(champion) as process:
-        until(lambda: server(champion, process.pid), champion)
+    with loop(champion) as running:
+        running.until(running.server)
         assert not durable.alive(first["pid"])
 
 
 def test_only_one_loop_a_project(champion: Path) -> None:
-    with loop(champion) as process:
-        until(lambda: server(champion, process.pid), champion)
+    with loop(champion) as running:
+        running.until(running.server)
         other = subprocess.run(
             [*KEEPFIT, "up", "-C", str(champion), "--port", "0", "--no-ui"], capture_output=True, text=True
         )
         assert other.returncode == 1
-        assert f"process {process.pid} is at it" in other.stderr
+        assert f"process {running.process.pid} is at it" in other.stderr
 
 
 def test_a_server_that_cannot_start_ends_the_loop_with_its_reason(champion: Path) -> None:
-    with loop(champion) as process:
-        taken = until(lambda: server(champion, process.pid), champion)["url"].rpartition(":")[2]
+    with loop(champion) as running:
+        taken = running.until(running.server)["url"].rpartition(":")[2]
         champion.with_name("second").mkdir()
         second = project(champion.with_name("second"), table())
         assert keepfit("run", "-C", str(second))[0] == 0

@@ -17,7 +17,7 @@ import polars as pl
 from keepfit.config import Config
 from keepfit.models import bundle as bundles
 from keepfit.models import tasks
-from keepfit.monitoring import probation
+from keepfit.monitoring import probation, state
 from keepfit.pipeline import champion, live
 from keepfit.tracking import gate
 from keepfit.types import Decision, Schema, Verdict
@@ -35,6 +35,9 @@ def after_promotion(config: Config, project: Path, now: datetime) -> Decision | 
         return None
     schema = bundles.read(found.fetch()).schema
     rows = live.labelled(config, project, now, schema.task, "champion").filter(pl.col("version") == found.version)
+    again = any(decision.version == found.version for decision in moves[:-1])
+    if again and config.monitoring.time is None:  # what it answered as champion before is not of this probation
+        rows = rows.filter(pl.col("at") >= state.moment(last.when))
     begun = rows["at"].min()
     if not isinstance(begun, datetime) or now > begun + timedelta(seconds=config.retraining.probation):
         return None

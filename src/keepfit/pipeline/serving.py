@@ -28,7 +28,7 @@ from keepfit.errors import ConfigError
 from keepfit.extras import nearest
 from keepfit.models import bundle as bundles
 from keepfit.monitoring import figures
-from keepfit.pipeline import loading, on_trial
+from keepfit.pipeline import loading, on_trial, remembered
 from keepfit.tracking.pointer import Found as Version
 from keepfit.tracking.pointer import pointer
 
@@ -162,7 +162,7 @@ def rollout(config: Config, project: Path, bundle: Path | None, found: Platform)
     name = bundles.read(bundle).manifest["name"] if bundle else config.project.name
     body = (found.max_body_mb or section.max_body_mb) * MEGABYTE
     tools = Tools(
-        look=_only(bundle) if bundle else pointer(config.tracking, work, config.project.name),
+        look=_only(bundle) if bundle else _champion(config, work),
         load=lambda path: loading.load(config, project, path),
         open_log=lambda runtime, version, role: _log(config, work, runtime, version, role),
         name=name,
@@ -174,6 +174,10 @@ def rollout(config: Config, project: Path, bundle: Path | None, found: Platform)
     canary = section.canary
     plan = Plan(section.shadow, canary.version if canary else None, canary.share if canary else 0.0)
     return Rollout(tools, plan, Metrics(name))
+
+
+def _champion(config: Config, work: Path) -> Callable[[str], Found | None]:
+    return remembered.remembering(pointer(config.tracking, work, config.project.name), work / "monitoring")
 
 
 def _only(bundle: Path) -> Callable[[str], Found | None]:

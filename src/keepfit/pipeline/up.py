@@ -29,8 +29,8 @@ from keepfit import config as settings
 from keepfit import durable
 from keepfit.config import Config
 from keepfit.deployment.platforms import platform
-from keepfit.errors import KeepfitError, RefusedError
-from keepfit.pipeline import champion, children
+from keepfit.errors import KeepfitError, RefusedError, TrackingError
+from keepfit.pipeline import champion, children, remembered
 from keepfit.pipeline.children import Child, Ended
 from keepfit.pipeline.telling import Changes, Event, Say, safely
 from keepfit.tracking import lock
@@ -163,7 +163,12 @@ def _served(config: Config, project: Path) -> bool:
     """Is there a champion? A platform's environment may name a bundle instead."""
     if platform(settings.environment).bundle:
         return True
-    return champion.pointer(config, project)("champion") is not None
+    try:
+        return champion.pointer(config, project)("champion") is not None
+    except TrackingError:  # the server says so too, where it starts with the last that it knew
+        if remembered.last(project / settings.WORK / "monitoring"):
+            return True
+        raise
 
 
 async def _first(state: State, common: Sequence[str], say: Say) -> None:
@@ -216,7 +221,7 @@ async def _pass(state: State, name: str, arguments: Sequence[str], limit: float,
 
 
 async def _once(state: State, name: str, arguments: Sequence[str], limit: float, shown: bool = False) -> Ended:
-    known = state.passes[name] = {"began": time.time(), "running": True}
+    known = state.passes[name] = {**state.passes.get(name, {}), "began": time.time(), "running": True}
     state.write()
     try:
         ended = await children.once(arguments, limit, shown)
