@@ -109,6 +109,29 @@ def test_rows_that_come_again_and_again() -> None:
     assert "rows repeat others" in part.why["repeated"]
 
 
+def test_several_columns_that_stand_still() -> None:
+    """As after a join that lost its key. One column alone may do so in truth, and so may what follows the calendar."""
+    frame, output = rows(2000, 11)
+    wide = {f"extra {n}": np.random.default_rng(n).normal(size=3000) for n in range(3)}
+    schema = Schema(
+        (*SCHEMA.columns, *(Column(name, "number") for name in wide)), "classification", "left", ("no", "yes")
+    )
+    trusted = TRUSTED.with_columns(**{name: pl.Series(values) for name, values in wide.items()})
+    live = frame.with_columns(**{name: pl.Series(values[:2000]) for name, values in wide.items()})
+    y = np.array(frame["left"].to_list(), object)
+    still = live.with_columns(pl.lit(1.5).alias("extra 0"), pl.lit(40.0).alias("age"))
+    found = quarantine.broken(Given(pl.concat([live[:1000], still[1000:]]), y, output), trusted, schema)
+    assert [(part.start, part.end) for part in found] == [(1000, 2000)]
+    assert "constant" in found[0].why
+    one = live.with_columns(pl.lit(1.5).alias("extra 0"))
+    assert quarantine.broken(Given(one, y, output), trusted, schema) == []
+    calendar = trusted.with_columns(
+        **{name: pl.when(pl.int_range(3000) < 1000).then(pl.col(name)).otherwise(7.0) for name in ("extra 0", "age")}
+    )
+    slow = live.with_columns(pl.lit(8.0).alias("extra 0"), pl.lit(40.0).alias("age"))
+    assert quarantine.broken(Given(slow, y, output), calendar, schema) == []
+
+
 def test_numbers_that_run_against_the_model() -> None:
     draw = np.random.default_rng(9)
     age = draw.uniform(18, 90, 500)

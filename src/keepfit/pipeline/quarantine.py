@@ -5,6 +5,7 @@
                    middle of them five times as large or as small; not of a column that grows with
                    time, a clock or a counter, which leaves every range by itself
     repeated       rows that come again and again
+    constant       several columns that have one value alone, and had many: a join that lost its key
     contradiction  labels that the champion is worse at than chance: flipped, or joined to other rows
 
 A slice is compared with rows that are trusted: those that the champion was trained on. Contradiction
@@ -34,7 +35,9 @@ GONE = 0.3  # likewise of a column's missing values
 SCALE = 5.0  # times that the middle of a column moves
 GROWS = 0.9  # rank correlation of a column with the order of its rows that makes it a clock
 BEYOND = 0.5  # share of values outside of the trusted range
-AGAIN = 0.5  # share of repeated rows beyond the trusted rows'
+AGAIN = 0.4  # share of repeated rows beyond the trusted rows'
+SAME, VARIED = 0.98, 0.5  # share of a column's commonest value in a slice; and at most among trusted rows
+FROZEN = 0.2  # share of the columns that are constant all at once, two at least: one alone may be so in truth
 AGREES = 1.0  # standard errors above chance: a slice of any use to the champion has more
 SURE = -4.0  # standard errors below chance: once in 30,000 slices
 Mask = NDArray[np.bool_]
@@ -154,11 +157,14 @@ def _errors(gains: NDArray[np.float64]) -> float:
 def _faults(part: pl.DataFrame, trusted: pl.DataFrame, schema: Schema) -> Iterator[tuple[str, str]]:
     """What is wrong with rows by themselves: each kind, and in words."""
     names = [c.name for c in schema.inputs if c.name in part.columns and c.name in trusted.columns]
-    yield from _empty(part, trusted, names)
+    hollow = list(_empty(part, trusted, names))
+    yield from hollow
     for column in schema.inputs:
         if column.role == "number" and column.name in names:
             yield from _rescaled(column.name, _sizes(part[column.name]), _sizes(trusted[column.name]))
-    yield from _repeated(part, trusted, names, schema)
+    yield from _frozen(part, trusted, names)
+    if not hollow:  # empty rows are alike
+        yield from _repeated(part, trusted, names, schema)
 
 
 def _empty(part: pl.DataFrame, trusted: pl.DataFrame, names: list[str]) -> Iterator[tuple[str, str]]:
@@ -200,6 +206,24 @@ def _rescaled(name: str, now: NDArray[np.float64], were: NDArray[np.float64]) ->
 def _grows(values: NDArray[np.float64]) -> bool:
     """Whether values in the order of time go up, or down, all along."""
     return abs(float((_ranks(values) * _ranks(np.arange(len(values)))).mean())) > GROWS
+
+
+def _frozen(part: pl.DataFrame, trusted: pl.DataFrame, names: list[str]) -> Iterator[tuple[str, str]]:
+    """Neighbouring trusted rows count too: what follows the calendar stands still among them as well."""
+    near = trusted.tail(len(part))
+    found = [
+        name
+        for name in names
+        if _commonest(part[name]) >= SAME and max(_commonest(trusted[name]), _commonest(near[name])) <= VARIED
+    ]
+    if len(found) >= max(2, FROZEN * len(names)):
+        yield "constant", f"{', '.join(found[:5])} have one value each, and had many: a join that lost its key?"
+
+
+def _commonest(values: pl.Series) -> float:
+    """The share of the commonest value, among all rows; missing ones are none."""
+    known = values.drop_nulls()
+    return float(known.unique_counts().max()) / len(values) if len(known) else 0.0  # type: ignore[arg-type]
 
 
 def _repeated(part: pl.DataFrame, trusted: pl.DataFrame, names: list[str], schema: Schema) -> Iterator[tuple[str, str]]:
