@@ -60,10 +60,9 @@ def _all(found: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], Any]]
 
 
 def named(figure: Figure) -> str:
-    """One name for a figure with its labels, of letters that MLflow takes.
+    """One name for a figure with its labels.
 
-    >>> named(Figure("drift", ("a (cm) °", "psi"), 0.1))
-    'drift.a _cm_ _.psi'
+    >>> named(Figure("drift", ("age", "psi"), 0.1))
+    'drift.age.psi'
     """
-    text = ".".join((figure.family, *figure.labels))
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_-. /") else "_" for letter in text)
+    return ".".join((figure.family, *figure.labels))

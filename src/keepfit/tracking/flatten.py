@@ -44,7 +44,7 @@ def parameters(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
     return found
 
 
-def _free(name: str, taken: Mapping[str, str]) -> str:
+def _free(name: str, taken: Mapping[str, Any]) -> str:
     """Two names may become one when characters are replaced."""
     tail = 2
     free = name
@@ -67,7 +67,11 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
             found.update({names[part]: value[part] for part in names if part in value})
         else:
             found[name] = value
-    return {key(name): float(v) for name, v in found.items() if v is not None and math.isfinite(v)}
+    finite = sorted((name, float(v)) for name, v in found.items() if v is not None and math.isfinite(v))
+    flat: dict[str, float] = {}
+    for name, v in finite:  # in the order of names, so that two that become one are told apart alike each time
+        flat[_free(key(name), flat)] = v
+    return flat
 
 
 def batches(
