@@ -51,7 +51,8 @@ class Session:
         """The result of the command, as text and with --json as one document."""
         from keepfit.types import plain
 
-        self.say(text)
+        if text:
+            self.say(text)
         if self.as_json:
             click.echo(json.dumps(plain(document), ensure_ascii=False, indent=2, default=str))
 
@@ -277,7 +278,7 @@ def retrain(session: Session, if_needed: bool, reason: str, trust: bool, here: b
 
     with Progress() as progress:
         result = session.project.retrain(if_needed, reason, trust, None, not here, progress)
-    session.answer(result, show.run(result))
+    session.answer(result, "" if here else show.run(result))  # whoever asked for it here tells it himself
     return NO if result["outcome"] == "refused" else 0
 
 

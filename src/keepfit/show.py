@@ -154,7 +154,7 @@ def run(record: Mapping[str, Any]) -> str:
     files = [(name, record[name]) for name in ("report", "profile", "bundle") if record.get(name)]
     after = [("or" if place else "next", command) for place, command in enumerate(record["next"])]
     parts.append("\n".join(f"{name:<9} {path}" for name, path in [*files, *after]))
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def records(found: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
