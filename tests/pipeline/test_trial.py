@@ -127,14 +127,19 @@ def test_a_running_server_follows_the_trial(two: Path, tmp_path: Path) -> None:
         server.until("/ready", lambda told: "canary" not in told)
 
 
+def fresh(made: Project, frame: pl.DataFrame) -> None:
+    """Rows that are answered from now on: what came before a promotion says nothing of it."""
+    labelled(made, frame, datetime.now(UTC), seconds=1e-5)
+
+
 def test_a_new_champion_that_does_worse_is_rolled_back_once(two: Path, tmp_path: Path) -> None:
     made = shop(two, tmp_path)
     made.promote("2", "looked better")
     traffic = rows(200, 4)
     assert probation.after_promotion(made.config, made.folder, soon()) is None  # nothing to go by
-    labelled(made, traffic, seconds=10)
+    fresh(made, traffic)
     assert probation.after_promotion(made.config, made.folder, soon() - HOUR / 2) is None  # labels of the future
-    over = Project(made.folder, ["retraining.probation=5m"])
+    over = Project(made.folder, ["retraining.probation=0s"])
     assert probation.after_promotion(over.config, over.folder, soon()) is None
     result = made.retrain(if_needed=True)
     assert result["outcome"] == "rolled_back"
@@ -151,9 +156,9 @@ def test_a_new_champion_that_does_well_stays(two: Path, tmp_path: Path) -> None:
     made = shop(two, tmp_path)
     made.promote("2", "the world has changed")
     worse, better = rows(30, 5), flipped(rows(300, 4), "left")
-    labelled(made, worse, seconds=10)
+    fresh(made, worse)
     assert probation.after_promotion(made.config, made.folder, soon()) is None  # too few to tell
-    labelled(made, better, seconds=10)
+    fresh(made, better)
     assert probation.after_promotion(made.config, made.folder, soon()) is None
     assert champion.current(made.config, made.folder) == "2"
     found = live.labelled(made.config, made.folder, soon(), "classification")
