@@ -181,7 +181,8 @@ def _os_error(error: OSError) -> str:
     where = error.filename or "a file"
     if error.errno == errno.ENOSPC:
         return (
-            f"The disk is full (writing {where}). Nothing finished was lost: free space, then 'keepfit run --resume'."
+            f"The disk is full (writing {where}). Nothing finished was lost: free space and try again; "
+            "'keepfit run --resume' goes on with a run."
         )
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return f"No permission for {where}. Check who owns it and its mode (ls -l), or choose another folder."

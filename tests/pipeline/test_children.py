@@ -58,9 +58,9 @@ def test_a_pass_that_does_not_end_is_stopped_also_where_it_would_not_be() -> Non
     assert (ended.code, ended.document) == (None, None)
 
 
-def kept(script: str, enough: Callable[[Child], bool]) -> tuple[Child, list[Event]]:
+def kept(script: str, enough: Callable[[Child], bool], vital: bool = True) -> tuple[Child, list[Event]]:
     """A child that is kept alive until it has come far enough."""
-    child, told = Child("serve", [script]), list[Event]()
+    child, told = Child("serve", [script], vital), list[Event]()
 
     async def run() -> None:
         keeping = asyncio.create_task(children.keep(child, lambda: None, told.append))
@@ -104,3 +104,32 @@ def test_a_server_that_refuses_to_start_ends_with_its_reason_and_one_that_was_ki
     assert child.exit == -9
     assert told[0].text == "was killed (SIGKILL); it is started again in 1 s"
     assert told[0].bad
+
+
+SERVER = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(f"Serving at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+for _ in range(2):
+    taken, _ = listener.accept()
+    taken.recv(1000)
+    taken.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 0\\r\\n\\r\\n")
+    taken.close()
+import time
+time.sleep(60)
+"""
+
+
+def test_a_server_that_answers_no_more_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "LOOK", 0.05)
+    monkeypatch.setattr(children, "WAIT", 0.5)
+    child, told = kept(SERVER, lambda child: child.restarts > 0)
+    assert [event.text for event in told if event.bad][0] == "has not answered for 2 s; it is ended"
+    assert child.exit == -15
+
+
+def test_one_that_is_not_vital_is_tried_again() -> None:
+    refusing = "import sys; sys.exit('Error: the port is taken')"
+    child, told = kept(refusing, lambda child: child.restarts > 1, vital=False)
+    assert told[0].text == "Error: the port is taken"
+    assert [event.text for event in told if event.bad][-1].startswith("the port is taken; it is started again in")

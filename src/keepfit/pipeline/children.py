@@ -32,15 +32,20 @@ TAIL = 20  # lines of a pass's stderr that are kept
 LAST = 2.0  # seconds to read what a process that ended has written; whom it started may hold the pipe for ever
 HELD = 0.5  # seconds between two looks at a process whose pipes are held by others
 LINE = 2**20  # bytes of the longest line that is read
+LOOK, WAIT, SILENT = 10.0, 10.0, 3  # seconds between two looks at a server, for its answer; and how many may fail
 SERVING = re.compile(r"Serving at (\S+)")
 
 
 @dataclass
 class Child:
-    """A command that is kept alive. `url` is where it serves, while it does; times are seconds since 1970."""
+    """A command that is kept alive. `url` is where it serves, while it does; times are seconds since 1970.
+
+    One that is not `vital` may fail to start for the first time, and is tried again.
+    """
 
     name: str
     arguments: Sequence[str]
+    vital: bool = True
     pid: int | None = None
     since: float | None = None
     restarts: int = 0
@@ -82,18 +87,19 @@ async def start(arguments: Sequence[str], nice: int = 0, errors: int | None = PI
 
 
 async def keep(child: Child, changed: Callable[[], None], say: Say) -> None:
-    """Keep a child alive for ever. Raises KeepfitError when it does not even start for the first time."""
+    """Keep a child alive for ever. Raises KeepfitError when a vital one does not even start for the first time."""
     pause, served = PAUSE, False
     while True:
         began = time.monotonic()
         ended, last = await _serve(child, changed, say)
         served = served or child.url is not None
         child.exit, child.url = ended, None
-        if not served and ended is not None and ended >= 0:  # who was killed on the way may try again
+        if child.vital and not served and ended is not None and ended >= 0:  # who was killed on the way may try again
             raise KeepfitError(f"'keepfit {child.arguments[0]}' did not start. {last}")
         pause = PAUSE if time.monotonic() - began > STEADY else min(pause * 2, LONGEST)
         child.restarts += 1
-        child.told = f"{last if ended is None else how(ended)}; it is started again in {pause:g} s"
+        why = last if ended is None or (not served and last) else how(ended)
+        child.told = f"{why}; it is started again in {pause:g} s"
         say(Event(child.name, child.told, bad=True))
         changed()
         await asyncio.sleep(pause)
@@ -121,7 +127,37 @@ async def _serve(child: Child, changed: Callable[[], None], say: Say) -> tuple[i
             last[0] = line or last[0]
             say(logged(child.name, line))
 
-    return await _ended(process, addresses(), log()), last[0].removeprefix("Error: ")
+    watching = asyncio.create_task(_alive(child, say))
+    try:
+        return await _ended(process, addresses(), log()), last[0].removeprefix("Error: ")
+    finally:
+        watching.cancel()
+
+
+async def _alive(child: Child, say: Say) -> None:
+    """End a child that is there and does not answer any more: it is then started again."""
+    silent = 0
+    while silent < SILENT:
+        await asyncio.sleep(LOOK)
+        silent = 0 if child.url is None or await _answers(child.url) else silent + 1
+    say(Event(child.name, f"has not answered for {SILENT * (LOOK + WAIT):.0f} s; it is ended", bad=True))
+    await stop(child.process, WAIT)
+
+
+async def _answers(url: str) -> bool:
+    """Whether a server takes a connection and says anything at all."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    writer = None
+    try:
+        async with asyncio.timeout(WAIT):
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            return bool(await reader.readline())
+    except OSError:  # TimeoutError is one
+        return False
+    finally:
+        if writer:
+            writer.close()
 
 
 async def _lines(stream: asyncio.StreamReader | None) -> AsyncIterator[str]:

@@ -34,6 +34,7 @@ from keepfit.types import Check, Dataset, Decision, Split, Verdict, plain
 
 ANCHOR = "anchor.parquet"
 KEPT = 0.5  # of what the champion knows on the anchor, at least
+BY = "keepfit"  # decides where nobody asked by hand
 BY_HAND = Verdict("retraining", (Check("reason", "passed", "asked for by hand"),))
 
 
@@ -166,10 +167,11 @@ def _promote(asked: _Asked, config: Config, project: Path, folder: Path, out: Pa
         noted = [check for check in told.checks if check.name.startswith(("quarantine", "window"))]
         proof = Verdict(asked.why.subject, (*asked.why.checks, *noted))
         reason = asked.reason or "asked for by hand"
-        registry.stay("retrained", champion.store(config, project), version, reason, proof)
+        by = "" if asked.why is BY_HAND else BY
+        registry.stay("retrained", champion.store(config, project), version, reason, proof, by)
         if verdict and config.retraining.trial:
             return trial.begin(config, project, version, verdict, run, asked.now, measured)
-        return stages.decide(config, project, version, verdict, run)
+        return stages.decide(config, project, version, verdict, run, by)
 
     inline.promote(config, project, folder, out, tell, also, settle)
 

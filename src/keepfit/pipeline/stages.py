@@ -143,13 +143,16 @@ def _data(data: Split) -> dict[str, Any]:
 Settle = Callable[[Config, Path, str, Verdict, str], Decision]
 
 
-def decide(config: Config, project: Path, version: str, verdict: Verdict, run: str) -> Decision:
-    """Make a registered version the champion if its Verdict says so; record the Decision either way."""
+def decide(config: Config, project: Path, version: str, verdict: Verdict, run: str, by: str = "") -> Decision:
+    """Make a registered version the champion if its Verdict says so; record the Decision either way.
+
+    `by` is who decides; without it whoever runs this.
+    """
     store = champion.store(config, project)
     if verdict:
         attempt = lambda path: champion.attempt(config, project, path)
-        return registry.promote(store, version, "passed the gate", attempt, verdict, run=run)
-    return registry.refuse(store, version, f"refused by the gate: {gate.failed(verdict)}", verdict, run=run)
+        return registry.promote(store, version, "passed the gate", attempt, verdict, by, run)
+    return registry.refuse(store, version, f"refused by the gate: {gate.failed(verdict)}", verdict, by, run)
 
 
 def promote(

@@ -90,7 +90,8 @@ def _settle(config: Config, project: Path, found: OnTrial, verdict: Verdict) -> 
     store = champion.store(config, project)
     if verdict:
         attempt = lambda path: champion.attempt(config, project, path)
-        made = registry.promote(store, found.version, "passed its trial", attempt, verdict, by="keepfit")
+        told = f"version {found.version} passed its trial"
+        made = registry.promote(store, found.version, told, attempt, verdict, by="keepfit")
     else:
         told = f"refused after its trial: {failed(verdict) or 'nothing could be checked'}"
         made = registry.refuse(store, found.version, told, verdict, by="keepfit")

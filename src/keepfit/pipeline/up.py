@@ -127,7 +127,7 @@ def _children(common: Sequence[str], wish: Wish, say: Say) -> list[Child]:
         say(Event("ui", "is not installed: pip install 'keepfit[ui]'"))
     elif wish.ui:
         insecure = [option for option in wish.serve if option == "--insecure"]
-        found.append(Child("ui", ["ui", *common, "--port", str(wish.ui_port), *insecure]))
+        found.append(Child("ui", ["ui", *common, "--port", str(wish.ui_port), *insecure], vital=False))
     return found
 
 
