@@ -22,7 +22,7 @@ from keepfit.types import Check, Verdict, read
 LIMIT = 1_900_000  # bytes
 COLUMNS, CHECKS, SLICES = 200, 400, 400  # that are shown, at most; halved until the page is small enough
 OPEN = 12  # columns that are listed without a click, at most
-LONGEST = 300  # characters of a name or a reason
+LONGEST = 240  # characters of a name or a reason
 WIDTH = 480.0  # of a chart; about what it gets, so that its words can be read on a phone too
 FAMILIES = {
     "performance": "Performance",
@@ -47,7 +47,7 @@ def _bounded(value: Any) -> Any:
     """A pass with no text longer than LONGEST: names and levels come from whoever sends requests.
 
     >>> len(_bounded({"columns": [{"name": "x" * 1000}]})["columns"][0]["name"])
-    300
+    240
     """
     if isinstance(value, str):
         return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
