@@ -124,12 +124,12 @@ def test_a_server_that_answers_no_more_is_ended_and_started_again(monkeypatch: p
     monkeypatch.setattr(children, "LOOK", 0.05)
     monkeypatch.setattr(children, "WAIT", 0.5)
     child, told = kept(SERVER, lambda child: child.restarts > 0)
-    assert [event.text for event in told if event.bad][0] == "has not answered for 2 s; it is ended"
+    assert next(event.text for event in told if event.bad) == "has not answered for 2 s; it is ended"
     assert child.exit == -15
 
 
 def test_one_that_is_not_vital_is_tried_again() -> None:
     refusing = "import sys; sys.exit('Error: the port is taken')"
-    child, told = kept(refusing, lambda child: child.restarts > 1, vital=False)
+    _, told = kept(refusing, lambda child: child.restarts > 1, vital=False)
     assert told[0].text == "Error: the port is taken"
     assert [event.text for event in told if event.bad][-1].startswith("the port is taken; it is started again in")
