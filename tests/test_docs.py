@@ -1,8 +1,8 @@
 """The examples of the documentation are run as they stand there.
 
 A block ```console holds commands, each after `$ ` (`> ` goes on with it), and what they print. One that
-begins with `keepfit serve` is started and stays until the next one; what it prints comes in lines. A block
-```python that a block ```text follows is run, and prints that. A block ```yaml is a part of a config.
+begins with `keepfit serve` or `keepfit up` is started and stays until the next one; what it prints comes in
+lines. A block ```python that a block ```text follows is run, and prints that. A block ```yaml is a part of a config.
 """
 
 from __future__ import annotations
@@ -28,18 +28,23 @@ from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
 SERVING = ROOT / "docs" / "serving.md"
+PAGES = [ROOT / "README.md", SERVING, *(ROOT / "docs" / name for name in ("monitoring.md", "loop.md"))]
 FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SERVE = re.compile(r"([A-Z_]+=\S+ )*keepfit serve\b")
+SERVE = re.compile(r"([A-Z_]+=\S+ )*keepfit (serve|up)\b")
 CHANGING = (  # what differs from one run to the next, and what stands for it
     (re.compile(r"^.* WARNING running as root .*$", re.M), ""),  # who runs the tests is not the page's business
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "TIME"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?"), "TIME"),
+    (re.compile(r"\d{8}T\d{6}-\d{6}"), "STAMP"),
+    (re.compile(r"the first (now|in [\d:]+)"), "FIRST"),
     (re.compile(r"\b0m[0-9a-z]{11}-[0-9a-f]+\b"), "ID"),
+    (re.compile(r"(?<![\d.])\d+e-\d+"), "NUMBER"),
     (re.compile(r"(?<![\d.])\d+\.\d+(e-\d+)?(?![.\d])"), "NUMBER"),
     (re.compile(r"\s+"), ""),
 )
 FOREIGN = ("KEEPFIT_", "AIP_", "SAGEMAKER_", "MLFLOW_")  # variables that would make it another server
 PARTS: dict[str, type[Section]] = {"": Serving, "canary.": Canary, "log.": Log}
-PATIENCE = 20.0  # seconds for a server to start, and for what is asked again to be so
+PATIENCE = 60.0  # seconds for a server to start, and for what is asked again to be so
 
 
 class Block(NamedTuple):
@@ -114,7 +119,7 @@ class Session:
     def serve(self, command: Command) -> str:
         """Start a server; what it prints, when it is as much as is expected."""
         self.stop()
-        log, shell = self.folder / "server.log", self.here(command.text).replace("keepfit serve", "exec keepfit serve")
+        log, shell = self.folder / "server.log", re.sub(r"keepfit (serve|up)\b", r"exec \g<0>", self.here(command.text))
         with log.open("wb") as written:
             self.server = subprocess.Popen(
                 ["bash", "-c", f"{shell} --port {self.port}"],
@@ -143,7 +148,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [ROOT / "README.md", SERVING], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_page_says_what_happens(page: Path, session: Session) -> None:
     ignored = shutil.ignore_patterns(".keepfit", "__pycache__")
     shutil.copytree(ROOT / "examples" / "iris", session.folder / "examples" / "iris", ignore=ignored)
@@ -177,11 +182,12 @@ def imported(code: str) -> set[str]:
 def test_the_configs_on_the_page_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SHOP_KEY", "APP_KEY", "ADMIN_KEY"):
         monkeypatch.setenv(name, name)
-    for page in (SERVING, SERVING.with_name("prediction-log.md")):
+    for page in (*PAGES[1:], SERVING.with_name("prediction-log.md")):
         parts = [block for block in blocks(page.read_text(encoding="utf-8")) if block.language == "yaml"]
         assert parts
         for part in parts:
-            config.parse({"data": {"source": "a.csv", "target": "b"}, **yaml.safe_load(part.text)})
+            values = yaml.load(part.text, Loader=config.Loader)  # noqa: S506 - a safe one
+            config.parse({"data": {"source": "a.csv", "target": "b"}, **values})
 
 
 def test_every_key_of_serving_is_on_the_page_with_its_default() -> None:
