@@ -256,7 +256,7 @@ class Retraining(Section):
     min_rows: int = Field(500, ge=1, description="new labelled rows without which nothing is trained")
     rows: int = Field(5000, ge=1, description="new labelled rows that are reason enough, for on: [rows]")
     window: Since = Field("all", description="all, the last 90d, or change: since the alarm's change")
-    test_size: float = Field(0.3, gt=0, lt=1, description="share of the new labelled rows, the newest, to be judged on")
+    test_size: float = Field(0.2, gt=0, lt=1, description="share of the new labelled rows, the newest, to be judged on")
     cooldown: Duration = Field(86400.0, description="between two trainings, as 1d")
     timeout: Duration = Field(21600.0, gt=0, description="after which a training is stopped, as 6h")
     trial: Trial | None = None

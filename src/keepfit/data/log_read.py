@@ -15,7 +15,10 @@ import pyarrow as pa
 from keepfit.data import log_parts, log_table, segments
 from keepfit.data.log import tree
 from keepfit.data.log_roll import FEEDBACK
+from keepfit.errors import ConfigError
+from keepfit.extras import nearest
 
+MOMENT = pl.Datetime("us", "UTC")
 Fresh = tuple[str, date, pa.Table]
 EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -46,6 +49,22 @@ def read(
         told = told.rename({"value": "label_value", "time": "label_time"})
         rows = rows.join(told.lazy(), on="id", how="left")
     return rows
+
+
+def event(columns: pl.Schema, name: str | None) -> pl.Expr:
+    """When each row happened: the time in the input `name`, and where that is missing or None, of the answer.
+
+    `columns` are those of the log. Raises ConfigError where `name` is no date among its inputs.
+    """
+    inputs = columns.get("inputs")
+    fields = {field.name: field.dtype for field in inputs.fields} if isinstance(inputs, pl.Struct) else {}
+    if name is None or not fields:  # nothing is logged yet
+        return pl.col("time")
+    if name not in fields or not fields[name].is_temporal():
+        dates = [field for field, kind in fields.items() if kind.is_temporal()]
+        known = f"Columns with dates: {', '.join(dates) or 'none'}."
+        raise ConfigError(f"monitoring.time: the log has no dates in '{name}'. {nearest(name, dates)}{known}")
+    return pl.coalesce(pl.col("inputs").struct.field(name).cast(MOMENT), pl.col("time"))
 
 
 def latest(folder: Path, uri: str | None = None) -> pl.DataFrame:

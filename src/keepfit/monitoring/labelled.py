@@ -17,15 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.data import log_read
-from keepfit.errors import ConfigError
-from keepfit.extras import nearest
 from keepfit.models import metrics
 from keepfit.models.fitted import Floats, Output
 from keepfit.types import Schema
 
 NEWEST = 100_000  # labelled rows that are read: their metrics are known to a third of a percent
 TIME = "event"  # of a row: the answer's time, or that in the column of monitoring.time
-MOMENT = pl.Datetime("us", "UTC")
 PAIRS = pl.List(pl.Struct({"key": pl.String, "value": pl.Float64}))
 
 
@@ -75,7 +72,7 @@ def read(
     among = (since, until) if time is None else (None, None)
     rows = log_read.read(folder, *among, labels=True, role=role, uri=uri)
     columns = rows.collect_schema()
-    rows = rows.filter(pl.col("label").is_not_null()).with_columns(_moment(columns, time).alias(TIME))
+    rows = rows.filter(pl.col("label").is_not_null()).with_columns(log_read.event(columns, time).alias(TIME))
     rows = rows.filter(pl.col("version") == version) if version is not None else rows
     if time is not None:
         rows = rows.filter(*_within(since, until))
@@ -89,21 +86,6 @@ KEPT = (
     *("id", "version", "inputs", "prediction", "value", "probabilities", "low", "high"),
     *("label", "label_value", TIME),
 )
-
-
-def _moment(columns: pl.Schema, time: str | None) -> pl.Expr:
-    """The time of the event; that of the answer where the column is missing a value."""
-    if time is None:
-        return pl.col("time")
-    inputs = columns.get("inputs")
-    fields = {field.name: field.dtype for field in inputs.fields} if isinstance(inputs, pl.Struct) else {}
-    if not fields:  # nothing is logged yet
-        return pl.col("time")
-    if time not in fields or not fields[time].is_temporal():
-        dates = [name for name, kind in fields.items() if kind.is_temporal()]
-        known = f"Columns with dates: {', '.join(dates) or 'none'}"
-        raise ConfigError(f"monitoring.time: the log has no dates in '{time}'. {nearest(time, dates)}{known}")
-    return pl.coalesce(pl.col("inputs").struct.field(time).cast(MOMENT), pl.col("time"))
 
 
 def _within(since: datetime | None, until: datetime | None) -> list[pl.Expr]:

@@ -18,7 +18,7 @@ from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.data import log_read
 from keepfit.data.conform import conform
-from keepfit.errors import ConfigError, DataError
+from keepfit.errors import DataError
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models.fitted import Output
@@ -69,22 +69,7 @@ def _all(config: Config, project: Path, role: str | None) -> pl.LazyFrame | None
     kinds = rows.collect_schema()
     if "inputs" not in kinds:
         return None
-    return rows.with_columns(_event(config.monitoring.time, kinds["inputs"]).alias("at"))
-
-
-def _event(column: str | None, inputs: pl.DataType | type[pl.DataType]) -> pl.Expr:
-    """When a row happened: when it was answered, where its own time is missing."""
-    if column is None:
-        return pl.col("time")
-    kinds = {field.name: field.dtype for field in inputs.fields} if isinstance(inputs, pl.Struct) else {}
-    if column not in kinds:
-        raise ConfigError(f"monitoring.time: the log has no input '{column}'. It has: {', '.join(kinds)}")
-    if not kinds[column].is_temporal():
-        dates = [name for name, kind in kinds.items() if kind.is_temporal()]
-        raise ConfigError(
-            f"monitoring.time: the log has no dates in '{column}'. Columns with dates: {', '.join(dates)}"
-        )
-    return pl.coalesce(pl.col("inputs").struct.field(column).cast(MOMENT), pl.col("time"))
+    return rows.with_columns(log_read.event(kinds, config.monitoring.time).alias("at"))
 
 
 def columns(config: Config, rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
