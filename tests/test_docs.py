@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from keepfit import config
-from keepfit.sections import Canary, Log, Section, Serving
+from keepfit.sections import Canary, Log, Monitoring, Retraining, Section, Serving
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -201,6 +201,20 @@ def test_every_key_of_serving_is_on_the_page_with_its_default() -> None:
         value = getattr(section.model_validate({} if shown == "none" else {name: yaml.safe_load(shown)}), name)
         default = section.model_fields[name].default
         assert (value, shown == "none") == (default, default is None), key
+
+
+@pytest.mark.parametrize("name", ["monitoring", "loop"])
+def test_the_settings_on_the_page_are_the_defaults(name: str) -> None:
+    sections: dict[str, Section] = {"monitoring": Monitoring(), "retraining": Retraining()}
+    examples = {"time", "slices", "schedule"}  # which have no default
+    (text,) = (b.text for b in blocks((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
+               if b.language == "yaml" and b.text.partition(":")[0] in sections)  # fmt: skip
+    ((key, shown),) = yaml.load(text, Loader=config.Loader).items()  # noqa: S506 - a safe one
+    default = sections[key]
+    told = type(default).model_validate(shown)
+    named = set(shown) - examples
+    assert len(named) > 4
+    assert {one: getattr(told, one) for one in named} == {one: getattr(default, one) for one in named}
 
 
 def test_every_code_of_an_error_on_the_page_is_one() -> None:
