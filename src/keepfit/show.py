@@ -226,7 +226,7 @@ def monitored(found: Mapping[str, Any]) -> str:
     ]
     if measured:
         parts.append(table(["metric", "how", "value", "95 % interval", "at training", "goal"], measured))
-    parts.append("\n".join(verdict(read(Verdict, found["verdicts"][name])) for name in names))
+    parts.append("\n".join(_family(read(Verdict, found["verdicts"][name])) for name in names))
     moved = [[c["name"], c["psi"], chance(c["p"]), c["moved"]] for c in found["columns"] if c["outcome"] == "failed"]
     if moved:
         parts.append(table(["drifted", "PSI", "chance", "moved the mean output by"], moved[:EXAMPLES]))
@@ -242,6 +242,13 @@ def _written(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"evidently {told['report'] or 'no report: ' + told['why']}"
     if "untracked" in found:
         yield f"untracked {found['untracked']}"
+
+
+def _family(given: Verdict) -> str:
+    """A Verdict with what is wrong; of one that could not be checked, why."""
+    unknown = next((c.detail for c in given.checks if c.outcome == "not checked"), "")
+    why = f"\n  {MARKS['not checked']} {unknown}" if given.outcome == "not checked" and unknown else ""
+    return verdict(given) + why
 
 
 def _around(one: Mapping[str, Any]) -> str:

@@ -58,5 +58,5 @@ def test_nothing_is_not_checked_and_failures_come_first():
 
 def test_the_detail_tells_what_was_and_how_sure_it_is():
     check = replace(SHIFT, reference=0.1, detail="PSI 0.2").check(1e-6)
-    assert (check.detail, check.limit) == ("PSI 0.2; was 0.1; p = 1e-09", "effect < 0.005 or p > 1e-06")
+    assert (check.detail, check.limit) == ("PSI 0.2; was 0.1; p = 1e-09 (alarm at 1e-06)", None)
     assert json.loads(json.dumps(findings.plain(SHIFT)))["p"] == 1e-9

@@ -17,6 +17,7 @@ from keepfit.errors import BusyError, ConfigError, DataError, KeepfitError
 from keepfit.models import bundle as bundles
 from keepfit.monitoring import alarms, attempts
 from keepfit.pipeline import champion, folders, gathering, live, retraining
+from tests.monitoring.receivers import web
 from tests.projects import keepfit, project
 from tests.traffic import flipped, labelled, soon
 
@@ -68,10 +69,10 @@ def test_a_changed_world_is_learned_and_the_record_says_from_what(shop: Project)
     ]
     assert shop.history()[1].reason == "sales said so"
     log = manifest(shop, "2")["data"]["origin"]["log"]
-    assert log["rows"] == 840  # the older 70 %
+    assert log["rows"] == 960  # the older 80 %
     assert manifest(shop, "2")["data"]["log_until"] == log["until"]
     split = folders.load_split(Path(record["bundle"]).parents[1] / "ingest")
-    assert (split.train.frame.height, split.test.frame.height) == (1200 + 840, 360)
+    assert (split.train.frame.height, split.test.frame.height) == (1200 + 960, 240)
     assert split.train.frame["day"].dtype == pl.Datetime("us")
     assert split.train.frame["day"].null_count() == 0
     (tried,) = [attempts.last(shop.work / "monitoring")]
@@ -80,7 +81,7 @@ def test_a_changed_world_is_learned_and_the_record_says_from_what(shop: Project)
     # what version 2 has learned from is not new any more, what it was judged by is
     before = gathering.memory(shop.config, shop.folder)
     known = live.labelled(shop.config, shop.folder, soon(), "classification")
-    assert gathering.fresh(known, before) == 360
+    assert gathering.fresh(known, before) == 240
     assert gathering.fresh(known, before, log["labels_until"]) == 0
     with pytest.raises(ConfigError, match="retraining, which only keepfit retrain does"):
         shop.run(resume=True)
@@ -183,7 +184,7 @@ def test_the_window(shop: Project) -> None:
     alarms.save(changed.work / "monitoring", [alarm])
     assert gathering.window(changed.config, changed.folder, now) == datetime(2026, 3, 10, 6, tzinfo=UTC)
     split = gathering.gather(changed.config, changed.folder, soon()).split
-    assert (split.train.frame.height, split.test.frame.height) == (300, 300)
+    assert (split.train.frame.height, split.test.frame.height) == (300, 200)
 
 
 def test_a_source_that_grew_by_the_log_is_learned_once(shop: Project) -> None:
@@ -211,6 +212,24 @@ def test_a_redacted_column_cannot_be_learned_from(shop: Project) -> None:
         made.retrain()
     assert made.history()[-1].kind == "refused"
     assert champion.current(made.config, made.folder) == "1"
+
+
+def test_rows_of_one_request_are_learned_from_and_judged_on(shop: Project) -> None:
+    """All have one time; they must not go to one side whole."""
+    labelled(shop, rows(1000, 2, pro=0.5), seconds=0.0)
+    record = shop.retrain()
+    split = folders.load_split(Path(record["bundle"]).parents[1] / "ingest")
+    assert (split.train.frame.height, split.test.frame.height) == (1200 + 800, 200)
+
+
+def test_whoever_is_to_know_is_told_what_was_decided(shop: Project) -> None:
+    with web(200) as receiver:
+        told = Project(shop.folder, [f"alerts=[{{webhook: '{receiver.url}'}}]"])
+        labelled(told, rows(1200, 2, pro=0.5))
+        assert told.retrain()["outcome"] == "promoted"
+    (_, _, body) = receiver.got[0]
+    assert body["kind"] in ("retrained", "promoted")
+    assert any("passed the gate" in line for line in body["decision"])
 
 
 def test_without_a_need_nothing_is_trained(shop: Project) -> None:

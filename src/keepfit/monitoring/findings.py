@@ -64,11 +64,11 @@ class Finding:
             return Check(name, "not checked", self.value, None, self.unknown or few, severity)
         beyond = self.p is None or self.p <= level
         failed = beyond and self.effect >= self.least
-        limit = f"effect < {self.least:g}" + (f" or p > {level:.2g}" if self.p is not None else "")
-        return Check(name, "failed" if failed else "passed", self.value, limit, self._told(), severity)
+        limit = f"effect < {self.least:g}" if self.p is None else None
+        return Check(name, "failed" if failed else "passed", self.value, limit, self._told(level), severity)
 
-    def _told(self) -> str:
-        chance = [] if self.p is None else [show.chance(self.p)]
+    def _told(self, level: float) -> str:
+        chance = [] if self.p is None else [f"{show.chance(self.p)} (alarm at {level:.2g})"]
         before = [] if self.reference is None else [f"was {self.reference:.4g}"]
         return "; ".join([*([self.detail] if self.detail else []), *before, *chance])
 

@@ -33,6 +33,7 @@ from keepfit.types import Check, Column, Dataset, Schema, Split, Verdict
 
 TRUSTED = 50_000  # rows that new ones are compared with, at most
 ONSET = ("performance", "estimated", "drift")  # alarms that a change begins with
+MOST = 2  # times the share that is asked for: more rows of one moment are not kept together
 AT = "at of the row"  # a column that no data set has
 Mask = NDArray[np.bool_]
 
@@ -217,11 +218,20 @@ def _enough(config: Config, log: Log, verdict: Verdict) -> None:
 
 
 def _late(at: pl.Series, among: Mask, share: float) -> Mask:
-    """True for the newest `share` of the rows of a mask; what happened at one moment stays together."""
+    """True for the newest `share` of the rows of a mask; what happened at one moment stays together.
+
+    Unless that moment is most of them, as where all came with one request: then rows are cut in their order.
+    """
     times = at.dt.timestamp("us").to_numpy()
     ordered = np.sort(times[among])
-    cut = ordered[min(int(len(ordered) * (1 - share)), len(ordered) - 1)]
-    return np.asarray(among & (times >= cut))
+    first = min(int(len(ordered) * (1 - share)), len(ordered) - 1)
+    late = np.asarray(among & (times >= ordered[first]))
+    if late.sum() <= MOST * (len(ordered) - first):
+        return late
+    places = np.flatnonzero(among)[np.argsort(times[among], kind="stable")]
+    found = np.zeros(len(among), bool)
+    found[places[first:]] = True
+    return found
 
 
 def _until(log: Log, late: Mask, found: pl.DataFrame) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from keepfit.monitoring import (
     report,
     slices,
 )
+from keepfit.monitoring.alarms import Alarm
 from keepfit.monitoring.counts import Counts, total
 from keepfit.monitoring.findings import Family, Finding
 from keepfit.monitoring.reference import Reference
@@ -124,9 +125,9 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
     columns = drift.ranked(seen.reference, window, limits.drift, section.smallest, section.min_rows)
     measured, of_labels = performance.measured(known, seen.metrics, config.goals, section, schema)
     before = _latest(work / "monitoring")
-    agreed = estimate.compared(_newest(known, section), seen.reference, schema, section.min_rows) or before.get(
-        "agreed"
-    )
+    same = before.get("model", {}).get("version") == seen.version  # labels of another model say nothing of this one
+    agreed = estimate.compared(_newest(known, section), seen.reference, schema, section.min_rows)
+    agreed = agreed or (before.get("agreed") if same else None)
     guessed, of_estimate = estimate.estimated(window, seen.reference, config.goals, section, agreed)
     moment = seen.until.timestamp()
     refused = _refused(work, seen) if section.time is None else {}
@@ -260,8 +261,19 @@ def _decide(config: Config, project: Path, folder: Path, seen: Watched, found: d
     known, told = alarms.update(alarms.load(folder), verdicts, config.project.name, seen.version, seen.until, moved)
     found["alarms"] = [plain(alarm) for alarm in known]
     found["report"] = str(folder / "reports" / f"{_stamp(seen.until)}.html")
-    notice = notices.of(config.project.name, told, known, found["report"])
+    notice = notices.of(config.project.name, told, known, str(Path(found["report"]).resolve()), _doing(config, known))
     settling.settle(config, project, folder, settling.Settled(known, told, notice))
+
+
+def _doing(config: Config, known: Sequence[Alarm]) -> str:
+    """What keepfit does about the alarms that are open."""
+    families = {"performance": ("performance", "estimated"), "drift": ("drift",)}
+    asked = [
+        name for name, its in families.items() if name in config.retraining.on and any(a.family in its for a in known)
+    ]
+    if not asked:
+        return ""
+    return f"{' and '.join(asked)} may start a retraining (retraining.on), at the next 'keepfit retrain --if-needed'."
 
 
 def _unit(made: Reference) -> float:

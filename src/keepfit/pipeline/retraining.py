@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models import bundle as bundles
 from keepfit.models import evaluate
-from keepfit.monitoring import alarms, attempts, state, trigger
+from keepfit.monitoring import alarms, attempts, notices, outbox, state, trigger
 from keepfit.pipeline import champion, children, folders, gathering, live, loading, on_trial, probation, ready, trial
 from keepfit.progress import Progress
 from keepfit.show import Record
@@ -49,6 +50,32 @@ def retrain(
     on_trial, refused, rolled_back, or "not needed".
     """
     now = now or live.moment(config, project)
+    with _announced(config, project):
+        return _retrain(config, project, if_needed, reason, trust, now, progress)
+
+
+@contextmanager
+def _announced(config: Config, project: Path) -> Iterator[None]:
+    """Whoever is to know of alarms is told what was decided here, however it ends."""
+    work = project / settings.WORK
+    before = len(decisions.history(work))
+    try:
+        yield
+    finally:
+        made = decisions.history(work)[before:]
+        folder = work / "monitoring"
+        if notice := notices.of(config.project.name, made, alarms.load(folder)):
+            clock = datetime.now(UTC)
+            for lost in (
+                *outbox.put(config.alerts, folder, notice, clock),
+                *outbox.deliver(config.alerts, folder, clock),
+            ):
+                decisions.record(work, lost)
+
+
+def _retrain(
+    config: Config, project: Path, if_needed: bool, reason: str, trust: bool, now: datetime, progress: Progress | None
+) -> Record:
     why = BY_HAND
     if if_needed:
         if nothing := _nothing(config, project, now):
