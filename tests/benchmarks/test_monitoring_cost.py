@@ -22,9 +22,9 @@ def row(passes: str, cpu: float, rate: float, others: float = 0.0) -> dict[str, 
     return {"passes": passes, "CPU us": cpu, "req/s": rate, "others %": others}
 
 
-def outcomes(*turns: tuple[float, float]) -> list[str]:
+def outcomes(*turns: tuple[float, float], others: float = 0.0) -> list[str]:
     """Of passes back to back that cost so many microseconds and leave so many requests a second, turn by turn."""
-    rows = [one for turn in turns for one in (row("none", 100.0, 1000.0), row("back to back", *turn))]
+    rows = [one for turn in turns for one in (row("none", 100.0, 1000.0, others), row("back to back", *turn))]
     rows += [row("one a minute", 100.0, 1000.0) for _ in turns]
     return [c.outcome for c in monitoring_cost.claims(rows) if c.what.startswith("back to back")]
 
@@ -39,6 +39,10 @@ def test_a_miss_in_some_turns_alone_is_not_certain(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(monitoring_cost, "spare", lambda: 1)
     assert outcomes((90.0, 960.0), (110.0, 900.0), (112.0, 900.0)) == ["unclear", "unclear"]
     assert outcomes((110.0, 900.0), (110.0, 900.0), (112.0, 900.0)) == ["missed", "missed"]
+
+
+def test_a_machine_that_others_keep_busy_shows_nothing_either_way() -> None:
+    assert outcomes((104.0, 960.0), others=60.0) == outcomes((150.0, 500.0), others=60.0) == ["unclear", "unclear"]
 
 
 def test_requests_a_second_show_nothing_where_the_client_shares_its_core(monkeypatch: pytest.MonkeyPatch) -> None:
