@@ -221,3 +221,12 @@ def test_one_page_under_two_megabytes_whatever_the_data(tmp_path: Path) -> None:
 def test_nothing_is_asked_of_the_network(tmp_path: Path) -> None:
     text = told(tmp_path, columns=[column("a")], slices=slices(3, "accuracy"))
     assert not re.search(r"(src|href)=|url\(|@import|https?:", text)
+
+
+def test_the_budget_of_false_alarms_and_what_was_achieved() -> None:
+    told = {"false_alarms": 1 / 2629746, "level": 0.00137, "allowed": 0.00027, "threshold": 8e-06,
+            "achieved": {"rate": 0.00021, "low": 0.00014, "high": 0.0003, "passes": 4000}}  # fmt: skip
+    text = report._budget(told)
+    assert "1 a month" in text
+    assert "0.00021 of them (0.00014 to 0.0003, from 4000 passes)" in text
+    assert report._budget(None) == ""

@@ -66,6 +66,7 @@ def _page(found: Mapping[str, Any], share: float) -> str:
         *_over_time(found, most[2]),
         _columns(found["columns"], most[0]),
         *_verdicts(found, most[1]),
+        _budget(found.get("budget")),
     ]
     return page(f"keepfit: {found['model']['name']}, {found['time'][:16]}", "".join(parts))
 
@@ -257,6 +258,21 @@ def _column(column: Mapping[str, Any], wide: bool) -> str:
         f"<details{' open' if failed and wide else ''}><summary>{mark}{html.escape(column['name'])}"
         f"<em>{html.escape(', '.join(told))}</em></summary>{picture}</details>"
     )
+
+
+def _budget(told: Mapping[str, Any] | None) -> str:
+    """What the budget of false alarms allows, and what was achieved where nothing had changed."""
+    if not told:
+        return ""
+    month, rate = 2629746.0, told["achieved"]
+    around = f"{rate['low']:.2g} to {rate['high']:.2g}, from {show.text(rate['passes'])} passes"
+    lines = {
+        "bearable false alarms": f"{told['false_alarms'] * month:.3g} a month",
+        "so a pass may raise one with a chance of": f"{told['level']:.2g}",
+        "of which drift has": f"{told['allowed']:.2g}, alarmed up to p = {told['threshold']:.2g}",
+        "drift raised one in simulated passes without a change": f"{rate['rate']:.2g} of them ({around})",
+    }
+    return section("False alarms", show.html_table(["", ""], lines.items()))
 
 
 def _verdicts(found: Mapping[str, Any], most: int) -> Iterator[str]:
