@@ -137,7 +137,8 @@ def findings(reference: Reference, counts: Counts, monitoring: Monitoring) -> li
         label = _label(signal, np.flatnonzero(told.into == cell) - first[i])
         test, chance, far = TESTS[int(p[:, i].argmin())], float(p[:, i].min()), float(psi[i])
         detail = f"by {test}{f'; KS {ks[i]:.3g}' if signal.kind == 'ordered' else ''}"
-        detail += f"; most moved: {label}, {then[cell]:.1%} → {now[cell]:.1%}"
+        if then[cell] != now[cell]:
+            detail += f"; most moved: {label}, {then[cell]:.1%} → {now[cell]:.1%}"
         found.append(  # under one name, whichever test tells most: the alarm of the next pass is the same
             Finding("drift", signal.name, "PSI", chance, far, None, far, int(rows[i]), monitoring.smallest, detail)
         )
