@@ -19,7 +19,8 @@ from benchmarks.results import Options, Result
 NAMES = (  # the quickest first
     *("startup", "overhead", "imdb", "scoring", "memory"),
     *("monitoring-speed", "monitoring-planted", "monitoring-null", "elec2"),
-    *("serving-profile", "serving-limit", "serving-log", "monitoring-cost", "serving-swap", "serving", "serving-soak", "quality"),
+    *("serving-profile", "serving-limit", "serving-log", "monitoring-cost", "serving-swap", "serving"),
+    *("serving-soak", "quality"),
 )
 
 
