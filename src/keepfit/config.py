@@ -36,7 +36,9 @@ from keepfit.sections import (
     Evaluation,
     Expectation,
     Features,
+    Forecast,
     Gate,
+    ImageFeatures,
     Leakage,
     Log,
     Model,
@@ -62,7 +64,9 @@ __all__ = [
     "Evaluation",
     "Expectation",
     "Features",
+    "Forecast",
     "Gate",
+    "ImageFeatures",
     "Leakage",
     "Log",
     "Model",
@@ -99,12 +103,13 @@ class Config(Section):
 
     version: Literal[1] = 1
     project: ProjectSection = ProjectSection()
-    task: Literal["auto", "classification", "regression"] = "auto"
+    task: Literal["auto", "classification", "regression", "forecast"] = "auto"
     data: Data
     checks: dict[str, Expectation] = Field({})
     features: Features = Features()
     model: Model = Model()
     tuning: Tuning = Tuning()
+    forecast: Forecast = Forecast()
     evaluation: Evaluation = Evaluation()
     goals: dict[str, str] = Field({}, description='metric → ">= 0.9"; a model that misses one is never promoted')
     gate: Gate = Gate()

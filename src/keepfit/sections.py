@@ -134,12 +134,32 @@ class Expectation(Section):
     action: Literal["stop", "warn"] = "stop"
 
 
+class ImageFeatures(Section):
+    """How pictures become features."""
+
+    backbone: str | None = Field(None, description="a pretrained network: folder, name on the hub, or .onnx file")
+    size: int | None = Field(None, ge=4, le=1024, description="pixels of a side that are looked at")
+    augment: Literal["auto", "none", "mirror"] = Field("auto", description="views of a picture that are averaged")
+
+
+class Forecast(Section):
+    """What is forecast, and how far; for `task: forecast`."""
+
+    horizon: int = Field(12, ge=1, le=10_000, description="periods ahead")
+    series: list[str] = Field([], description="columns that tell the series apart; none: there is one series")
+    frequency: str = Field("auto", description="a period: 15m, 1h, 1d, 1w, 1mo, 1q, 1y")
+    season: Literal["auto"] | int | list[int] = Field("auto", description="periods of a season: 12, or [24, 168]")
+    wide: Literal["auto"] | bool = Field("auto", description="whether each series is a column, or a row, of its own")
+    coverage: float = Field(0.9, gt=0, lt=1, description="share of what comes that the intervals are to hold")
+
+
 class Features(Section):
     """How features are made and selected."""
 
     code: str | None = Field(None, description="file of functions that add columns; default: features.py if there")
     select: Literal["none", "auto", "mutual_information", "importance", "pca"] = "auto"
     keep: int | float | None = Field(None, description="features (or share) that select keeps")
+    image: ImageFeatures = ImageFeatures()
 
 
 class Model(Section):

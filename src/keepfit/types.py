@@ -55,6 +55,24 @@ class Column:
     hook: str | None = None
 
 
+@dataclass(frozen=True)
+class Rhythm:
+    """How the rows of a forecast follow each other.
+
+    `time` names the column of the times and `series` those that tell the series apart (none: there is
+    one). `frequency` is a period in polars' words (15m, 1h, 1d, 1mo, …), "1i" where times are plain
+    numbers. `origin` is the time of period 0: seconds since 1970 UTC, or the number. `season` holds the
+    periods of a season, shortest first; `horizon` is how many periods ahead is asked.
+    """
+
+    time: str
+    frequency: str
+    origin: float
+    horizon: int
+    series: tuple[str, ...] = ()
+    season: tuple[int, ...] = ()
+
+
 NOT_FEATURES = frozenset({"id", "time", "group", "target", "ignore"})
 
 
@@ -67,6 +85,7 @@ class Schema:
     target: str | None = None
     classes: tuple[str, ...] = ()  # sorted labels as text; empty for regression
     why_task: str = ""
+    rhythm: Rhythm | None = None  # of a forecast
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:
@@ -201,7 +220,7 @@ def read(noun: type[Any], values: Mapping[str, Any]) -> Any:
     >>> read(Schema, json.loads(json.dumps(plain(schema)))) == schema
     True
     """
-    inner = {"columns": Column, "checks": Check, "verdict": Verdict}
+    inner = {"columns": Column, "checks": Check, "verdict": Verdict, "rhythm": Rhythm}
     kept = {f.name: values[f.name] for f in dataclasses.fields(noun) if f.name in values}
     for name, value in kept.items():
         if isinstance(value, list):
