@@ -1,0 +1,245 @@
+"""Pictures: what an encoded file holds, its pixels, its fingerprint. The one file of `data` with Pillow.
+
+A value of a column with role `image` is the file's bytes. `look` reads the header alone, `pixels` is
+the one way from bytes to numbers (training, batch and serving share it), `fingerprint` finds pictures
+that nearly are the same. Each raises ValueError with a plain reason, and nothing else, whatever the
+bytes are. Raw pixels become a file by `encoded`: a PGM or PPM header in front of them.
+
+>>> import numpy as np
+>>> grey = encoded(np.full((2, 3), 128, np.uint8))
+>>> grey[:11], look(grey)
+(b'P5 3 2 255\\n', Facts(format='PPM', mode='L', width=3, height=2, frames=1, orientation=1))
+>>> pixels(grey, 1, 1, "RGB").tolist()
+[[[128, 128, 128]]]
+>>> look(b"")
+Traceback (most recent call last):
+    ...
+ValueError: 0 bytes
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keepfit.extras import missing
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGEST = 50_000_000  # pixels of a picture that is opened: 200 MB as RGBA
+HEAVIEST = 200_000_000  # bytes of a file that is opened
+# Pillow's names of the formats that are opened. Others of its formats start programs (EPS) or are
+# rarely tested; a file decides nothing beyond these, whatever its name is.
+FORMATS = ("JPEG", "PNG", "PPM", "GIF", "BMP", "WEBP", "TIFF", "MPO", "AVIF", "JPEG2000")
+# How the bytes of those formats begin, for a look at bytes without Pillow.
+BEGINNINGS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|P[1-6]\s|GIF8[79]a|BM....\x00{4}|RIFF....WEBP|II\x2a\x00|MM\x00\x2a"
+    rb"|....ftypavi[fs]|\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51",
+    re.DOTALL,
+)
+RAW = re.compile(rb"P([56]) ([1-9][0-9]{0,7}) ([1-9][0-9]{0,7}) 255\n")  # as `header` writes it
+ORIENTATION = 0x0112  # the tag of EXIF 2.32, 4.6.4
+# Orientation → how Pillow calls what turns the stored picture upright; from 5 on sides are exchanged.
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the header of a picture says. Width and height are those of the upright picture."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    frames: int = 1
+    orientation: int = 1
+
+
+def look(data: bytes) -> Facts:
+    """The facts of an encoded picture, from its header alone; ValueError with the reason if it is none."""
+    if found := RAW.match(data):
+        return _raw(data, found)
+    with _opened(data) as image:
+        turned = _orientation(image)
+        width, height = image.size if turned < 5 else image.size[::-1]
+        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+        return Facts(str(image.format), image.mode, width, height, int(frames), turned)
+
+
+def pixels(data: bytes, width: int, height: int, mode: str = "RGB", how: str = "squash") -> Pixels:
+    """The picture upright in a given size: uint8 (height, width, 3), or (height, width, 1) for mode "L".
+
+    `how` is "squash" (both sides to the size) or "crop" (the largest middle part of the wanted
+    shape). The first frame counts; what is transparent lies on white; 16 bits become 8; CMYK and
+    palettes become `mode`. Bilinear, over all pixels that fall into one (antialiased). JPEG is
+    decoded at the smallest of its own scales that is not below the size. Raises ValueError.
+    """
+    if (found := RAW.match(data)) and _raw(data, found) == Facts("PPM", mode, width, height):
+        return np.frombuffer(data, np.uint8, offset=found.end()).reshape(height, width, -1)
+    with _opened(data) as image:
+        upright = (width, height)
+        stored = upright if _orientation(image) < 5 else upright[::-1]
+        image.draft("L" if mode == "L" else "RGB", _covering(image.size, stored))
+        image.load()
+        turned = _orientation(image)  # TIFF turns itself while it loads
+        stored = upright if turned < 5 else upright[::-1]
+        plain = _plain(image, mode)
+        box = BOXES[how](plain.size, stored)
+        if plain.size != stored or box != (0, 0, *plain.size):
+            plain = plain.resize(stored, _pillow().Resampling.BILINEAR, box=box)
+        if turned in TURNS:
+            plain = plain.transpose(_pillow().Transpose[TURNS[turned]])
+        return np.asarray(plain, dtype=np.uint8).reshape(height, width, -1)
+
+
+def fingerprint(data: bytes) -> int:
+    """64 bits that nearly equal pictures share but for a few: is a pixel brighter than its left neighbour,
+    on a grey copy of 9 x 8 pixels (the difference hash). Raises ValueError.
+    """
+    grey = pixels(data, 9, 8, "L")[:, :, 0]
+    return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
+
+
+def encoded(array: Pixels) -> bytes:
+    """Raw pixels, uint8 (height, width) or (height, width, 3), as a PGM or PPM file."""
+    height, width = array.shape[:2]
+    return header(width, height, array.ndim == 3) + array.tobytes()
+
+
+def header(width: int, height: int, colour: bool = False) -> bytes:
+    """What stands before raw pixels in a PGM or PPM file."""
+    return b"P%d %d %d 255\n" % (6 if colour else 5, width, height)
+
+
+def begins(data: bytes) -> bool:
+    """Whether bytes begin as a picture does; says nothing of the rest, and needs no Pillow."""
+    return BEGINNINGS.match(data) is not None
+
+
+def _raw(data: bytes, found: re.Match[bytes]) -> Facts:
+    """The facts of a file that `encoded` made: the same as Pillow's, at a tenth of the time."""
+    colour, width, height = found[1] == b"6", int(found[2]), int(found[3])
+    _check_size(width, height)
+    if len(data) != found.end() + width * height * (3 if colour else 1):
+        raise ValueError(f"broken or cut off: {width} x {height} pixels are other than {len(data):,} bytes")
+    return Facts("PPM", "RGB" if colour else "L", width, height)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """A picture whose header was read and is not too large; all that goes wrong is a ValueError."""
+    if not data:
+        raise ValueError("0 bytes")
+    if len(data) > HEAVIEST:
+        raise ValueError(f"{len(data):,} bytes: more than the {HEAVIEST // 1_000_000} million that are opened")
+    pillow = _pillow()
+    try:
+        with pillow.open(io.BytesIO(data), formats=_formats()) as image:
+            _check_size(*image.size)
+            yield image
+    except ValueError:
+        raise
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise ValueError(f"more than the {LARGEST // 1_000_000} million pixels that are opened") from error
+    except pillow.UnidentifiedImageError as error:
+        raise ValueError("no picture that can be read") from error
+    except Exception as error:  # a decoder met bytes that anybody may have written: any error can come out
+        raise ValueError(f"broken or cut off: {error or type(error).__name__}") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > LARGEST:
+        limit = f"more than the {LARGEST // 1_000_000} million that are opened"
+        raise ValueError(f"{width:,} x {height:,} pixels: {limit}")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8. A PNG's is taken only if it stands before the pixels."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode all of it to look behind them
+    found = image.getexif().get(ORIENTATION, 1)
+    return found if found in TURNS else 1
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    """The first frame in `mode`, whatever mode it is stored in."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _eight_bits(image)
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        seen = image.convert("RGBA")
+        white = _pillow().new("RGBA", seen.size, "white")
+        image = _pillow().alpha_composite(white, seen)
+    if image.mode == mode:
+        return image
+    if image.mode not in ("1", "L", "P", "RGB", "RGBA"):
+        image = image.convert("RGB")  # CMYK, LAB and others have no way to grey of their own
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits divided by 257; numbers of any other range stretched from darkest to brightest."""
+    values = np.asarray(image).astype(np.float64)
+    values = np.where(np.isfinite(values), values, 0.0)
+    low, high = float(values.min()), float(values.max())
+    if image.mode == "F" or low < 0 or high > 65535:
+        values = (values - low) / max(high - low, 1e-300) * 65535
+    grey: Image.Image = _pillow().fromarray(np.rint(values / 257).astype(np.uint8))
+    return grey
+
+
+def _covering(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """The smallest size of the picture's own shape that covers `wanted`."""
+    scale = max(wanted[0] / size[0], wanted[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _whole(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
+    return (0, 0, *size)
+
+
+def _middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
+    scale = min(size[0] / wanted[0], size[1] / wanted[1])
+    width, height = wanted[0] * scale, wanted[1] * scale
+    left, top = max(0.0, (size[0] - width) / 2), max(0.0, (size[1] - height) / 2)
+    return (left, top, min(size[0], left + width), min(size[1], top + height))
+
+
+BOXES: dict[str, Callable[[tuple[int, int], tuple[int, int]], tuple[float, float, float, float]]] = {
+    "squash": _whole,
+    "crop": _middle,
+}
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """FORMATS that this Pillow was built with."""
+    pillow = _pillow()
+    pillow.init()
+    return tuple(name for name in FORMATS if name in pillow.OPEN)
+
+
+@cache
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise missing(error, "a column of pictures") from error
+    return Image
