@@ -33,6 +33,7 @@ EXTRAS = {
     "fsspec": "s3",
     "PIL": "images",
     "huggingface_hub": "torch",
+    "torch": "torch",
     "transformers": "torch",
     "nicegui": "ui",
     "fastapi": "ui",
