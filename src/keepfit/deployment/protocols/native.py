@@ -1,4 +1,7 @@
-"""keepfit's own protocol: `POST /predict`, one JSON object or a list of them, keys = columns."""
+"""keepfit's own protocol: `POST /predict`, one JSON object or a list of them, keys = columns.
+
+A column of files (pictures) takes base64 text; a form with files, or one file alone, does too (`forms`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from msgspec import UNSET
 from msgspec.structs import astuple
 
 from keepfit.data.rows import Table
-from keepfit.deployment.protocols import Answered, Asked, Reply, said
+from keepfit.deployment.protocols import Answered, Asked, Reply, forms, said
 from keepfit.errors import RequestError
 from keepfit.types import Column, Schema
 
@@ -58,18 +61,23 @@ def parsed_python(body: bytes) -> Any:
 
 def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
     """The rows of an object or a list of objects; the context says whether it was one object."""
-    if len(body) > SHORT and body.startswith(b"["):
+    if not body.startswith((b"{", b"[")):
+        rows = forms.rows(body, headers.get("content-type", ""), schema)
+        if rows is not None:
+            return Asked(rows, len(rows) == 1)
+    wrapped = forms.WRAPPED in body
+    if len(body) > SHORT and body.startswith(b"[") and not wrapped:
         table = _table(body, schema)
         if table:
             return Asked(table, False)
     value = parsed(body)
     if type(value) is dict:
-        return Asked((value,), True)
+        return Asked(forms.plain([value], schema) if wrapped else (value,), True)
     if type(value) is not list:
         raise RequestError(400, "not_rows", "Send one JSON object with the columns as keys, or a list of them.")
     if not value:
         raise RequestError(400, "no_rows", "The list is empty. Send at least one object with the columns as keys.")
-    return Asked(value, False)
+    return Asked(forms.plain(value, schema) if wrapped else value, False)
 
 
 def _table(body: bytes, schema: Schema) -> Table | None:

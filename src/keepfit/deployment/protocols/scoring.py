@@ -7,6 +7,7 @@ A request is what `mlflow models serve` takes, by its Content-Type:
                           the values stand in the order of the model's columns
     application/x-parquet (and its other names) a Parquet file
     application/jsonlines an object in each line (SageMaker)
+    image/…, multipart/form-data, application/octet-stream   pictures, see `forms`
 
 The answer is what MLflow gives for the model that keepfit registers: {"predictions": [{"prediction": …}]},
 or, with params {"method": "predict_proba"} or {"method": "all"}, the columns of those (deployment.pyfunc).
@@ -22,7 +23,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keepfit.deployment.protocols import JSON, Answered, Asked, Reply, shapes
+from keepfit.deployment.protocols import JSON, Answered, Asked, Reply, forms, shapes
 from keepfit.deployment.protocols.native import encode_json, parsed_python
 from keepfit.deployment.protocols.shapes import Row, fault
 from keepfit.errors import RequestError
@@ -55,10 +56,14 @@ class Context(NamedTuple):
 
 def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
     """The rows of a body by its Content-Type (none: JSON). Raises RequestError (400, 415)."""
-    kind, charset = content_type(headers.get("content-type", JSON))
+    told = headers.get("content-type", JSON)
+    kind, charset = content_type(told)
     form = accepted(headers.get("accept", ""))
     read = BODIES.get(kind)
-    if read is None or (kind == "application/octet-stream" and not body.startswith(b"PAR1")):
+    if read is None or (kind == forms.BYTES and not body.startswith(b"PAR1")):
+        rows = forms.rows(body, told, schema)
+        if rows is not None:
+            return Asked(rows, Context(form=form))
         known = "application/json, text/csv, application/x-parquet, application/jsonlines"
         raise RequestError(415, "unknown_content_type", f"Content-Type '{kind[:80]}' is not read here. Known: {known}.")
     return read(body, charset, schema, form)
@@ -122,7 +127,7 @@ def _json(body: bytes, charset: str, schema: Schema, form: str) -> Asked:
         rows = _records(value[name], schema)
     else:
         rows = shapes.from_any(value[name], schema, name)
-    return Asked(rows, Context(method, form))
+    return Asked(forms.plain(rows, schema), Context(method, form))
 
 
 def _method(params: Any, schema: Schema) -> str:
@@ -209,7 +214,7 @@ def _lines(body: bytes, charset: str, schema: Schema, form: str) -> Asked:
     if not lines:
         raise fault("The body has no lines. Send a JSON object in each.", "no_rows")
     rows = [parsed_python(line.encode()) for line in lines]
-    return Asked(shapes.from_any(rows, schema, "the body"), Context(form=form))
+    return Asked(forms.plain(shapes.from_any(rows, schema, "the body"), schema), Context(form=form))
 
 
 BODIES: Mapping[str, Callable[[bytes, str, Schema, str], Asked]] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,8 +43,11 @@ class Tensor(NamedTuple):
     values: list[Any]
 
 
-def read(given: Any, take: Callable[[int, str], bytes]) -> Tensor:
-    """One tensor. `take` gives the next so many bytes of the binary part, for the tensor of that name."""
+def read(given: Any, take: Callable[[int, str], bytes], files: Sequence[str] = ()) -> Tensor:
+    """One tensor. `take` gives the next so many bytes of the binary part, for the tensor of that name.
+
+    Binary elements of the tensors named in `files` stay bytes; those of others are text.
+    """
     name, datatype, shape = _head(given)
     count = math.prod(shape)
     parameters = given.get("parameters") or {}
@@ -55,7 +59,10 @@ def read(given: Any, take: Callable[[int, str], bytes]) -> Tensor:
     if size is not None:
         if type(size) is not int or size < 0:
             raise fault(f"input '{name}': 'binary_data_size' must be a number of bytes, 0 or more.")
-        return Tensor(name, shape, _unpacked(take(size, name), datatype, count, name))
+        raw = take(size, name)
+        if datatype == "BYTES":
+            return Tensor(name, shape, (_elements if name in files else _texts)(raw, count, name))
+        return Tensor(name, shape, _unpacked(raw, datatype, count, name))
     if "data" not in given:
         raise fault(f"input '{name}' has neither 'data' nor a 'binary_data_size'.")
     return Tensor(name, shape, _plain(given["data"], datatype, shape, count, name))
@@ -103,9 +110,7 @@ def _fits(flat: Sequence[Any], datatype: str, name: str) -> None:
 
 
 def _unpacked(raw: bytes, datatype: str, count: int, name: str) -> list[Any]:
-    """The elements of a binary tensor."""
-    if datatype == "BYTES":
-        return _texts(raw, count, name)
+    """The numbers of a binary tensor."""
     width = np.dtype(NUMPY[datatype]).itemsize
     if len(raw) != count * width:
         raise fault(
@@ -123,15 +128,19 @@ def _unpacked(raw: bytes, datatype: str, count: int, name: str) -> list[Any]:
 
 def _texts(raw: bytes, count: int, name: str) -> list[str]:
     """Texts that each have their length before them, in 4 bytes."""
-    found = []
+    found: list[str] = []
     try:
-        for piece in _pieces(raw, name):
+        for piece in _elements(raw, count, name):
             found.append(piece.decode())
-            if len(found) > count:
-                break
     except UnicodeDecodeError as error:
         told = f"element {len(found)} is not UTF-8 text (byte {error.start})"
         raise fault(f"input '{name}': {told}.", "not_text") from None
+    return found
+
+
+def _elements(raw: bytes, count: int, name: str) -> list[bytes]:
+    """The bytes of so many elements, which each have their length before them."""
+    found = [*islice(_pieces(raw, name), count + 1)]
     if len(found) != count:
         many = f"{len(found):,}" if len(found) < count else f"more than {count:,}"
         raise fault(f"input '{name}': the binary data has {many} elements, its shape says {count:,}.")

@@ -2,7 +2,8 @@
 
 A request has one tensor a column, of shape [rows] or [rows, 1] and of any datatype that the column's
 values can be read from; or a single tensor of shape [rows, columns] with the model's columns in order.
-Tensors may be binary (the extension that Triton's clients use by default). The outputs are
+Tensors may be binary (the extension that Triton's clients use by default); a picture is a BYTES element:
+the file's bytes in a binary tensor, base64 text in JSON. The outputs are
 
     prediction      BYTES (the label) or FP64             [rows]
     confidence      FP64, for classes                     [rows]
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from keepfit.deployment.protocols import Answered, Asked, Reply, shapes, tensors
+from keepfit.deployment.protocols import Answered, Asked, Reply, forms, shapes, tensors
 from keepfit.deployment.protocols.native import encode_json, parsed_python
 from keepfit.deployment.protocols.shapes import Row, fault
 from keepfit.errors import RequestError
@@ -52,7 +53,8 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
     if not value["inputs"]:
         raise fault(f"'inputs' is empty. The model needs {shapes.listed(shapes.inputs(schema))}.", "no_rows")
     shapes.room(len(value["inputs"]), schema)
-    found = [tensors.read(given, take) for given in value["inputs"]]
+    files = forms.files(schema)
+    found = [tensors.read(given, take, files) for given in value["inputs"]]
     done()
     return Asked(_rows(found, schema), _context(value, schema))
 
