@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keepfit.deployment.batcher import INLINE, MOST, Batcher
+from keepfit.deployment.batcher import INLINE, MOST, SPAN, Batcher
 from keepfit.errors import RequestError
 
 
@@ -155,3 +155,50 @@ def test_after_a_batch_that_failed_the_next_one_has_its_turn(rows: int, fails: s
 
     asyncio.run(main())
     assert told == ["good"]
+
+
+def test_a_batch_is_no_longer_than_it_may_be_expected_to_take() -> None:
+    worker = Worker(seconds=SPAN / 4)
+
+    async def script(batcher: Batcher) -> None:
+        batcher.put(1, 1)  # from which the cost of a row is learned
+        await asyncio.sleep(0.05)
+        for job in range(2, 12):
+            batcher.put(job, 1)
+
+    drive(worker, script)
+    assert worker.batches[0] == [1]
+    assert 1 <= max(map(len, worker.batches)) <= 4
+    assert [job for batch in worker.batches for job in batch] == [*range(1, 12)]
+
+
+def test_nobody_waits_longer_than_his_patience() -> None:
+    worker = Worker(seconds=0.05)
+
+    async def script(batcher: Batcher) -> None:
+        batcher.patience = 2.0
+        batcher.cost = 0.05
+        batcher.put(1, 60)  # three seconds of waiting for whoever comes next
+        with pytest.raises(RequestError, match="Too many requests") as found:
+            batcher.put(2, 1)
+        assert found.value.retry == 3
+
+    drive(worker, script)
+    assert worker.batches == [[1]]
+
+
+def test_what_is_never_inline_and_what_a_job_had_in_the_end() -> None:
+    worker = Worker()
+
+    async def main() -> Batcher:
+        with ThreadPoolExecutor(1, thread_name_prefix="pool") as pool:
+            batcher = Batcher(worker.work, lambda *told: None, pool, 10, inline=0.0, size=lambda job: 100)
+            batcher.put(1, 1)
+            idle = asyncio.Event()
+            batcher.when_idle(idle.set)
+            await idle.wait()
+            return batcher
+
+    batcher = asyncio.run(main())
+    assert worker.threads[0].startswith("pool")
+    assert batcher.cost < 0.01  # of a row: a hundredth of the whole

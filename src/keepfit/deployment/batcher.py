@@ -2,12 +2,14 @@
 
 What has come in one turn of the event loop is one batch: with one client that is one request, at
 once; with many it grows by itself, and nobody waits for a timer. Work that is expected to take
-longer than INLINE seconds runs in a thread, and what arrives meanwhile is the next batch.
+longer than INLINE seconds runs in a thread, and what arrives meanwhile is the next batch. A batch
+has no more than MOST rows, and none that would make it longer than SPAN.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +21,7 @@ from keepfit.errors import RequestError
 
 INLINE = 0.005  # seconds; longer work must not keep other connections waiting
 MOST = 2_000  # rows of one batch
+SPAN = 0.5  # seconds that a batch may be expected to take, where more requests than one are in it
 FIRST = 0.001  # seconds that a row is expected to take before any was timed
 LEARN = 0.1  # weight of the newest batch in the expected cost of a row
 
@@ -36,10 +39,17 @@ class Batcher:
         done: told each job with its result.
         pool: where long work runs.
         limit: rows that may wait.
+        patience: seconds after which nobody waits for an answer any more.
+        inline: see INLINE; 0 for rows whose cost nobody can expect, as that of pictures.
+        size: how many rows a job had, known when it is done; default: what `put` was told.
     """
 
-    def __init__(self, work: Work, done: Done, pool: Executor, limit: int) -> None:
-        self.work, self.done, self.pool, self.limit = work, done, pool, limit
+    def __init__(
+        self, work: Work, done: Done, pool: Executor, limit: int, patience: float = math.inf, inline: float = INLINE,
+        size: Callable[[Job], int] | None = None,
+    ) -> None:  # fmt: skip
+        self.work, self.done, self.pool, self.size = work, done, pool, size
+        self.limit, self.patience, self.inline = limit, patience, inline
         self.jobs: deque[tuple[Job, int]] = deque()
         self.rows = 0  # that wait
         self.cost = 0.0  # expected seconds of a row
@@ -47,9 +57,9 @@ class Batcher:
         self.idle: Callable[[], None] | None = None  # called once when nothing waits or runs
 
     def put(self, job: Job, rows: int) -> None:
-        """Take a job in. Raises RequestError (503) when more rows wait than may."""
-        if self.rows and self.rows + rows > self.limit:
-            seconds = max(1.0, self.rows * self.cost)
+        """Take a job in. Raises RequestError (503) when more rows wait than may, or than will be answered in time."""
+        seconds = max(1.0, self.rows * self.cost)
+        if self.rows and (self.rows + rows > self.limit or seconds > self.patience):
             raise RequestError(503, "overloaded", "Too many requests are waiting. Try again later.", retry=seconds)
         self.jobs.append((job, rows))
         self.rows += rows
@@ -68,7 +78,7 @@ class Batcher:
     def _flush(self) -> None:
         self.scheduled = False
         batch, rows = self._next()
-        if rows * (self.cost or FIRST) <= INLINE:
+        if rows * (self.cost or FIRST) <= self.inline:
             self._finish(batch, partial(self.work, batch), rows, time.perf_counter())
             return
         loop, began = asyncio.get_running_loop(), time.perf_counter()
@@ -83,7 +93,8 @@ class Batcher:
         """The jobs of the next batch, and how many rows they are."""
         batch: list[Job] = []
         rows = 0
-        while self.jobs and (not batch or rows + self.jobs[0][1] <= MOST):
+        most = min(MOST, SPAN / self.cost) if self.cost else MOST
+        while self.jobs and (not batch or rows + self.jobs[0][1] <= most):
             job, many = self.jobs.popleft()
             batch.append(job)
             rows += many
@@ -99,6 +110,7 @@ class Batcher:
         try:
             found = results()
             seconds = time.perf_counter() - began
+            rows = sum(map(self.size, batch)) if self.size else rows
             self.cost += (seconds / max(rows, 1) - self.cost) * (LEARN if self.cost else 1.0)
             for job, result in zip(batch, found, strict=True):
                 self.done(job, result)

@@ -21,10 +21,10 @@ from typing import Any
 
 from keepfit.data.log import Line, Writer
 from keepfit.data.rows import Rows
-from keepfit.deployment.batcher import Batcher
+from keepfit.deployment.batcher import INLINE, Batcher
 from keepfit.deployment.http import Response
 from keepfit.deployment.metrics import Metrics
-from keepfit.deployment.protocols import said
+from keepfit.deployment.protocols import forms, said
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.served import Job, Rules, Served, answer, fields
 from keepfit.errors import KeepfitError, TrackingError
@@ -228,7 +228,11 @@ class Rollout:
             work = lambda jobs: []
         else:
             work = lambda jobs: answer(served, jobs, self._offer if SHADOW in self.active else None)
-        return Active(served, Batcher(work, deliver(served, self.metrics), self.pool, self.tools.queue))
+        inline = 0.0 if forms.files(runtime.schema) else INLINE  # the next file may be a thousand times the last one
+        batcher = Batcher(
+            work, deliver(served, self.metrics), self.pool, self.tools.queue, self.tools.rules.seconds, inline, rows_of
+        )
+        return Active(served, batcher)
 
     def _refuse(self, refused: Refused, error: Exception) -> None:
         self.refused[refused.role] = refused
@@ -304,6 +308,11 @@ def closed(served: Served) -> None:
     with served.logging:
         if served.writer:
             served.writer.close()
+
+
+def rows_of(job: Job) -> int:
+    """The rows of a job; 1 where it was not read so far."""
+    return len(job.asked.rows) if job.asked else 1
 
 
 def warm(runtime: Runtime) -> None:

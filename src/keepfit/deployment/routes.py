@@ -79,7 +79,7 @@ def predict(service: Service, protocol: ModuleType, route: str, request: Request
         job.asked = decoded(chosen.served, job)
         chosen.batcher.put(job, len(job.asked.rows))
     else:
-        chosen.batcher.put(job, min(weighed(request.body), service.rules.rows))
+        chosen.batcher.put(job, min(weighed(request), service.rules.rows))
 
 
 def _chosen(service: Service, request: Request) -> Active:

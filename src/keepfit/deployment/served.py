@@ -106,12 +106,19 @@ def decoded(served: Served, job: Job) -> Asked:
     return asked
 
 
-def weighed(body: bytes) -> int:
-    """About how many rows a body has that is not decoded yet: objects or lists of JSON, lines of CSV.
+def weighed(request: Request) -> int:
+    """About how many rows a body has that is not decoded yet: parts of a form, objects or lists of JSON, lines of CSV.
 
-    >>> weighed(b'[{"a": 1}, {"a": 2}, {"a": 3}]')
+    >>> weighed(Request("POST", b"/", {}, b'[{"a": 1}, {"a": 2}, {"a": 3}]', True, ""))
     3
+    >>> weighed(Request("POST", b"/", {b"content-type": b"image/jpeg"}, b"{{{", True, ""))
+    1
     """
+    body, kind = request.body, request.header(b"content-type").lower()
+    if kind.startswith(("image/", "application/x-image", "multipart/")) or (
+        kind.startswith("application/octet-stream") and not body.startswith(b"PAR1")
+    ):
+        return max(1, body.count(b"\r\n--"))
     return max(1, *(body.count(sign) for sign in (b"{", b"[", b"\n")))
 
 
