@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import jsonschema
 import numpy as np
 import pytest
 
+from keepfit.data import pictures
 from keepfit.deployment import openapi, openapi_schemas
 from keepfit.deployment.protocols import Answered, native, scoring, v2
 from keepfit.errors import RequestError
@@ -113,3 +115,26 @@ def test_who_may_ask():
 
     assert security() == ([{}, {"bearer": []}, {"apiKey": []}], [{}])
     assert security(secured=True) == ([{"bearer": []}, {"apiKey": []}], [{}])
+
+
+PICTURES = Schema((Column("photo", "image", example="JPEG"), Column("age", "number"), Column("y", "target")), "none")
+
+
+def test_pictures_and_forms():
+    pytest.importorskip("openapi_spec_validator").OpenAPIV31SpecValidator(
+        json.loads(json.dumps(openapi.document(PICTURES, "small", "3")))
+    ).validate()
+    document = openapi.document(PICTURES, "small", "3")
+    photo = document["components"]["schemas"]["Row"]["properties"]["photo"]
+    assert (photo["contentEncoding"], photo["x-role"]) == ("base64", "image")
+    content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert sorted(content) == ["application/json", "multipart/form-data"]
+    assert content["multipart/form-data"]["schema"]["required"] == ["photo", "age"]
+    assert pictures.look(base64.b64decode(photo["examples"][0])).width == 8
+    alone = Schema(PICTURES.columns[:1], "none")
+    for path in ("/predict", "/invocations"):
+        assert "image/*" in openapi.document(alone, "s", "3")["paths"][path]["post"]["requestBody"]["content"]
+        assert (
+            "image/*"
+            not in openapi.document(requests.SCHEMA, "s", "3")["paths"][path]["post"]["requestBody"]["content"]
+        )

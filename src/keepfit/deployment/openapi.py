@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from keepfit.deployment.docs import asking, page
-from keepfit.deployment.openapi_schemas import COUNT, TEXT, Json, components, listing, record, ref, sample
-from keepfit.deployment.protocols import v2
+from keepfit.deployment.openapi_schemas import COUNT, TEXT, Json, components, form, listing, record, ref, sample
+from keepfit.deployment.protocols import forms, v2
 from keepfit.types import Schema
 
 __all__ = ["asking", "document", "page"]
@@ -117,11 +117,23 @@ def _predictions(schema: Schema, strict: bool) -> dict[str, Json]:
     feedback["responses"]["422"]["description"] = "None of them is a label of a prediction; each is named."
     return {
         "/predict": {
-            "post": _asks("Predict one row or many", {JSON: entry}, _content(ref("Predictions")), operationId="predict")
+            "post": _asks(
+                "Predict one row or many",
+                {JSON: entry, **_files(schema)},
+                _content(ref("Predictions")),
+                operationId="predict",
+            )
         },
         "/feedback": {"post": feedback},
         "/invocations": {"post": _scoring(schema)},
     }
+
+
+def _files(schema: Schema) -> Json:
+    """The bodies that are files, or forms with files, where the model has columns of them."""
+    names = forms.files(schema)
+    found = _content(form(schema), forms.FORM) if names else {}
+    return found | (_content({}, "image/*") if len(names) == len(schema.inputs) == 1 else {})
 
 
 def _scoring(schema: Schema) -> Json:
@@ -145,6 +157,7 @@ def _scoring(schema: Schema) -> Json:
         CSV: {"schema": {**TEXT, "description": "A header row and rows, or rows in the columns' order."}},
         LINES: {"schema": {**TEXT, "description": "An object in each line."}},
         PARQUET: {"schema": binary},
+        **_files(schema),
     }
     answers = {JSON: {"schema": record({"predictions": listing(ref("Scored"), 1)})}, CSV: {"schema": TEXT}}
     return _asks("MLflow's scoring protocol; SageMaker", content, answers, "MlflowError", operationId="invocations")

@@ -85,11 +85,33 @@ def _text(column: Column) -> Json:
     return {"type": ["string", "null"], "description": "Text.", "examples": [sample(column)]}
 
 
+def _image(column: Column) -> Json:
+    told = "Picture: the bytes of its file as base64 text, or a data: URL."
+    file = {"contentEncoding": "base64", "contentMediaType": "image/*"}
+    return {"type": ["string", "null"], "description": told, "examples": [sample(column)], **file}
+
+
+def form(schema: Schema) -> Json:
+    """A row as the parts of a form; of several files of a column each is a row, and then of other parts too."""
+    found: dict[str, Json] = {}
+    for column in schema.inputs:
+        one = PARTS.get(column.role, {**TEXT, "description": value(column)["description"]})
+        found[column.name] = {"anyOf": [one, listing(one, 1)]}
+    return record(found)
+
+
 KINDS: Mapping[str, Callable[[Column], Json]] = {
     "number": _number,
     "category": _category,
     "date": _date,
     "text": _text,
+    "image": _image,
+}
+# role → what a part of a form is, where it is no text
+PARTS: Mapping[str, Json] = {"image": {**TEXT, "contentMediaType": "image/*", "description": "A picture's file."}}
+# role → a value that any of its columns may have: a PNG of 8 x 8 grey pixels
+ANY: Mapping[str, str] = {
+    "image": "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
 }
 
 
@@ -101,7 +123,7 @@ def sample(column: Column) -> Any:
         return _typed(column, column.levels[0] if column.levels else column.example)
     if column.role == "date":
         return column.example or "2026-01-31"
-    return column.example[:SHORT] or "some text"
+    return ANY.get(column.role) or column.example[:SHORT] or "some text"
 
 
 def _typed(column: Column, text: str, otherwise: Any = None) -> Any:
