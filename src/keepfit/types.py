@@ -54,6 +54,11 @@ class Column:
     tokens: tuple[str, ...] = ()  # strings that mean "missing" in this column
     hook: str | None = None
 
+    @property
+    def dated(self) -> bool:
+        """Whether values are dates: seconds since 1970 UTC, once they are read."""
+        return self.role == "date" or (self.role in ("time", "moment") and self.dtype == "date")
+
 
 @dataclass(frozen=True)
 class Rhythm:
@@ -102,6 +107,11 @@ class Schema:
     def inputs(self) -> tuple[Column, ...]:
         """The features' columns that a caller has to bring."""
         return tuple(c for c in self.features if c.hook is None)
+
+    @property
+    def observes(self) -> bool:
+        """Whether the target is an input too: a row that has it is an observation."""
+        return any(column.name == self.target for column in self.inputs)
 
     def role(self, role: str) -> tuple[str, ...]:
         """Names of the columns that have `role`."""

@@ -1,10 +1,12 @@
 """A frame in the canonical types of its Schema, and the cells that could not be read.
 
     role                 column of the result
-    number               Float64, finite
+    number, past         Float64, finite
     date                 Float64, seconds since 1970 UTC
-    category, id, group  String, the level's canonical text
+    moment               Float64, as date or number
+    category, id, group  String, the level's canonical text; series too
     text                 String, untouched
+    image                Binary, the bytes of a picture whose header makes sense
     time                 Float64, as date or number
     target               String, one of the classes; Float64 for regression
 
@@ -22,13 +24,14 @@ for dates that are written as a number (`epoch`), which a second pass would take
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
 
-from keepfit.data import dates, parse
+from keepfit.data import dates, gallery, parse
 from keepfit.data.parse import Problem
 from keepfit.errors import DataError
 from keepfit.extras import nearest
@@ -37,6 +40,7 @@ from keepfit.types import Column, Schema
 # The series in its canonical type, and for each row that could not be read the reason.
 Read = tuple[pl.Series, dict[int, str]]
 WRITTEN = (pl.String, pl.Categorical, pl.Enum)
+WRITTEN_OFFSET = r"(?P<digit>\d)\s*(Z|[+-]\d{2}(:?\d{2})?)$"  # as parse.OFFSET
 
 
 def conform(frame: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[Problem]]:
@@ -44,7 +48,8 @@ def conform(frame: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[Pro
 
     Cells that could not be read are null and one Problem each, in the order of the rows. Columns
     that the schema does not know or ignores are left out. Raises DataError naming all input
-    columns that are absent; ids, groups and the target may be absent.
+    columns that are absent; ids, groups and the target may be absent. A target that is an input too (the past
+    of a forecast) is then null in all rows.
     """
     _complete(frame, schema)
     there = set(frame.columns)
@@ -56,7 +61,10 @@ def conform(frame: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[Pro
         read, bad = _read(frame[column.name], column, schema)
         columns.append(read.alias(column.name))
         problems += [Problem(row, column.name, reason) for row, reason in bad.items()]
-    return pl.DataFrame(columns), sorted(problems, key=lambda problem: problem.row)
+    typed = pl.DataFrame(columns)
+    if schema.target is not None and schema.target not in there:
+        typed = asking(typed, schema)
+    return typed, sorted(problems, key=lambda problem: problem.row)
 
 
 def labelled(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
@@ -64,8 +72,15 @@ def labelled(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     return frame if schema.target is None else frame.filter(pl.col(schema.target).is_not_null())
 
 
+def asking(typed: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The rows of a conformed frame as they are asked about: where the target is an input too, it is not known."""
+    if not schema.observes:
+        return typed
+    return typed.with_columns(pl.lit(None, pl.Float64).alias(str(schema.target)))
+
+
 def _complete(frame: pl.DataFrame, schema: Schema) -> None:
-    there = set(frame.columns)
+    there = {*frame.columns, schema.target}
     absent = [column.name for column in schema.inputs if column.name not in there]
     if not absent:
         return
@@ -77,7 +92,8 @@ def _complete(frame: pl.DataFrame, schema: Schema) -> None:
 
 def _read(series: pl.Series, column: Column, schema: Schema) -> Read:
     if series.null_count() == len(series):
-        kind = pl.Float64 if _reader(column, schema) in (numbers, _dates) else pl.String
+        kind = pl.Float64 if _reader(column, schema) in (numbers, _dates, moments) else pl.String
+        kind = pl.Binary if column.role == "image" else kind
         return pl.Series(series.name, [None] * len(series), dtype=kind), {}
     if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
         series = series.cast(pl.String)
@@ -174,11 +190,35 @@ def texts(series: pl.Series, column: Column) -> Read:
     return (series.set(gone.fill_null(False), None) if gone.any() else series), {}
 
 
+def moments(series: pl.Series, column: Column) -> Read:
+    """The times of a forecast's rows as Float64; see `parse.moment`."""
+    if column.dtype != "date":
+        return numbers(series, column)
+    if parse.LOCAL in column.formats and isinstance(series.dtype, pl.Datetime):
+        series = series.dt.replace_time_zone(None)
+    if parse.LOCAL in column.formats and series.dtype == pl.String:
+        clock = series.str.contains(":", literal=True)
+        bare = series.str.strip_chars().str.replace(WRITTEN_OFFSET, "${digit}")
+        series = bare.zip_with(clock.fill_null(False), series)
+    return _dates(series, dataclasses.replace(column, formats=parse.strptimes(column)))
+
+
+def images(series: pl.Series, column: Column) -> Read:
+    """A series of bytes, of base64 or of data: URLs as the bytes of pictures."""
+    if series.dtype != pl.Binary:
+        return _one_by_one(series, lambda value: parse.PARSE["image"](value, column), pl.Binary)
+    bad = {row: found for row, found in enumerate(gallery.facts(series)) if isinstance(found, str)}
+    return (gallery.without(series, list(bad)) if bad else series), bad
+
+
 READERS: Mapping[str, Callable[[pl.Series, Column], Read]] = {
     "number": numbers,
     "date": _dates,
     "category": levels,
     "text": texts,
+    "image": images,
+    "moment": moments,
+    "past": numbers,
 }
 
 

@@ -5,7 +5,7 @@
     feedback      id, time, label, value, caller
 
 `inputs` is a struct, with each value as `keepfit.data.conform` reads it: number float64, date
-timestamp, anything else string; what makes no sense in its column is null. `prediction` and `label`
+timestamp, image binary, anything else string; what makes no sense in its column is null. `prediction` and `label`
 are always text, so that files of different models go together; `value` is the number where the task
 is regression. `probabilities` is a map from class to probability, for the same reason. Timestamps are
 microseconds UTC, `latency` is seconds.
@@ -31,7 +31,7 @@ from keepfit.types import Column, Schema, read
 DAY = 86_400
 BLOCK = b'{"ids":'  # how a line of several rows begins
 MOMENT = pa.timestamp("us", tz="UTC")
-TEXT, NUMBER = pa.string(), pa.float64()
+TEXT, NUMBER, BYTES = pa.string(), pa.float64(), pa.binary()
 FIRST, LAST = -62_135_596_800.0, 253_402_300_799.0  # years 1 and 9999, the widest that all readers take
 Rows = Sequence[Any]
 
@@ -154,7 +154,7 @@ def _inputs(header: Header, rows: Rows) -> pa.StructArray:
 def _series(name: str, values: Sequence[Any]) -> pl.Series:
     """Raw values as a series of their own type; as objects where they are of several."""
     kinds = set(map(type, values)) - {type(None)}
-    if kinds <= {str} or kinds <= {float} or kinds <= {int} or kinds <= {bool}:
+    if kinds <= {str} or kinds <= {bytes} or kinds <= {float} or kinds <= {int} or kinds <= {bool}:
         try:
             return pl.Series(name, values)
         except OverflowError:  # an integer of more than 64 bits
@@ -163,9 +163,11 @@ def _series(name: str, values: Sequence[Any]) -> pl.Series:
 
 
 def _type(column: Column) -> pa.DataType:
-    if column.role == "date" or (column.role == "time" and column.dtype == "date"):
+    if column.dated:
         return MOMENT
-    return NUMBER if column.role in ("number", "time") else TEXT
+    if column.role == "image":
+        return BYTES
+    return NUMBER if column.role in ("number", "time", "moment", "past") else TEXT
 
 
 def _typed(series: pl.Series, kind: pa.DataType) -> pa.Array:

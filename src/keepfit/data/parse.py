@@ -11,6 +11,8 @@ is None: None itself, NaN, blank text, and the column's missing tokens.
     date       float: seconds since 1970-01-01 00:00 UTC; a time without a zone is taken as UTC
     category   the level's canonical text
     text       the text, untouched
+    image      the bytes of the file; of base64 and data: URLs those that they stand for
+    series     the level's canonical text; moment: date or number, as its column's dtype says; past: number
 
 >>> number(" 1e5 "), number("?", tokens=("?",)), level(98178.0), level("True"), level(True)
 (100000.0, None, '98178', 'true', 'true')
@@ -34,12 +36,15 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
+from keepfit.data import pictures
 from keepfit.types import Column
 
-Parsed = float | str | None
+Parsed = float | str | bytes | None
 
 # Formats that make a number a date: what one unit is in seconds.
 EPOCHS: Mapping[str, float] = {"epoch": 1.0, "epoch_ms": 1e-3, "epoch_us": 1e-6, "epoch_ns": 1e-9}
+LOCAL = "local"  # in the formats of a moment: the date and clock as they are written, whatever their distance to UTC
+OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}(:?\d{2})?)$")
 WORDS = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0}
 # How Python, pandas and Excel write a whole number that sits in a column of floats.
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")
@@ -198,6 +203,35 @@ def _seconds(value: Day) -> float:
     return (aware - START) / SECOND
 
 
+def moment(value: Any, column: Column) -> float | None:
+    """The time of a row of a forecast: seconds since 1970 UTC, or the number; None for a missing value.
+
+    >>> from datetime import timezone
+    >>> days = Column("day", "moment", "date", formats=(LOCAL,))
+    >>> noon = datetime(1970, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    >>> moment("1970-01-02T00:00:00+02:00", days), moment(noon, days), moment("7", Column("t", "moment", "int"))
+    (86400.0, 86400.0, 7.0)
+    """
+    if column.dtype != "date":
+        return number(value, column.tokens)
+    if LOCAL in column.formats:
+        value = _as_written(value)
+    return date(value, strptimes(column), column.tokens)
+
+
+def strptimes(column: Column) -> tuple[str, ...]:
+    """The formats of a moment that are strptime's, or of an epoch."""
+    return tuple(form for form in column.formats if form != LOCAL)
+
+
+def _as_written(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None)
+    if isinstance(value, str) and ":" in value:  # 2024-05-01 ends like a distance, but has no clock
+        return OFFSET.sub("", value.strip())
+    return value
+
+
 def text(value: Any, tokens: Container[str] = ()) -> str | None:
     """The text as it is, or None for a missing value; numbers and dates as `level` writes them."""
     if isinstance(value, str):
@@ -238,4 +272,8 @@ PARSE: Mapping[str, Callable[[Any, Column], Parsed]] = {
     "date": lambda value, column: date(value, column.formats, column.tokens),
     "category": lambda value, column: level(value, column.tokens),
     "text": lambda value, column: text(value, column.tokens),
+    "image": lambda value, column: None if value in column.tokens else pictures.given(value),
+    "series": lambda value, column: level(value, column.tokens),
+    "moment": moment,
+    "past": lambda value, column: number(value, column.tokens),
 }

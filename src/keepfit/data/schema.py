@@ -14,7 +14,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from keepfit.config import Data
+from keepfit.config import Data, Forecast
+from keepfit.data import forecast as ahead
 from keepfit.data import roles, target
 from keepfit.data.columns import look
 from keepfit.errors import ConfigError, DataError
@@ -22,7 +23,9 @@ from keepfit.extras import nearest
 from keepfit.types import Column, Schema
 
 FEWEST_ROWS = 10
+FORMED = ("date", "image")  # roles that may say more behind a colon
 NOTHING: Mapping[str, str] = {}
+FORECAST = Forecast()
 # config key → the role it gives, and what `why` says
 KEYS = {
     "time": ("time", "data.time: the split follows its order"),
@@ -31,18 +34,26 @@ KEYS = {
 }
 
 
-def infer(frame: pl.DataFrame, data: Data, task: str = "auto", hooks: Mapping[str, str] = NOTHING) -> Schema:
+def infer(
+    frame: pl.DataFrame, data: Data, task: str = "auto", hooks: Mapping[str, str] = NOTHING,
+    forecast: Forecast = FORECAST,
+) -> Schema:  # fmt: skip
     """The Schema of `frame`, whose values may all be text (CSV) or typed.
 
     `hooks` maps columns that features.py made to the functions that made them. What the config
     says of a column wins over what is found in it. Raises ConfigError, with all mistakes, for
     names that the data do not have and roles that are not known; DataError for fewer than ten
-    rows and for targets that cannot be predicted.
+    rows and for targets that cannot be predicted. `forecast` says what is forecast, and how far.
     """
     _check_names(frame, data)
     if len(frame) < FEWEST_ROWS:
         rows = "1 row" if len(frame) == 1 else f"{len(frame)} rows"
         raise DataError(f"{data.source} has {rows}. A model needs at least {FEWEST_ROWS} to be trained and tested.")
+    return MEANINGS.get(task, _table)(frame, data, task, hooks, forecast)
+
+
+def _table(frame: pl.DataFrame, data: Data, task: str, hooks: Mapping[str, str], forecast: Forecast) -> Schema:
+    """The Schema of rows that stand for themselves."""
     tokens = tuple(data.missing)
     given = {getattr(data, key): key for key in reversed(KEYS) if getattr(data, key) is not None}
     columns: list[Column | None] = []
@@ -55,6 +66,21 @@ def infer(frame: pl.DataFrame, data: Data, task: str = "auto", hooks: Mapping[st
             found = roles.column(series, tokens, data.columns.get(series.name))
             columns.append(dataclasses.replace(found, hook=hooks.get(series.name)))
     return _with_target(frame, data, task, _keep_one_feature(columns, data))
+
+
+def _ahead(frame: pl.DataFrame, data: Data, task: str, hooks: Mapping[str, str], forecast: Forecast) -> Schema:
+    """The Schema of rows that follow each other, with their rhythm."""
+    if data.target is None:
+        raise ConfigError("task: forecast needs data.target. Name the column to forecast: 'data: {target: sales}'.")
+    facts = look(frame[data.target], tuple(data.missing))
+    why = ahead.target(facts)
+    column = roles.describe(facts, "past", f"data.target: {why}", tuple(data.missing))
+    columns = tuple(column if c is None else c for c in ahead.columns(frame, data, forecast))
+    return ahead.complete(frame, Schema(columns, task, data.target, why_task=why), data, forecast)
+
+
+# task → what its columns mean
+MEANINGS = {"forecast": _ahead}
 
 
 def _keyed(series: pl.Series, key: str, tokens: tuple[str, ...], declared: str) -> Column:
@@ -71,7 +97,7 @@ def _keyed(series: pl.Series, key: str, tokens: tuple[str, ...], declared: str) 
 
 def _keep_one_feature(columns: list[Column | None], data: Data) -> list[Column | None]:
     """A frame whose only columns count up (1, 2, 3 …) means them as numbers, not as ids."""
-    if any(c is not None and c.role in ("number", "category", "text", "date") for c in columns):
+    if any(c is not None and c.role in ("number", "category", "text", "image", "date") for c in columns):
         return columns
     counters = [c for c in columns if c is not None and c.role == "id" and c.why == "counts the rows"]
     if not counters:
@@ -127,11 +153,12 @@ def _clashes(data: Data) -> list[str]:
 
 def _role_mistake(name: str, role: str, data: Data) -> str | None:
     plain, _, form = role.partition(":")
-    if plain not in roles.ROLES or (form and plain != "date"):
+    if plain not in roles.ROLES or (form and plain not in FORMED):
         for key in ("time", "group", "target"):
             if plain == key:
                 return f"'{key}' is not set here: write 'data: {{{key}: {name}}}'"
-        return f"unknown role '{role}'. {nearest(plain, roles.ROLES)}Known: {', '.join(roles.ROLES)}, date:FORMAT"
+        known = f"{', '.join(roles.ROLES)}, date:FORMAT, image:FOLDER"
+        return f"unknown role '{role}'. {nearest(plain, roles.ROLES)}Known: {known}"
     if name == data.target and plain not in ("number", "category"):
         return f"the target cannot be '{role}': declare it number (regression) or category (classification)"
     return None

@@ -5,16 +5,22 @@ Every row has a number made of its feature values and the seed (`data.hashes`); 
 stratified, the same on every machine, equal rows are never on both sides, and a row stays on its
 side when the data grow. With `data.group` the entity's number counts, so that an entity stays
 whole; with `data.time` the last rows are the test rows, and folds look forward only.
+
+`WAYS` says how the rows of a task are split: the above is for rows that stand for themselves, the rows of a
+forecast are split by `keepfit.data.series`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Data
-from keepfit.data import hashes
+from keepfit.data import hashes, series
 from keepfit.errors import DataError
 from keepfit.types import Check, Schema
 
@@ -28,6 +34,10 @@ def split(typed: pl.DataFrame, schema: Schema, data: Data) -> tuple[NDArray[np.b
 
     Raises DataError when one of the sides would be empty.
     """
+    return _way(schema).split(typed, schema, data)
+
+
+def _drawn(typed: pl.DataFrame, schema: Schema, data: Data) -> tuple[NDArray[np.bool_], str]:
     if data.time:
         late, how = _latest(typed, data.time, data.test_size), f"the last {data.test_size:.0%} by '{data.time}'"
     else:
@@ -39,6 +49,16 @@ def split(typed: pl.DataFrame, schema: Schema, data: Data) -> tuple[NDArray[np.b
             "Bring more rows, another data.test_size, or a test set of its own in data.test."
         )
     return late, how
+
+
+def order(typed: pl.DataFrame, schema: Schema, data: Data) -> Rows:
+    """The rows of a conformed frame that are used, in the order in which they are used."""
+    return _way(schema).order(typed, schema, data)
+
+
+def fair(late: NDArray[np.bool_], typed: pl.DataFrame, schema: Schema, data: Data) -> Check:
+    """Is the test set what was asked for? A warning that says why where it is not."""
+    return _way(schema).fair(late, typed, schema, data)
 
 
 def shared(late: NDArray[np.bool_], data: Data) -> Check:
@@ -114,8 +134,13 @@ def folds(typed: pl.DataFrame, schema: Schema, cv: int, seed: int, data: Data) -
 
     Stratified or grouped as `split`; in time order each fold is trained on all that came before
     what it is judged by. There are fewer than `cv` folds when there are fewer different rows,
-    entities or moments than that. Raises DataError when there are not even two.
+    entities or moments than that. Raises DataError when there are not even two. Those of a forecast
+    have a rolling origin, see `series.folds`.
     """
+    return _way(schema).folds(typed, schema, cv, seed, data)
+
+
+def _dealt(typed: pl.DataFrame, schema: Schema, cv: int, seed: int, data: Data) -> list[tuple[Rows, Rows]]:
     if data.time:
         cuts = _forward(_times(typed, data.time), cv)
     else:
@@ -153,3 +178,35 @@ def _forward(times: NDArray[np.float64], cv: int) -> list[tuple[Rows, Rows]]:
         (np.flatnonzero(times < start), np.flatnonzero((times >= start) & (times < end)))
         for start, end in zip(cuts, ends, strict=True)
     ]
+
+
+# --- by task
+
+
+class Way(NamedTuple):
+    """How rows of a task are ordered, split, cut into folds, and what is said of the split."""
+
+    order: Callable[[pl.DataFrame, Schema, Data], Rows]
+    split: Callable[[pl.DataFrame, Schema, Data], tuple[NDArray[np.bool_], str]]
+    folds: Callable[[pl.DataFrame, Schema, int, int, Data], list[tuple[Rows, Rows]]]
+    fair: Callable[[NDArray[np.bool_], pl.DataFrame, Schema, Data], Check]
+
+
+ROWS = Way(
+    order=lambda typed, schema, data: np.arange(typed.height),
+    split=_drawn,
+    folds=_dealt,
+    fair=lambda late, typed, schema, data: shared(late, data),
+)
+WAYS: Mapping[str, Way] = {
+    "forecast": Way(
+        order=lambda typed, schema, data: series.order(typed, schema, data.known_at),
+        split=lambda typed, schema, data: series.split(typed, schema),
+        folds=lambda typed, schema, cv, seed, data: series.folds(typed, schema, cv),
+        fair=lambda late, typed, schema, data: series.shared(late, typed, schema),
+    )
+}
+
+
+def _way(schema: Schema) -> Way:
+    return WAYS.get(schema.task, ROWS)

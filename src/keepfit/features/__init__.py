@@ -8,10 +8,11 @@ The role of a column picks its file in `ROLES`; each has
     names(state) -> one name a feature
     watch(values of one column, memory) -> (signals for monitoring, memory), see `watch`
 
-where `values` maps the role's columns to their values (see `features.values`), `target` is a float
-matrix (n, k), and a matrix is float32 (n, width) or `Sparse`. A state is a dict of plain arrays,
-strings, numbers, lists and dicts: `save` writes it as JSON and npz. Nothing here needs more than
-numpy; what needs scikit-learn (`features.selection`, `features.reduction`) is loaded by `fit` only.
+where `values` maps the role's columns to their values (see `features.values`; roles that share a
+file are one role here), `target` is a float matrix (n, k), and a matrix is float32 (n, width) or
+`Sparse`. A state is a dict of plain arrays, strings, numbers, lists and dicts: `save` writes it as
+JSON and npz. Nothing here needs more than numpy; what needs scikit-learn (`features.selection`,
+`features.reduction`) is loaded by `fit` only.
 
 >>> import numpy as np
 >>> from keepfit.types import Column, Schema
@@ -46,6 +47,9 @@ __all__ = ["ROLES", "apply", "compiled", "fit", "fit_apply", "load", "names", "s
 Matrix = NDArray[np.float32] | Sparse
 State = dict[str, Any]
 ROLES: dict[str, str] = {
+    "series": "keepfit.features.series",  # these three come first, and make one block
+    "moment": "keepfit.features.series",
+    "past": "keepfit.features.series",
     "number": "keepfit.features.number",
     "category": "keepfit.features.category",
     "date": "keepfit.features.date",
@@ -87,10 +91,11 @@ def fit_apply(
     """
     given = options or {}
     target = None if y is None else targets(y, schema)
-    state: State = {"blocks": [], "select": None, "categorical": [], "width": 0}
+    state: State = {"blocks": [], "select": None, "categorical": [], "pictures": [], "width": 0}
     parts = []
     for role, values in _by_role(columns, schema).items():
-        block, matrix = pick(ROLES, role, "role").fit(values, target, _options(role, given.get(role, {})), seed)
+        options = _options(role, given.get(role, {}), schema)
+        block, matrix = pick(ROLES, role, "role").fit(values, target, options, seed)
         _add(state, role, block)
         parts.append(matrix)
     matrix = sparse.join(parts) if parts else np.empty((len(columns), 0), np.float32)
@@ -100,25 +105,32 @@ def fit_apply(
 
 
 def _by_role(columns: Columns, schema: Schema) -> dict[str, dict[str, Any]]:
-    """Role → its columns' values; roles in the order of ROLES, columns in that of the schema."""
-    found: dict[str, dict[str, Any]] = {role: {} for role in ROLES}
+    """Role → its columns' values; roles in the order of ROLES, columns in that of the schema.
+
+    Roles with one file are one role here, the first of them.
+    """
+    first = {file: role for role, file in reversed(ROLES.items())}
+    found: dict[str, dict[str, Any]] = {role: {} for role, file in ROLES.items() if first[file] == role}
     for column in schema.features:
-        found.setdefault(column.role, {})[column.name] = columns.values[column.name]
+        role = first.get(ROLES.get(column.role, ""), column.role)
+        found.setdefault(role, {})[column.name] = columns.values[column.name]
     return {role: values for role, values in found.items() if values}
 
 
-def _options(role: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _options(role: str, given: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     defaults: dict[str, Any] = pick(ROLES, role, "role").DEFAULTS
     for name in given:
         if name not in defaults:
             known = f"{nearest(name, defaults)}Known: {', '.join(sorted(defaults))}"
             raise ConfigError(f"features of role {role}: unknown option '{name}'. {known}")
-    return {**defaults, **given}
+    told = {"rhythm": schema.rhythm} if "rhythm" in defaults else {}
+    return {**defaults, **given, **told}
 
 
 def _add(state: State, role: str, block: State) -> None:
     shift = state["width"]
     state["categorical"] += [[place + shift, levels] for place, levels in block.get("categorical", ())]
+    state["pictures"] += [[place + shift, *shape] for place, *shape in block.get("pictures", ())]
     state["blocks"].append({"role": role, "state": block})
     state["width"] = shift + block["width"]
 
@@ -148,6 +160,7 @@ def _select(state: State, matrix: Matrix, target: Any, select: Mapping[str, Any]
     state["select"], state["width"] = found, chosen.width(found)
     places = {old: new for new, old in enumerate(found.get("keep", np.empty(0)).tolist())}
     state["categorical"] = [[places[place], size] for place, size in state["categorical"] if place in places]
+    state["pictures"] = []  # what is left of one has no shape any more
     kept: Matrix = chosen.compiled(found)(matrix)
     return kept
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from keepfit.data.parse import PARSE
+from keepfit.data.parse import LOCAL, PARSE
 from keepfit.errors import DataError
 from keepfit.features.values import Coded, Columns, Documents
 from keepfit.types import Column, Schema
@@ -60,6 +60,13 @@ def seconds(array: pa.Array, column: Column) -> Floats:
     if array.null_count:
         found[_gone(array)] = np.nan
     return np.asarray(found)
+
+
+def moments(array: pa.Array, column: Column) -> Floats:
+    """(n,) times of a forecast's rows: seconds since 1970 UTC, or the number. See `parse.moment`."""
+    if column.dtype != "date":
+        return numbers(array, column)
+    return _looked_up(array, column) if LOCAL in column.formats else seconds(array, column)
 
 
 def coded(array: pa.Array, column: Column) -> Coded:
@@ -130,4 +137,7 @@ ARRAYS: Mapping[str, Callable[[pa.Array, Column], Any]] = {
     "time": seconds,
     "category": coded,
     "text": _documents,
+    "series": coded,
+    "moment": moments,
+    "past": numbers,
 }

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.errors import DataError
-from keepfit.features.values import Coded, Columns, Documents, Tokens, documents
+from keepfit.features.values import Coded, Columns, Documents, Pictures, Tokens, documents
 from keepfit.types import Schema
 
 
@@ -66,4 +66,8 @@ ARRAYS: Mapping[str, Callable[[pl.Series], Any]] = {
     "date": numbers,  # conformed to seconds since 1970 UTC
     "category": coded,
     "text": lambda column: Documents(column.to_list()).tokens,
+    "image": lambda column: Pictures(column.to_list()),
+    "series": coded,
+    "moment": numbers,  # conformed to seconds since 1970 UTC, or numbers
+    "past": numbers,
 }

@@ -14,7 +14,7 @@ import polars as pl
 from keepfit.data.conform import conform
 from keepfit.data.parse import Problem
 from keepfit.features import hooks
-from keepfit.types import Column, Schema
+from keepfit.types import Schema
 
 
 def prepare(
@@ -40,12 +40,8 @@ def derive(
 
 def seen(typed: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """A conformed frame as hooks see it: the inputs, dates as datetimes (UTC)."""
-    given = [c for c in schema.columns if c.hook is None and c.name in typed.columns and c.role != "target"]
+    given = [c for c in schema.columns if c.hook is None and c.name in typed.columns and c.name != schema.target]
     return typed.select(
-        (pl.col(c.name) * 1e6).cast(pl.Int64).cast(pl.Datetime("us")).alias(c.name) if _is_date(c) else pl.col(c.name)
+        (pl.col(c.name) * 1e6).cast(pl.Int64).cast(pl.Datetime("us")).alias(c.name) if c.dated else pl.col(c.name)
         for c in given
     )
-
-
-def _is_date(column: Column) -> bool:
-    return column.role == "date" or (column.role == "time" and column.dtype == "date")

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from keepfit.data.parse import PARSE, Problem
-from keepfit.data.rows import Rows, columns_of
-from keepfit.features.values import Coded, Columns, Documents
+from keepfit.data.rows import Rows, columns_of, lists_of
+from keepfit.features.values import Coded, Columns, Documents, Pictures
 from keepfit.types import Column, Schema
 
 FIRST = np.zeros(1, np.int32)  # the codes of one row, made once
@@ -35,12 +35,15 @@ TEXT = frozenset((str,))
 WORDS = TEXT | {type(None)}
 REMEMBERED = 10_000  # texts whose meaning is kept, for each column
 LONGEST = 200  # characters of a text that is kept
-ODD = (KeyError, ValueError, TypeError, IndexError)  # what a row or a value of another shape brings
+ODD = (KeyError, ValueError, TypeError, IndexError, AttributeError)  # what a row or a value of another shape brings
 Quick = Callable[[Sequence[Any]], Any]
 
 
 def from_rows(rows: Rows, schema: Schema) -> tuple[Columns, list[Problem]]:
-    """The values of `schema.inputs` in `rows`, and all problems found. Other keys are left alone."""
+    """The values of `schema.inputs` in `rows`, and all problems found. Other keys are left alone.
+
+    A target that is an input too (the past of a forecast) may be left out.
+    """
     return reader(schema)(rows)
 
 
@@ -50,17 +53,20 @@ def reader(schema: Schema) -> Callable[[Rows], tuple[Columns, list[Problem]]]:
     A column whose values are of the usual kinds is read at once; any other goes value by value
     through `data.parse`, to the same result, and tells its problems.
     """
-    columns = schema.inputs
-    given, plain = columns_of([column.name for column in columns]), _at_once(columns)
+    needed = [column for column in schema.inputs if column.name != schema.target]
+    free = [column for column in schema.inputs if column.name == schema.target]
+    columns = (*needed, *free)
+    given, may = columns_of([column.name for column in needed]), lists_of([column.name for column in free])
+    plain = _at_once(columns)
 
     def read(rows: Rows) -> tuple[Columns, list[Problem]]:
         try:
-            found = plain(given(rows))
+            found = plain([*given(rows), *may(rows)] if free else given(rows))
         except ODD:
             found = [None] * len(columns)
         problems: list[Problem] = []
         values = {
-            column.name: _each(rows, column, problems) if array is None else array
+            column.name: _each(rows, column, problems, column in free) if array is None else array
             for column, array in zip(columns, found, strict=True)
         }
         if problems:
@@ -70,13 +76,13 @@ def reader(schema: Schema) -> Callable[[Rows], tuple[Columns, list[Problem]]]:
     return read
 
 
-def _each(rows: Sequence[Any], column: Column, problems: list[Problem]) -> Any:
-    """A column's values one by one; adds what cannot be read to `problems`."""
+def _each(rows: Sequence[Any], column: Column, problems: list[Problem], free: bool = False) -> Any:
+    """A column's values one by one; adds what cannot be read to `problems`. One that is `free` may be left out."""
     found: list[Any] = []
     parse, name = PARSE[column.role], column.name
     for row in rows:
         try:
-            found.append(parse(row[name], column))
+            found.append(parse(row.get(name) if free else row[name], column))
         except ODD as error:
             found.append(None)
             problems.append(_problem(len(found) - 1, name, row, error))
@@ -115,6 +121,10 @@ ARRAYS: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "date": numbers,
     "category": coded,
     "text": Documents,
+    "image": Pictures,
+    "series": coded,
+    "moment": numbers,
+    "past": numbers,
 }
 
 
@@ -214,12 +224,16 @@ def remembered(
 
 
 def _quick_dates(column: Column) -> Quick:
-    look = remembered(lambda value: PARSE["date"](value, column))
+    look = remembered(lambda value: PARSE[column.role](value, column))
     return lambda raw: numbers([*map(look, raw)])
 
 
+def _quick_moments(column: Column) -> Quick:
+    return _quick_dates(column) if column.dtype == "date" else _quick_numbers(column)
+
+
 def _quick_levels(column: Column) -> Quick:
-    return levels(remembered(lambda value: PARSE["category"](value, column)))
+    return levels(remembered(lambda value: PARSE[column.role](value, column)))
 
 
 def levels(meaning: Callable[[Any], Any], kept: int = REMEMBERED) -> Quick:
@@ -274,4 +288,8 @@ QUICK: Mapping[str, Callable[[Column], Quick]] = {
     "date": _quick_dates,
     "category": _quick_levels,
     "text": _quick_texts,
+    "image": _quick_texts,
+    "series": _quick_levels,
+    "moment": _quick_moments,
+    "past": _quick_numbers,
 }

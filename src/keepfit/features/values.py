@@ -9,12 +9,16 @@ there is one code path. Nothing here, or below it, needs pandas, polars or sciki
     date       float64 (n,), seconds since 1970 UTC, NaN = missing
     category   Coded: codes into levels, -1 = missing
     text       Tokens: word ids of each document; or Documents, which gives them when asked
+    image      Pictures: the bytes of their files
+    series     Coded
+    moment     float64 (n,), as date or number
+    past       float64 (n,), NaN = not observed (yet)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -77,6 +81,26 @@ def documents(texts: Sequence[str | None], tokens: Tokens) -> Documents:
     made = Documents(texts)
     made.__dict__["tokens"] = tokens  # where cached_property keeps it
     return made
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures as the bytes of their files; None is a missing one.
+
+    `made` has rows that were worked out before, by the name of how they were (see `features.ahead`): arrays
+    with a first axis as long as `data`.
+    """
+
+    data: Sequence[bytes | None]
+    made: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
+
+    def __getitem__(self, rows: Any) -> Pictures:
+        places = np.arange(len(self.data))[rows]
+        made = {name: tuple(array[places] for array in arrays) for name, arrays in self.made.items()}
+        return Pictures([self.data[place] for place in places.tolist()], made)
+
+    def __len__(self) -> int:
+        return len(self.data)
 
 
 class Sparse(NamedTuple):

@@ -105,7 +105,7 @@ def _given(schema: Schema) -> Schema:
 
 def _dated(typed: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """Dates as datetimes: seconds would be read as another unit where dates are written as numbers."""
-    dates = [c.name for c in schema.columns if c.role == "date" or (c.role == "time" and c.dtype == "date")]
+    dates = [c.name for c in schema.columns if c.dated]
     there = [name for name in dates if name in typed.columns]
     return typed.with_columns((pl.col(name) * 1e6).cast(pl.Int64).cast(pl.Datetime("us")) for name in there)
 

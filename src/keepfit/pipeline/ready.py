@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from keepfit import durable
 from keepfit.config import Config, masked, parse
-from keepfit.data import decimal, leakage, read, schema, split, template, validate, version
-from keepfit.data.conform import conform
+from keepfit.data import decimal, gallery, leakage, read, schema, split, template, validate, version
+from keepfit.data.conform import asking, conform
 from keepfit.errors import ConfigError, DataError
 from keepfit.features import hooks
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import derive, prepare, seen
 from keepfit.features.values import Columns
+from keepfit.models import tasks
+from keepfit.models.fitted import Output
 from keepfit.pipeline import asked, templates
 from keepfit.types import Check, Column, Dataset, Schema, Split, Verdict
 
@@ -49,7 +51,13 @@ class Part(NamedTuple):
 
     def only(self, rows: NDArray[np.bool_]) -> Part:
         """The rows for which the mask (n,) is true."""
-        return Part(dataclasses.replace(self.data, frame=self.data.frame.filter(rows)), self.typed.filter(rows))
+        return self.at(np.flatnonzero(rows))
+
+    def at(self, rows: NDArray[np.intp]) -> Part:
+        """The rows at these places, in this order."""
+        if np.array_equal(rows, np.arange(self.typed.height)):
+            return self
+        return Part(dataclasses.replace(self.data, frame=self.data.frame[rows]), self.typed[rows])
 
 
 def examine(config: Config, project: Path, now: datetime | None = None) -> tuple[Split, Verdict]:
@@ -66,16 +74,19 @@ def examine(config: Config, project: Path, now: datetime | None = None) -> tuple
     verdict += Verdict("data", tuple(decimal.suspects(frame, config.data)))
     asked.known(config, project, meaning, train.typed.columns)
     verdict += hooks.rowwise(seen(train.typed, meaning), functions)
-    if config.data.test:
-        test, found = _part(*read.read(config.data, project, config.data.test), meaning, config, functions, now)
+    official = config.data.test or origin.get("test")
+    if official:
+        test, found = _part(*read.read(config.data, project, official), meaning, config, functions, now)
         verdict += Verdict("test", tuple(dataclasses.replace(c, name=f"test: {c.name}") for c in found.checks))
-        how = "official test set"
+        how = "official test set" if config.data.test else "official test set, found in the source"
+        verdict += Verdict("split", (Check("split.official", "passed", test.typed.height, None, f"{how}: {official}"),))
     else:
         late, how = split.split(train.typed, meaning, config.data)
-        verdict += Verdict("split", (split.shared(late, config.data),))
+        verdict += Verdict("split", (split.fair(late, train.typed, meaning, config.data),))
         train, test = train.only(~late), train.only(late)
     train = train.only(~leakage.known_too_late(train.typed, test.typed, config.data))
-    verdict += leakage.leakage(train.typed, test.typed, meaning, config.data)
+    named = (train.data.frame, test.data.frame)
+    verdict += leakage.leakage(train.typed, test.typed, meaning, config.data, named)
     told = of_training(meaning, train.typed)
     verdict += Verdict("test", tuple(_unseen(told, test.typed)))
     return Split(_versioned(train, told), _versioned(test, told), how), dataclasses.replace(verdict, subject="data")
@@ -85,25 +96,27 @@ def _part(
     frame: pl.DataFrame, origin: Mapping[str, Any], meaning: Schema, config: Config,
     functions: Mapping[str, hooks.Hook], now: datetime | None,
 ) -> tuple[Part, Verdict]:  # fmt: skip
-    conformed = prepare(frame, meaning, functions)
-    if meaning.target not in conformed[0].columns:
+    if meaning.target not in frame.columns:
         raise DataError(f"The test set {config.data.test} has no column '{meaning.target}', which is data.target.")
-    verdict = validate.validate(frame, meaning, config.checks, config.data, conformed)
+    conformed = prepare(frame, meaning, functions)
+    typed, undecoded = gallery.decoded(conformed[0], meaning)
+    conformed = typed, conformed[1] + undecoded
+    verdict = validate.validate(frame, meaning, config.checks, config.data, conformed) + validate.left_out(origin)
     whole = Part(Dataset(frame, meaning, "", masked(config, origin)), conformed[0])
-    kept = conformed[0][str(meaning.target)].is_not_null()
+    kept = conformed[0][str(meaning.target)].is_not_null() & pl.Series(gallery.usable(frame, conformed[0], meaning))
     if now is not None and config.data.known_at in conformed[0].columns:
         kept &= (conformed[0][str(config.data.known_at)] <= now.timestamp()).fill_null(True)
-    return whole.only(kept.to_numpy()), verdict
+    known = whole.only(kept.to_numpy())
+    return known.at(split.order(known.typed, meaning, config.data)), verdict
 
 
 def understand(frame: pl.DataFrame, config: Config, functions: Mapping[str, hooks.Hook]) -> Schema:
     """The Schema of the frame and of what the hooks add to it."""
-    base = schema.infer(frame, config.data, config.task)
+    base = schema.infer(frame, config.data, config.task, forecast=config.forecast)
     if not functions:
         return base
     made, makers = derive(conform(frame, base)[0], base, functions)
-    target = frame[config.data.target] if config.data.target else pl.Series("", [0] * frame.height)
-    whole = schema.infer(made.with_columns(target), _only(config, made.columns), config.task, makers)
+    whole = schema.infer(made, _only(config, made.columns), hooks=makers)
     added = tuple(column for column in whole.columns if column.name in makers)
     return dataclasses.replace(base, columns=base.columns + added)
 
@@ -111,7 +124,8 @@ def understand(frame: pl.DataFrame, config: Config, functions: Mapping[str, hook
 def _only(config: Config, names: list[str]) -> Any:
     """The data section without what it says of columns that the hooks did not make."""
     roles = {name: role for name, role in config.data.columns.items() if name in names}
-    return config.data.model_copy(update={"columns": roles, "time": None, "group": None, "known_at": None})
+    keys = dict.fromkeys(("target", "time", "group", "known_at"))
+    return config.data.model_copy(update={"columns": roles, **keys})
 
 
 def _unseen(told: Schema, test: pl.DataFrame) -> Iterator[Check]:
@@ -149,26 +163,37 @@ def _of_training(column: Column, typed: pl.DataFrame) -> Column:
 
 
 def rows(config: Config, project: Path, data: Dataset) -> Rows:
-    """A Dataset as arrays."""
+    """A Dataset as arrays; the columns are those that a model may know when it is asked."""
     frame = typed(config, project, data).frame
-    return Rows(frame, from_frame(frame, data.schema), _values(frame[str(data.schema.target)], data.schema))
+    columns = from_frame(asking(frame, data.schema), data.schema)
+    return Rows(frame, columns, _values(frame[str(data.schema.target)], data.schema))
 
 
-def target(data: Dataset) -> NDArray[Any]:
-    """The target of a Dataset alone (n,): cheap where the features are not."""
-    alone = dataclasses.replace(data.schema, columns=tuple(c for c in data.schema.columns if c.role == "target"))
-    return _values(conform(data.frame, alone)[0][str(data.schema.target)], data.schema)
+def observed(rows: Rows, meaning: Schema) -> Columns:
+    """The columns of rows as they turned out, the target among them where it is an input too."""
+    return from_frame(rows.frame, meaning)
+
+
+def trivial(data: Dataset, asked: Columns) -> Output:
+    """What the trivial baseline, learned from a Dataset, answers: cheap where the features are not."""
+    looks, target = tasks.task(data.schema).looks, str(data.schema.target)
+    kept = tuple(column for column in data.schema.columns if column.name == target or column.role in looks)
+    alone = dataclasses.replace(data.schema, columns=kept)
+    frame = conform(data.frame, alone)[0]
+    known = from_frame(asking(frame, alone), alone)
+    return tasks.baseline(known, _values(frame[target], data.schema), asked, data.schema)
 
 
 def _values(known: pl.Series, meaning: Schema) -> NDArray[Any]:
-    return known.to_numpy() if meaning.task == "regression" else np.array(known.to_list(), dtype=object)
+    return np.array(known.to_list(), dtype=object) if meaning.classes else known.to_numpy()
 
 
 def proof(known: Rows, asked: Rows, meaning: Schema, count: int = PROOF_ROWS) -> Columns:
     """Real rows to prove parity on: the test rows, and where those are under `count` training rows after them."""
     if len(asked.frame) >= count:
         return asked.columns
-    return from_frame(pl.concat([asked.frame, known.frame.head(count - len(asked.frame))]), meaning)
+    more = known.frame.head(count - len(asked.frame))
+    return from_frame(asking(pl.concat([asked.frame, more]), meaning), meaning)
 
 
 def typed(config: Config, project: Path, data: Dataset) -> Dataset:
@@ -230,14 +255,16 @@ def begin(folder: Path, name: str) -> Path:
 def init(folder: Path, source: str, target: str | None, sections: Mapping[str, Any] = template.NOTHING) -> Path:
     """Write a commented keepfit.yaml for a source that was looked at; `sections` are set in it as they are."""
     data = parse({"data": {"source": source, "target": target}}).data
-    frame, _ = read.read(data, Path())
+    frame, origin = read.read(data, Path())
     if target is None and "target" in frame.columns:  # as in every data set of scikit-learn
         target = "target"
         data = data.model_copy(update={"target": target})
     if Path(source).exists() or not read.SCHEME.match(
         source
     ):  # it was named from here, but is written into a file that stands elsewhere
-        data = data.model_copy(update={"source": Path(os.path.relpath(source, folder)).as_posix()})
+        found = {"source": source, "test": origin.get("test")}
+        beside = {key: Path(os.path.relpath(where, folder)).as_posix() for key, where in found.items() if where}
+        data = data.model_copy(update=beside)
     meaning = schema.infer(frame, data, "auto")
     path = folder / "keepfit.yaml"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,335 @@
+"""The Schema of a forecast: which columns tell the series apart, which holds the times, and their rhythm.
+
+    series   what tells the series apart: forecast.series
+    moment   the times: data.time, else the one column of dates, else one that counts up within each series
+    past     the target: a row with it is an observation, a row without is to be forecast
+
+All other columns keep their usual roles. They are covariates, and have to be known ahead. Columns that only go
+on with the times (a second clock) or mark a split say nothing ahead, and are ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from keepfit.config import Data, Forecast
+from keepfit.data import conform, parse, roles, season
+from keepfit.data import rhythm as calendar
+from keepfit.data.columns import Facts, look, split_name
+from keepfit.data.series import numbered
+from keepfit.errors import ConfigError, DataError
+from keepfit.extras import nearest
+from keepfit.types import Column, Rhythm, Schema
+
+PARTS = frozenset({"train", "training", "test", "testing", "valid", "validation", "val", "dev", "holdout"})
+Floats = NDArray[np.float64]
+OFFSET = r"[T ]\d{2}:?\d{2}.*(Z|[+-]\d{2}:?\d{2})$"  # a clock with its distance to UTC
+TWICE = 0.5  # share of rows whose time came before, from which there are several series
+
+
+def columns(frame: pl.DataFrame, data: Data, forecast: Forecast) -> list[Column | None]:
+    """The Columns of `frame` in the roles of a forecast; None at the place of the target.
+
+    Raises ConfigError or DataError for names that are not there, for times that cannot be found or read, and for
+    several series that nothing tells apart.
+    """
+    check_names(frame, forecast, data)
+    time, why = clock(frame, data, forecast)
+    moment = _moment(frame[time], data, why)
+    others = _others(frame, data, forecast, time)
+    made: list[Column | None] = []
+    for series in frame.iter_columns():
+        if series.name == data.target:
+            made.append(None)
+        elif series.name == time:
+            made.append(moment)
+        elif series.name in forecast.series:
+            facts = look(series, data.missing)
+            made.append(roles.describe(facts, "series", "forecast.series: tells the series apart", data.missing))
+        else:
+            made.append(others[series.name])
+    return made
+
+
+def check_names(frame: pl.DataFrame, forecast: Forecast, data: Data) -> None:
+    """Raises ConfigError for columns of forecast.series that are not there, or are something else too."""
+    mistakes = []
+    taken = {data.target: "the target", data.time: "the time (data.time)"}
+    for name in forecast.series:
+        if name not in frame.columns:
+            hint = nearest(name, frame.columns)
+            mistakes.append(f"  forecast.series: the data have no column '{name}'. {hint}Columns: {_some(frame)}")
+        elif name in taken:
+            mistakes.append(f"  forecast.series: '{name}' is {taken[name]}")
+    if mistakes:
+        raise ConfigError("The config and the data do not fit together:\n" + "\n".join(mistakes))
+
+
+def _some(frame: pl.DataFrame) -> str:
+    return ", ".join(frame.columns[:30]) + (", …" if frame.width > 30 else "")
+
+
+# --- the times
+
+
+def clock(frame: pl.DataFrame, data: Data, forecast: Forecast) -> tuple[str, str]:
+    """The column of times, and why it is that. Raises DataError where there is none, or several."""
+    if data.time is not None:
+        return data.time, "data.time: the times"
+    found = _clocks(frame, data, forecast)
+    whole = [name for name, (_, complete) in found.items() if complete]
+    for names in ([n for n in whole if found[n][0]], whole, [n for n in found if found[n][0]]):
+        if len(names) == 1:
+            dates = found[names[0]][0]
+            return names[0], "the one column of dates" if dates else "counts up within each series"
+        if names:
+            shown = ", ".join(f"'{name}'" for name in names)
+            raise DataError(f"Several columns could hold the times: {shown}. Name one: 'data: {{time: {names[0]}}}'.")
+    raise DataError(
+        "No column holds times: none has dates, and none counts up within each series. Name it with "
+        f"'data: {{time: …}}', or the columns that tell the series apart with 'forecast: {{series: […]}}'. "
+        f"Columns: {_some(frame)}"
+    )
+
+
+def _clocks(frame: pl.DataFrame, data: Data, forecast: Forecast) -> dict[str, tuple[bool, bool]]:
+    """Columns that may be the time: are they dates, and are they complete?"""
+    taken = {data.target, data.group, data.known_at, *forecast.series}
+    found = {}
+    numbers, _ = numbered(frame, tuple(forecast.series))
+    for series in frame.iter_columns():
+        declared = data.columns.get(series.name, "")
+        if series.name in taken or declared.partition(":")[0] in ("ignore", "id", "category", "text"):
+            continue
+        form = declared.partition(":")[2]
+        facts = look(series, data.missing, (form,) if form else None)
+        if facts.kind == "date":
+            found[series.name] = (True, facts.missing == 0)
+        elif facts.kind in ("int", "float") and facts.whole and facts.missing == 0 and _counts(series, numbers):
+            found[series.name] = (False, True)
+    return found
+
+
+def _counts(series: pl.Series, numbers: NDArray[np.int64]) -> bool:
+    """Does a column of whole numbers go up by one from row to row of each series, in the order of either?"""
+    values = series.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    sort = np.lexsort((values, numbers))
+    within = numbers[sort][1:] == numbers[sort][:-1]
+    steps = np.diff(values[sort])[within]
+    return len(steps) > 0 and bool((steps == 1).mean() > 0.99)
+
+
+def _moment(series: pl.Series, data: Data, why: str) -> Column:
+    form = data.columns.get(series.name, "").partition(":")[2]
+    facts = look(series, data.missing, (form,) if form else None)
+    if facts.kind not in ("date", "int", "float"):
+        raise DataError(
+            f"data.time: column '{series.name}' holds no times that keepfit can read, such as '{facts.example}'. "
+            f"Name its format with data.columns: {{{series.name}: 'date:%d/%m/%Y'}} (strptime directives)."
+        )
+    column = roles.describe(facts, "moment", why, data.missing)
+    if facts.kind == "date" and facts.ambiguous:
+        column = dataclasses.replace(column, why=f"{why}; day and month could also be exchanged")
+    return dataclasses.replace(column, formats=facts.formats)
+
+
+# --- the other columns
+
+
+def _others(frame: pl.DataFrame, data: Data, forecast: Forecast, time: str) -> dict[str, Column]:
+    """Covariates in their usual roles, but for second clocks and columns that mark a split."""
+    taken = {data.target, time, *forecast.series}
+    kept = {None: "", data.group: "data.group", data.known_at: "data.known_at"}
+    numbers, _ = numbered(frame, tuple(forecast.series))
+    found = {}
+    for series in frame.iter_columns():
+        if series.name in taken or series.name in kept:
+            continue
+        column = roles.column(series, data.missing, data.columns.get(series.name))
+        said = "" if series.name in data.columns else _says_nothing(series, column, numbers)
+        found[series.name] = dataclasses.replace(column, role="ignore", why=said) if said else column
+    for name, key in kept.items():
+        if name is not None and name in frame.columns and name not in taken:
+            role = "group" if key == "data.group" else "time"
+            found[name] = roles.describe(look(frame[name], data.missing), role, key, data.missing)
+    return found
+
+
+def _says_nothing(series: pl.Series, column: Column, numbers: NDArray[np.int64]) -> str:
+    if column.role == "category" and {level.lower() for level in column.levels} <= PARTS and column.levels:
+        return "marks a split; the last periods of each series are the test"
+    if (
+        column.role in ("number", "date", "id")
+        and column.dtype in ("int", "float", "date")
+        and _ticks(series, column, numbers)
+    ):
+        return "goes on with the times: a second clock"
+    return ""
+
+
+def _ticks(series: pl.Series, column: Column, numbers: NDArray[np.int64]) -> bool:
+    """Do values rise from each row of a series to its next, in even steps (an eighth more or less, as months)?"""
+    role = "date" if column.dtype == "date" else "number"
+    told = Schema((dataclasses.replace(column, role=role),), "none")
+    values = conform.conform(series.to_frame(), told)[0].to_series().fill_null(float("nan")).to_numpy()
+    there = np.flatnonzero(np.isfinite(values) & (numbers >= 0))
+    sort = there[np.argsort(numbers[there], kind="stable")]
+    steps = np.diff(values[sort])[np.diff(numbers[sort]) == 0]
+    return len(steps) > 0 and bool((np.abs(steps / max(np.median(steps), 1e-300) - 1) < 0.125).mean() > 0.99)
+
+
+# --- target and rhythm
+
+
+def target(facts: Facts) -> str:
+    """Why the target is what it is; DataError where it cannot be forecast."""
+    name = f"'{facts.name}'"
+    if facts.kind == "empty" or facts.known == 0:
+        raise DataError(f"The target {name} has no values at all: every row is missing it.")
+    if facts.kind not in ("int", "float", "bool"):
+        what = "dates" if facts.kind == "date" else "texts" if facts.kind == "str" else facts.kind
+        raise DataError(
+            f"task: forecast needs numbers, but the target {name} holds {what} such as {parse.shown(facts.example)}. "
+            "Name another data.target."
+        )
+    return f"set by the task of the config; {name} holds {facts.distinct:,} different values"
+
+
+def complete(frame: pl.DataFrame, schema: Schema, data: Data, forecast: Forecast) -> Schema:
+    """The schema with its rhythm: frequency and season of the rows, unless the config says them.
+
+    Times with a distance to UTC are read as UTC; where periods are days or longer, as the date that is written.
+    Raises DataError for times without a frequency, and where times repeat for want of forecast.series.
+    """
+    [time] = schema.role("moment")
+    moments, numbers = _timed(frame, schema, forecast)
+    _check_series(moments, numbers, frame, data, time)
+    frequency = _frequency(moments, numbers, schema[time], forecast)
+    if zoned(frame[time]) and calendar.length(frequency) >= calendar.DAY and parse.LOCAL not in schema[time].formats:
+        told = dataclasses.replace(schema[time], formats=(*schema[time].formats, parse.LOCAL))
+        every = tuple(told if column.name == time else column for column in schema.columns)
+        return complete(frame, dataclasses.replace(schema, columns=every), data, forecast)
+    rhythm = Rhythm(time, frequency, calendar.origin(moments, frequency), forecast.horizon, tuple(forecast.series))
+    season = _season(frame, schema, rhythm, forecast)
+    return dataclasses.replace(schema, rhythm=dataclasses.replace(rhythm, season=season))
+
+
+def zoned(series: pl.Series) -> bool:
+    """Are times written with their distance to UTC, or of a type that has a zone?"""
+    if isinstance(series.dtype, pl.Datetime):
+        return series.dtype.time_zone is not None
+    return series.dtype == pl.String and bool(series.drop_nulls().head(1000).str.contains(OFFSET).any())
+
+
+def _frequency(moments: Floats, numbers: NDArray[np.int64], time: Column, forecast: Forecast) -> str:
+    sort = np.lexsort((moments, numbers))
+    if forecast.frequency == "auto":
+        found = calendar.frequency(moments[sort], numbers[sort], time.dtype == "date")
+        return found or _no_frequency(moments[sort], numbers[sort], time.name)
+    if calendar.dated(forecast.frequency) != (time.dtype == "date"):
+        kind = "dates" if time.dtype == "date" else "numbers"
+        raise ConfigError(f"forecast.frequency: {forecast.frequency} does not fit '{time.name}', which holds {kind}.")
+    return forecast.frequency
+
+
+def _timed(frame: pl.DataFrame, schema: Schema, forecast: Forecast) -> tuple[Floats, NDArray[np.int64]]:
+    """Time and series of each row that has both."""
+    [name] = schema.role("moment")
+    moments = _read(frame, schema[name])
+    numbers, _ = numbered(_read_series(frame, schema, forecast.series), tuple(forecast.series))
+    kept = np.isfinite(moments) & (numbers >= 0)
+    if not kept.any():
+        raise DataError(f"No row has a time in '{name}' and a series: there is nothing to forecast.")
+    return moments[kept], numbers[kept]
+
+
+def _read(frame: pl.DataFrame, column: Column) -> Floats:
+    typed, _ = conform.conform(frame.select(column.name), Schema((column,), "none"))
+    return typed.to_series().fill_null(float("nan")).to_numpy()
+
+
+def _read_series(frame: pl.DataFrame, schema: Schema, names: Sequence[str]) -> pl.DataFrame:
+    if not names:
+        return frame.select(pl.nth(0))
+    return conform.conform(frame.select(names), Schema(tuple(schema[name] for name in names), "none"))[0]
+
+
+def _check_series(moments: Floats, numbers: NDArray[np.int64], frame: pl.DataFrame, data: Data, time: str) -> None:
+    sort = np.lexsort((moments, numbers))
+    twice = (np.diff(moments[sort]) == 0) & (np.diff(numbers[sort]) == 0)
+    if twice.sum() <= TWICE * len(moments):
+        return
+    names = suggested(frame, data, time)
+    told = f"Set 'forecast: {{series: [{', '.join(names)}]}}'" if names else "Name them in forecast.series"
+    raise DataError(
+        f"{int(twice.sum()):,} of {len(moments):,} rows have a time in '{time}' that their series has already: there "
+        f"are more series than the config says. {told}, the columns that tell them apart."
+    )
+
+
+def suggested(frame: pl.DataFrame, data: Data, time: str) -> list[str]:
+    """One or two columns which tell the series apart, so that no time comes twice; none where there are no such."""
+    if not frame.select(time).is_duplicated().any():
+        return []
+    some = [
+        name
+        for name in frame.columns
+        if name not in (time, data.target) and 1 < frame[name].n_unique() <= frame.height / 3
+        and roles.column(frame[name], data.missing).role in ("category", "id", "number")
+    ]  # fmt: skip
+    pairs: Iterable[tuple[str, ...]] = [*((name,) for name in some), *combinations(some, 2)]
+    known = frame.filter(pl.col(time).is_not_null())
+    fits = [names for names in pairs if known.select(time, *names).is_duplicated().mean() < 0.01]  # type: ignore[operator]
+    if not fits:
+        return []
+    fewest = min(len(names) for names in fits)
+    best = min(
+        (names for names in fits if len(names) == fewest),
+        key=lambda names: (not any(split_name(name) & roles.ID_WORDS for name in names), frame[names[0]].n_unique()),
+    )
+    return list(best)
+
+
+def _no_frequency(moments: Floats, numbers: NDArray[np.int64], time: str) -> str:
+    ahead = (np.diff(moments) > 0) & (np.diff(numbers) == 0)
+    if not ahead.any():
+        raise DataError(f"No series has two different times in '{time}': a forecast needs a history.")
+    step = float(np.median(np.diff(moments)[ahead]))
+    raise DataError(
+        f"The times in '{time}' keep no rhythm: the median step is {step / calendar.DAY:.4g} days, near no unit of "
+        "the calendar. Say it with 'forecast: {frequency: 1d}', and the times are put into such periods."
+    )
+
+
+def _season(frame: pl.DataFrame, schema: Schema, rhythm: Rhythm, forecast: Forecast) -> tuple[int, ...]:
+    """The season of the config, or that which the rows before the last horizon confirm."""
+    if forecast.season != "auto":
+        given = [forecast.season] if isinstance(forecast.season, int) else forecast.season
+        return tuple(sorted({one for one in given if one > 1}))
+    values = panel(frame, schema, rhythm)
+    early = values[:, : -rhythm.horizon] if values.shape[1] > 2 * rhythm.horizon else values
+    return season.seasons(early, rhythm.frequency)
+
+
+def panel(frame: pl.DataFrame, schema: Schema, rhythm: Rhythm) -> Floats:
+    """The newest values of some series, right-aligned (series, T), NaN where there is none."""
+    numbers, _ = numbered(_read_series(frame, schema, rhythm.series), rhythm.series)
+    column = schema[str(schema.target)]
+    values = _read(frame, dataclasses.replace(column, role="past"))
+    periods = calendar.periods(rhythm, _read(frame, schema[rhythm.time]))
+    step = -(-(numbers.max() + 1) // season.SERIES)
+    rows = np.flatnonzero((numbers >= 0) & (numbers % step == 0) & np.isfinite(periods) & np.isfinite(values))
+    numbers, periods, values = numbers[rows] // step, periods[rows], values[rows]
+    ends = np.full(int(numbers.max(initial=0)) + 1, -np.inf)
+    np.maximum.at(ends, numbers, periods)
+    back = ends[numbers] - periods
+    kept = back < season.COLUMNS + rhythm.horizon
+    made = np.full((len(ends), int(back[kept].max(initial=0)) + 1), np.nan)
+    made[numbers[kept], made.shape[1] - 1 - back[kept].astype(np.int64)] = values[kept]
+    return made
