@@ -40,6 +40,8 @@ RUNTIMES: dict[str, str] = {
     "linear": "keepfit.deployment.runtime_linear:load",
     "layers": "keepfit.deployment.runtime_linear:layers",
     "onnx": "keepfit.deployment.runtime_trees:load",
+    "series": "keepfit.deployment.runtime_series:load",
+    "network": "keepfit.deployment.runtime_onnx:network",
     "python": "keepfit.deployment.runtime_python:load",
 }
 

@@ -16,16 +16,27 @@ from keepfit.models.fitted import Floats
 from keepfit.types import Schema
 
 BLOCK = 10_000  # rows a call: larger ones leave the processor's cache
+PICTURES = 128  # rows a call of a network: what its layers pass on is much larger than its input
 
 
 def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
-    """The function from a matrix to scores (rows, outputs)."""
+    """The function from a matrix to scores (rows, outputs), for graphs of one or two nodes."""
+    # nothing to gain there, and a large forest opens a third faster
+    return _scores(path, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, BLOCK, threads)
+
+
+def network(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
+    """The function from a matrix to scores (rows, outputs), for graphs of many layers."""
+    return _scores(path, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL, PICTURES, threads)
+
+
+def _scores(path: Path, level: Any, size: int, threads: int) -> Any:
+    """The function of `path`, asked for `size` rows at a time."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # nothing to gain in graphs of one or two nodes, and a large forest opens a third faster
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = level
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
@@ -36,8 +47,8 @@ def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int =
         return np.asarray(run(wanted, {"features": matrix})[0], np.float64)
 
     def scores(matrix: Any) -> Floats:
-        if len(matrix) <= BLOCK:
+        if len(matrix) <= size:
             return block(matrix)
-        return np.concatenate([block(matrix[at : at + BLOCK]) for at in range(0, len(matrix), BLOCK)])
+        return np.concatenate([block(matrix[at : at + size]) for at in range(0, len(matrix), size)])
 
     return lambda matrix: sparse.pieces(matrix, scores)

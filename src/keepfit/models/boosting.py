@@ -15,8 +15,9 @@ import lightgbm
 import numpy as np
 from lightgbm.basic import LightGBMError
 
-__all__ = ["LightGBMError", "fit", "rounds"]
+__all__ = ["ROUNDS", "LightGBMError", "fit", "rounds"]
 
+ROUNDS = "n_estimators"  # the parameter with the number of rounds
 WAIT = 2.5  # rounds without progress, times the learning rate: smaller steps need more of them
 # LightGBM 4.7 renamed the argument and warns about the old name
 PAIR = "eval_X" in inspect.signature(lightgbm.LGBMModel.fit).parameters
@@ -34,6 +35,7 @@ def fit(
     categorical: Sequence[int],
     stop: threading.Event,
     deadline: float,
+    tell: Callable[..., None] | None = None,
 ) -> Any:
     """Fit on (n, d) features; with `valid` rows to the round that is best on them.
 

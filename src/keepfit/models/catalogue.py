@@ -52,6 +52,7 @@ TREE: Style = {  # nothing here is learned from the target: all folds of a bag c
 }
 CODES: Style = {**TREE, "category": {"encode": "codes", "min_count": 3, "max_levels": 250}}
 FOREST: Style = {**TREE, "category": {"encode": "onehot", "min_count": 3, "max_levels": 60}}
+PIXELS: Style = {**SCALED, "image": {}}  # pictures as they are
 TERMS: Style = {  # at least zero, as the naive-Bayes weights need
     **LINEAR,
     "text": {"ngrams": [1, 4], "min_count": 2, "max_terms": 2_000_000},
@@ -73,9 +74,11 @@ class Row:
     space: Mapping[str, Any] = field(default_factory=dict)
     balanced: str | None = None  # the parameter that takes "balanced" to weigh classes alike
     margins: bool = False  # scores are margins, to be calibrated on out-of-fold rows
-    boosting: bool = False  # early stopping on the fold's validation rows, kept as a bag
+    stopping: str = ""  # module: `fit` stops early on the fold's validation rows, `rounds` says when; kept as a bag
+    costly: bool = False  # on large data one fold is fitted, and never again
     standard: bool = False  # regression: fitted to the standardised target
     categorical: str | None = None  # the parameter that takes the positions of category codes
+    pictures: str | None = None  # the parameter that takes where the pixels of pictures stand
     extra: tuple[str, ...] = ()  # parameters that the signature does not name
     adapt: Adapt | None = None  # defaults that depend on the training rows
 
@@ -218,7 +221,7 @@ CATALOGUE: dict[str, Row] = {
             "reg_lambda": {"low": 1e-3, "high": 30.0, "log": True},
         },
         "class_weight",
-        boosting=True,
+        stopping="keepfit.models.boosting",
         extra=_LIGHTGBM,
     ),
     "mlp": Row(
@@ -240,6 +243,17 @@ CATALOGUE: dict[str, Row] = {
         {"C": {"low": 0.3, "high": 30.0, "log": True}, "power": {"low": 0.0, "high": 1.0}},
         "class_weight",
         margins=True,
+    ),
+    "convolutional_network": Row(
+        {
+            "classification": "keepfit.models.networks:ConvolutionalNetwork",
+            "regression": "keepfit.models.networks:ConvolutionalRegressor",
+        },
+        PIXELS,
+        balanced="class_weight",
+        stopping="keepfit.models.networks",
+        costly=True,
+        pictures="pictures",
     ),
     "dummy": Row(_sklearn("dummy", "DummyClassifier", "DummyRegressor"), TREE),
 }

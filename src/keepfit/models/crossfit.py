@@ -28,6 +28,7 @@ from threadpoolctl import ThreadpoolController
 
 from keepfit import engine, features
 from keepfit.errors import ModelError
+from keepfit.extras import load
 from keepfit.features.values import Columns, Sparse
 from keepfit.models import boosting, catalogue, linear, metrics, threshold
 from keepfit.models.fitted import Floats, Member, link
@@ -37,6 +38,8 @@ from keepfit.types import Schema
 
 Ints = NDArray[np.integer[Any]]
 Fold = tuple[Ints, Ints]
+Tell = Callable[[float, float, str, str | None], None]  # done, total, message, the best score so far
+LARGE = 1_000_000  # cells of a matrix from which a costly estimator is fitted on one fold alone
 WIDE = 300  # columns from which `select: auto` selects
 FITTING = (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError, boosting.LightGBMError)
 
@@ -71,7 +74,7 @@ class Job:
     select: Mapping[str, Any] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     deadline: float = float("inf")
-    tell: Callable[[float, float, str, str | None], None] = lambda done, total, message, best: None
+    tell: Tell = lambda done, total, message, best: None
     cache: dict[Any, Any] = field(default_factory=dict)
     map: Callable[..., list[Any]] = engine.local  # of the ENGINES: how folds are spread
 
@@ -219,8 +222,10 @@ def fit(
     parameters = {**(row.adapt(made, target, job.count) if row.adapt else {}), **candidate.parameters}
     if row.categorical and state["categorical"]:
         parameters[row.categorical] = [place for place, _ in state["categorical"]]
+    if row.pictures:
+        parameters.setdefault(row.pictures, state["pictures"])
     if rounds:
-        parameters["n_estimators"] = rounds
+        parameters[load(f"{row.stopping}:ROUNDS", catalogue.KEY)] = rounds
     estimator = catalogue.build(candidate.name, job.schema.task, parameters, job.seed + number, candidate.balanced)
     try:
         with job.threads.limit(limits=1):  # OpenMP's limit holds for a thread, so each sets its own
@@ -241,10 +246,13 @@ def _fit(
 ) -> Any:
     if candidate.link != "identity":
         target = unlink(candidate.link, target)
-    if row.boosting:
+    if row.stopping:
         pair = _known_rows(job, candidate, target, valid) if valid else None
         codes = [place for place, _ in state["categorical"]]
-        return boosting.fit(estimator, made, target, pair, codes, job.stop, job.deadline)
+        tell: Tell = lambda done, total, message, best: job.tell(done, total, f"{candidate.title}: {message}", best)
+        return load(f"{row.stopping}:fit", catalogue.KEY)(
+            estimator, made, target, pair, codes, job.stop, job.deadline, tell
+        )
     if row.standard and not job.count:
         mean, spread = float(target.mean()), float(target.std()) or 1.0
         return _on_own_scale(estimator.fit(made, (target - mean) / spread), mean, spread)
@@ -283,9 +291,9 @@ def part(job: Job, candidate: Candidate, number: int) -> Part:
     """Fold `number` of a candidate."""
     row = catalogue.row(candidate.name, job.schema.task)
     train, valid = job.folds[number]
-    state, made, held = prepared(job, style(job, row), number, row.boosting)
+    state, made, held = prepared(job, style(job, row), number, bool(row.stopping))
     estimator = fit(job, candidate, made, train, state, (held, valid), number=number)
-    cut = row.boosting and time.monotonic() > job.deadline
+    cut = bool(getattr(estimator, "cut_", row.stopping and time.monotonic() > job.deadline))
     complete = not job.count or len(getattr(estimator, "classes_", job.schema.classes)) == job.count
     if row.margins and job.count:
         return Part(estimator, state, _margins(job, estimator, held, complete), complete, cut)
@@ -305,21 +313,36 @@ def cross_validate(
 ) -> Result:
     """The candidate on each fold (or some), less those that are `done`.
 
-    Raises KeyboardInterrupt when `job.stop` was set.
+    Raises KeyboardInterrupt when `job.stop` was set before it was finished.
     """
-    numbers = range(len(job.folds)) if folds is None else folds
-    began, todo = time.monotonic(), [number for number in numbers if number not in done]
+    began = time.monotonic()
     row = catalogue.row(candidate.name, job.schema.task)
-    if row.boosting and one_state(job, style(job, row)):
+    if row.stopping and one_state(job, style(job, row)):
         everything(job, style(job, row))  # before the threads, so that it is made once
+    numbers = places(job, candidate, folds)
+    todo = [number for number in numbers if number not in done]
     try:
         parts = job.map(lambda number: part(job, candidate, number), todo, stop=job.stop)
     except boosting.Stopped as stopped:
         raise KeyboardInterrupt from stopped
-    if job.stop.is_set():
+    if len(parts) < len(todo):
         raise KeyboardInterrupt
     found = {**done, **dict(zip(todo, parts, strict=True))}
     return result(job, candidate, {number: found[number] for number in numbers}, time.monotonic() - began)
+
+
+def places(job: Job, candidate: Candidate, folds: Sequence[int] | None = None) -> list[int]:
+    """The folds that a candidate is tried on: those asked for, all, or one alone where more would cost too much."""
+    row = catalogue.row(candidate.name, job.schema.task)
+    options = style(job, row)
+    if row.costly and (not one_state(job, options) or everything(job, options)[1].size >= LARGE):
+        return [widest(job)]
+    return [*range(len(job.folds))] if folds is None else [*folds]
+
+
+def widest(job: Job) -> int:
+    """The fold with the most training rows: in time order the folds grow."""
+    return int(np.argmax([len(train) for train, _ in job.folds]))
 
 
 def result(job: Job, candidate: Candidate, parts: Mapping[int, Part], seconds: float) -> Result:
@@ -350,12 +373,13 @@ def members(job: Job, found: Result, weight: float, refit: bool = True) -> list[
     """
     row = catalogue.row(found.candidate.name, job.schema.task)
     complete = all(one.complete for one in found.parts)
-    if not refit or (row.boosting and one_state(job, style(job, row)) and complete and _partition(job, found)):
+    bag = row.stopping and one_state(job, style(job, row)) and complete and _partition(job, found)
+    if not refit or bag or (row.costly and complete):
         share = weight / len(found.parts)
         return [_member(job, found, one.estimator, one.state, share) for one in found.parts]
     state, made = everything(job, style(job, row))
-    grown = [boosting.rounds(one.estimator) for one in found.parts if one.complete] if row.boosting else []
-    rounds = round(float(np.mean(grown))) if grown else None
+    grown = [one.estimator for one in found.parts if one.complete] if row.stopping else []
+    rounds = round(float(np.mean([*map(load(f"{row.stopping}:rounds", catalogue.KEY), grown)]))) if grown else None
     estimator = fit(job, found.candidate, made, np.arange(len(job.y)), state, rounds=rounds)
     return [_member(job, found, estimator, state, weight)]
 

@@ -1,7 +1,8 @@
 """From a trained model to files that predict without scikit-learn.
 
 `EXPORTERS` says by class how an estimator is stored: its coefficients (`linear`, `layers`,
-`constant`), or as ONNX by our own writer (`trees`). Everything else goes through skl2onnx, and what that cannot do is
+`constant`), as ONNX by our own writer (`trees`) or by torch's (`network`), or as the histories and
+states of forecasts (`series`). Everything else goes through skl2onnx, and what that cannot do is
 stored by skops and needs scikit-learn to predict (`python`). Members on the same features whose
 trees can stand side by side share one graph, so that a bag over folds is one call.
 
@@ -45,6 +46,7 @@ EXPORTERS: Mapping[str, str] = {
         )),
         "trees",
     ),
+    **dict.fromkeys(("keepfit.ConvolutionalNetwork", "keepfit.ConvolutionalRegressor"), "network"),
     **dict.fromkeys(("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "lightgbm.Booster"), "trees"),
 }  # fmt: skip
 
@@ -57,7 +59,7 @@ KEY = "model.type"  # the config key that errors of loading name
 class _File:
     """One model file: the members that it answers for, each with its outputs and their meaning."""
 
-    kind: str  # linear | onnx | python: a key of deployment.runtime.RUNTIMES
+    kind: str  # linear | onnx | network | series | python: a key of deployment.runtime.RUNTIMES
     suffix: str
     write: Callable[[Path], Any]
     answers: tuple[tuple[int, int, str], ...]  # (member's number, outputs, name of the score)
@@ -154,6 +156,10 @@ def _single(number: int, member: Member, width: int, classes: tuple[str, ...], r
         stored = ARRAYS[_how(estimator)](estimator, classes)
         arrays, answers = stored.arrays, ((number, stored.outputs, stored.score),)
         return _File(stored.kind, "npz", lambda path: np.savez(path, **arrays), answers)
+    if runtime != "python" and _how(estimator) == "network":
+        data = load("keepfit.models.networks:graph", KEY)(estimator, width, bool(classes))
+        answers = ((number, len(_known(estimator, classes)) or 1, score),)
+        return _File("network", "onnx", lambda path: path.write_bytes(data), answers)
     if runtime != "python":
         try:
             graph = load("keepfit.models.convert:convert", KEY)(estimator, width, bool(classes))

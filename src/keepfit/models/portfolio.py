@@ -4,6 +4,7 @@
                       trees where they are cheap; for a positive, skewed target also of its logarithm
     text alone        the naive-Bayes-weighted linear model, or ridge for a number
     tables with text  both kinds; trees read the text's first components
+    pictures' pixels  a convolutional network where torch is installed; where they are small, the others too
 
 On many rows one fold tells who is worth the others: members without weight in the blend there are
 left out. So are those that would begin after the time budget; both are said. Nothing here looks at
@@ -12,6 +13,7 @@ test rows: what was chosen about the portfolio itself was chosen on held-out tra
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from keepfit.errors import ModelError
-from keepfit.models import ensemble, metrics
-from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, wide
+from keepfit.models import catalogue, ensemble, metrics
+from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, everything, style, wide, widest
 
 SKEWED = 1.0  # skewness from which the logarithm of a positive target is tried
 CHEAP = 30_000  # rows times features up to which a forest is cheap
@@ -29,6 +31,8 @@ MANY = 8_000  # rows from which there is more to learn than to guard against, an
 WORTH = 1e-2  # share of the score on one fold that a member must bring to be fitted on the others
 FEATURES = 5  # that a tree sees at least: fewer hide what two columns say together
 BOOSTER = "lightgbm"
+NETWORK = "convolutional_network"
+SMALL = 5_000_000  # pixels times rows times classes up to which estimators that know nothing of pictures are tried
 HELD_OUT = 10_000  # held-out rows that are enough when there is nothing to blend
 LONG = 20_000  # documents from which text takes that shortcut
 
@@ -48,8 +52,33 @@ def candidates(job: Job) -> list[Candidate]:
     roles = {column.role for column in job.schema.features}
     if roles == {"text"}:
         return [Candidate("nb_linear" if job.count else "ridge")]
+    if "image" in roles and (pixels := _pixels(job)):
+        return _seen(job, pixels)
     found = [*_linear(job), *_boosted(job), *_forests(job)]
     return [Candidate("nb_linear"), *found] if "text" in roles and job.count else found
+
+
+def _pixels(job: Job) -> int:
+    """Cells of the matrix that pixels are fitted in, times classes; 0 where a backbone saw the pictures."""
+    options = style(job, catalogue.row(NETWORK, job.schema.task))
+    state, made = everything(job, options)
+    return made.shape[0] * made.shape[1] * max(job.count, 1) if state["pictures"] else 0
+
+
+def _seen(job: Job, pixels: int) -> list[Candidate]:
+    """The members for pictures without a backbone: all kinds where they are small."""
+    network = [] if lacking(job) else [Candidate(NETWORK)]
+    if pixels > SMALL:
+        return network or [*_linear(job)[-1:], Candidate("mlp")]
+    return [*_linear(job), *_forests(job), *(network or [Candidate("mlp")]), *_boosted(job)]
+
+
+def lacking(job: Job) -> dict[str, str]:
+    """What is left out because a package is not installed → how to install it."""
+    pictured = any(column.role == "image" for column in job.schema.features)
+    if not pictured or importlib.util.find_spec("torch"):
+        return {}
+    return {NETWORK: "needs the package torch: pip install 'keepfit[torch]'"}
 
 
 def names(members: Sequence[Candidate]) -> list[str]:
@@ -159,7 +188,7 @@ def run(job: Job, members: Sequence[Candidate]) -> Tried:
     if not results:
         raise ModelError("No estimator could be fitted: " + "; ".join(left_out.values()))
     job.tell(total - 1, total, "blending", best(job, results))
-    return _tried(results, first, left_out)
+    return _tried(results, first, left_out, job.stop.is_set())
 
 
 def _tried(
@@ -195,11 +224,6 @@ def _each(
             left_out[candidate.title] = str(error)
         else:
             found.append(replace(made, seconds=made.seconds + (before.seconds if before else 0.0)))
-
-
-def widest(job: Job) -> int:
-    """The fold with the most training rows: in time order the folds grow."""
-    return int(np.argmax([len(train) for train, _ in job.folds]))
 
 
 def _worthy(job: Job, first: Sequence[Result], fold: int, left_out: dict[str, str]) -> list[Candidate]:

@@ -30,7 +30,7 @@ from keepfit.errors import ConfigError, ModelError
 from keepfit.extras import pick
 from keepfit.features.values import Columns
 from keepfit.models import calibrate, catalogue, ensemble, fitted, metrics, portfolio, threshold, tune
-from keepfit.models.crossfit import Candidate, Fold, Job, Result, cross_validate, matrix, members, selection
+from keepfit.models.crossfit import Candidate, Fold, Job, Result, cross_validate, matrix, members, selection, widest
 from keepfit.models.fitted import Fitted, Floats, Member, Output
 from keepfit.models.tasks import TASKS, settings, task
 from keepfit.types import Schema
@@ -143,7 +143,7 @@ def _portfolio(job: Job, config: Config) -> Chosen:
         else f"the best out-of-fold {job.metric}; no blend was better"
     )
     cut = [r.candidate.title for r in found.results if r.cut]
-    budget = {"imbalance": imbalance, "left_out": found.left_out, "cut": cut}
+    budget = {"imbalance": imbalance, "left_out": portfolio.lacking(job) | found.left_out, "cut": cut}
     results, none = (*found.results, *found.screened), (0.0,) * len(found.screened)
     return Chosen(results, (*weights, *none), why, found.interrupted, (), budget)
 
@@ -175,13 +175,14 @@ def _imbalance(
     told: dict[str, Any] = {"method": "none", "rarest_share": share}
     asked = config.model.imbalance
     if asked == "auto":
-        can = catalogue.row(judge.name, job.schema.task).balanced
+        judging = catalogue.row(judge.name, job.schema.task)
+        can = None if judging.costly else judging.balanced
         if share * job.count >= RARE:
             return tried, {**told, "why": "classes are even enough"}
         if can is None or can in judge.parameters:
-            return tried, {**told, "why": f"{judge.title} takes no class weights, or has its own"}
+            return tried, {**told, "why": f"{judge.title} takes no class weights, has its own, or is too costly to ask"}
         job.tell(0, 0, "class weights", None)
-        folds = [portfolio.widest(job)] if len(job.y) >= portfolio.LONG else None  # enough to tell
+        folds = [widest(job)] if len(job.y) >= portfolio.LONG else None  # enough to tell
         plain, even = (cross_validate(job, c, folds).value for c in (judge, portfolio.balanced(judge)))
         asked = "balanced" if metrics.better(job.metric, even, plain) else "none"
         told |= {"measured": {"metric": job.metric, "none": plain, "balanced": even, "on": judge.title}}

@@ -21,7 +21,7 @@ import optuna
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
 from keepfit.models import catalogue
-from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, result
+from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, places, result
 
 optuna.logging.disable_default_handler()
 
@@ -98,6 +98,8 @@ def search(
     try:
         for parameters in _proposals(job, candidate, spaces, trials, kind, state):
             _try(job, candidate, parameters, state, trials)
+            if job.stop.is_set():
+                raise KeyboardInterrupt
             if time.monotonic() > job.deadline:
                 why = "time budget"
                 break
@@ -173,7 +175,7 @@ def _points(values: Mapping[str, Any]) -> list[Any]:
 def _try(job: Job, candidate: Candidate, parameters: Mapping[str, Any], state: _Progress, trials: int) -> None:
     """Run one trial: its first folds, and the others unless it is below the median so far."""
     tried = Candidate(candidate.name, dict(parameters), candidate.label, candidate.balanced, candidate.link)
-    numbers = list(range(len(job.folds)))
+    numbers = places(job, tried)
     found = cross_validate(job, tried, numbers[:FIRST])
     loss = -job.sign * found.value
     hopeless = len(state.first) >= 3 and loss > statistics.median(state.first)
