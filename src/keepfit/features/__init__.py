@@ -54,6 +54,7 @@ ROLES: dict[str, str] = {
     "category": "keepfit.features.category",
     "date": "keepfit.features.date",
     "text": "keepfit.features.text",
+    "image": "keepfit.features.image",
 }
 SELECT = "keepfit.features.select"
 
