@@ -93,6 +93,7 @@ class Leakage(Section):
     known_later: Action = Field("stop", description="test rows older than training rows, late columns")
     target_alone: Action = Field("warn", description="one column tells the target nearly alone")
     ids: Action = Field("warn", description="an id that works as a feature")
+    near_duplicates: Action = Field("warn", description="nearly the same picture in train and test")
     threshold: float = Field(0.98, description="single-column score (0 to 1) that is too good to be true")
 
 

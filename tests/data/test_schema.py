@@ -232,7 +232,7 @@ def test_all_mistakes_of_the_config_at_once() -> None:
         "  data.group: the data have no column 'plam'. Did you mean 'plan'? Columns: age, plan, Churn",
         "  data.columns.agee: the data have no column 'agee'. Did you mean 'age'? Columns: age, plan, Churn",
         "  data.columns.plan: unknown role 'categry'. Did you mean 'category'? "
-        "Known: number, category, text, date, id, ignore, date:FORMAT",
+        "Known: number, category, text, image, date, id, ignore, date:FORMAT, image:FOLDER",
         "  data.columns.age: 'group' is not set here: write 'data: {group: age}'",
     ]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from keepfit.data import dates, parse
+from keepfit.data import dates, gallery, parse, pictures
 
 MOSTLY = 0.95  # share of numbers (or dates) that makes a column of text one
 MEASURED = 1000  # texts whose length is measured
@@ -28,7 +28,7 @@ DATE_WORDS = {"date", "day", "dt", "on", "dob", "ymd", "yyyymmdd"}
 
 @dataclass(frozen=True)
 class Facts:
-    """What a column holds. `kind` is int, float, bool, str, date, empty, or the name of a type that
+    """What a column holds. `kind` is int, float, bool, str, date, image, empty, or the name of a type that
     has no role; `texts` are the distinct written values with their counts (text columns only);
     `odd` counts the rows that are not what the kind says; `words` is the mean length of a text.
     """
@@ -66,6 +66,8 @@ def look(series: pl.Series, tokens: Sequence[str], formats: tuple[str, ...] | No
     facts = Facts(series.name, len(series), missing, 0, "empty", series)
     if missing == len(series):
         return facts
+    if series.dtype == pl.Binary:
+        return _bytes(facts)
     if series.dtype == pl.String:
         return _written(facts, tokens, formats)
     facts = replace(facts, example=_shorten(str(series.drop_nulls()[0])))
@@ -77,6 +79,17 @@ def look(series: pl.Series, tokens: Sequence[str], formats: tuple[str, ...] | No
         moments = series.drop_nulls().cast(pl.Datetime("us")).dt.epoch("us") / 1e6
         return replace(_spread(facts, moments), kind="date", distinct=moments.n_unique())
     return replace(facts, kind=str(series.dtype))
+
+
+def _bytes(facts: Facts) -> Facts:
+    """Pictures by how most of a sample begins; other bytes have no role."""
+    known = facts.series.drop_nulls()
+    some = known.gather_every(max(1, len(known) // MEASURED))
+    share = sum(map(pictures.begins, some.to_list())) / len(some)
+    if share < MOSTLY:
+        return replace(facts, kind="bytes", example=f"{len(known[0]):,} bytes")
+    shown = gallery.described(gallery.facts(some))
+    return replace(facts, kind="image", distinct=known.n_unique(), example=shown)
 
 
 def _numeric(facts: Facts, series: pl.Series, formats: tuple[str, ...] | None) -> Facts:

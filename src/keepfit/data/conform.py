@@ -92,9 +92,7 @@ def _complete(frame: pl.DataFrame, schema: Schema) -> None:
 
 def _read(series: pl.Series, column: Column, schema: Schema) -> Read:
     if series.null_count() == len(series):
-        kind = pl.Float64 if _reader(column, schema) in (numbers, _dates, moments) else pl.String
-        kind = pl.Binary if column.role == "image" else kind
-        return pl.Series(series.name, [None] * len(series), dtype=kind), {}
+        return pl.Series(series.name, [None] * len(series), dtype=TYPES.get(_reader(column, schema), pl.String)), {}
     if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
         series = series.cast(pl.String)
     read, bad = _reader(column, schema)(series, column)
@@ -219,6 +217,15 @@ READERS: Mapping[str, Callable[[pl.Series, Column], Read]] = {
     "image": images,
     "moment": moments,
     "past": numbers,
+}
+
+
+# reader → the type of what it reads, where it is no text
+TYPES: Mapping[Callable[[pl.Series, Column], Read], Any] = {
+    numbers: pl.Float64,
+    _dates: pl.Float64,
+    moments: pl.Float64,
+    images: pl.Binary,
 }
 
 

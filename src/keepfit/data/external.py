@@ -11,10 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from keepfit import config
-from keepfit.data import decode, frames
+from keepfit.data import decode, frames, pictures
 from keepfit.errors import ConfigError, DataError
 from keepfit.extras import importable, load, missing, nearest
 
@@ -26,14 +27,17 @@ def bundled(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame,
     """A data set that ships in scikit-learn: its features and the column `target`.
 
     The target of a classification holds the names of the classes ('setosa'), that of a regression
-    numbers. Raises DataError for a set that is unknown or would have to be downloaded.
+    numbers. `sklearn:digits#images` gives the digits as pictures of 8 x 8 pixels, column `image`, in place
+    of their 64 numbers. Raises DataError for a set that is unknown or would have to be downloaded.
     """
-    name = source.partition(":")[2].strip()
+    name, images, part = source.partition(":")[2].strip().partition("#")
     if name in DOWNLOADED or name.startswith("fetch_"):
         raise DataError(
             f"data.source '{source}': scikit-learn downloads '{name}' when asked; it does not ship with it. "
             f"Get it as a file and name that. Bundled: {', '.join(BUNDLED)}"
         )
+    if images and (name, part) != ("digits", "images"):
+        raise DataError(f"data.source '{source}': only digits has another form: sklearn:digits#images.")
     if name not in BUNDLED:
         hint = nearest(name, BUNDLED)
         raise DataError(f"data.source '{source}': unknown data set. {hint}Known: {', '.join(BUNDLED)}")
@@ -42,6 +46,9 @@ def bundled(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame,
     if name != "diabetes":
         labels = [str(label) for label in bunch.target_names]
         frame = frame.with_columns(pl.Series("target", [labels[code] for code in bunch.target]))
+    if images:
+        shades = np.rint(bunch.data.to_numpy().reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # from 0 to 16
+        frame = pl.DataFrame({"image": pl.Series(pictures.raws(shades), dtype=pl.Binary), "target": frame["target"]})
     return frame, {"format": "sklearn"}
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import polars as pl
 
 from keepfit import config
-from keepfit.data import decode, frames, texts
+from keepfit.data import archive, decode, frames, idx, image_folder, texts
 from keepfit.errors import DataError
 from keepfit.extras import load, nearest
 
 DELIMITED = "keepfit.data.delimited:read"
 EXCEL = "keepfit.data.excel:read"
+ARCHIVE = "keepfit.data.archive:read"
 FORMATS = {
     "csv": DELIMITED,
     "tsv": DELIMITED,
@@ -37,9 +38,14 @@ FORMATS = {
     "xlsb": EXCEL,
     "xls": EXCEL,
     "ods": EXCEL,
+    "zip": ARCHIVE,  # of pictures
+    "tar": ARCHIVE,
+    "tgz": ARCHIVE,
+    "idx": "keepfit.data.idx:read",
 }
 COMPRESSED = ("gz", "zst")
-BINARY = ("parquet", "pq", "xlsx", "xlsm", "xlsb", "xls", "ods")  # compressed inside: not gzipped once more
+ARCHIVES = ("zip", "tar", "tgz")
+BINARY = ("zip", "tgz", "parquet", "pq", "xlsx", "xlsm", "xlsb", "xls", "ods")
 SHOWN = 8
 Reader = Callable[[Path, config.Data], tuple[pl.DataFrame, dict[str, str]]]
 
@@ -53,6 +59,13 @@ def read(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame, di
     """
     path = folder / Path(source.removeprefix("file:").removeprefix("//")).expanduser()
     try:
+        shown = _shown(path, folder)
+        if path.is_dir() and (images := idx.found_in(path)):
+            frame, origin = load_all(images[:1], data, [_shown(images[0], folder)])
+            held = idx.held(images)
+            return frame, {**origin, "test": f"{shown}/{held}"} if held else origin
+        if names := pictures(path):
+            return image_folder.read(path, names, shown, data)
         if path.is_dir() and (found := _texts(path)):
             frame, origin = texts.read(path, found, data)
             return frame, {"format": "text files", **origin}
@@ -72,9 +85,11 @@ def load_all(paths: Sequence[Path], data: config.Data, shown: Sequence[str]) -> 
             same_columns(paths[0], parts[0].columns, path, frame.columns)
         parts.append(frame)
         found.update(facts)
-    described = zip(paths, shown, strict=True)
+    described = [(archive.place(path)[0], name) for path, name in zip(paths, shown, strict=True)]
     files = [{"path": name, "bytes": p.stat().st_size, "sha256": decode.sha256(p)} for p, name in described]
-    return frames.stack(parts), {"format": suffix(paths[0]), "files": files, "found": found}
+    origin = {"format": suffix(paths[0]), "files": files, "found": found}
+    held = found.pop("held", None)
+    return frames.stack(parts), {**origin, "test": f"{shown[0]}#{held}"} if held and len(paths) == 1 else origin
 
 
 def one(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, str]]:
@@ -94,7 +109,13 @@ def suffix(path: Path) -> str:
 
     >>> suffix(Path("reviews.CSV.gz")), suffix(Path("a.parquet")), suffix(Path("notes"))
     ('csv', 'parquet', '')
+    >>> suffix(Path("t10k-images-idx3-ubyte.gz")), suffix(Path("photos.zip#val"))
+    ('idx', 'zip')
     """
+    if idx.NAME.search(path.name):
+        return "idx"
+    if "#" in path.name and (end := suffix(Path(path.name.partition("#")[0]))) in ARCHIVES:
+        return end
     ends = [end.lower() for end in path.name.split(".")[1:]]
     while ends and ends[-1] in COMPRESSED:
         ends.pop()
@@ -110,7 +131,7 @@ def listed(path: Path) -> list[Path]:
 
 
 def _listed(path: Path) -> list[Path]:
-    if path.is_file():
+    if archive.place(path)[0].is_file():
         return [path]
     if path.is_dir():
         return _in_folder(path)
@@ -140,7 +161,7 @@ def checked(path: Path) -> None:
             f"{path}: unpack it first; a {kind} file is compressed inside and is not read from {path.suffix}."
         )
     try:
-        with path.open("rb") as file:
+        with archive.place(path)[0].open("rb") as file:
             if not file.read(1):
                 raise DataError(f"{path} is empty: it has 0 bytes.")
     except PermissionError as error:
@@ -166,8 +187,20 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _texts(folder: Path) -> list[Path]:
     """The text files of a folder that is meant as texts: no table lies in it."""
-    tables = [p for p in folder.iterdir() if p.is_file() and suffix(p) in FORMATS and suffix(p) != "txt"]
-    return [] if tables else texts.found_in(folder)
+    return [] if any(map(is_table, folder.iterdir())) else texts.found_in(folder)
+
+
+def pictures(path: Path) -> list[str]:
+    """All files of a folder that is meant as pictures, relative to it; none for any other path."""
+    try:
+        return image_folder.found_in(path, is_table) if path.is_dir() else []
+    except PermissionError as error:
+        raise _forbidden(Path(error.filename or path)) from error
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name; a .txt can be anything."""
+    return path.is_file() and suffix(path) in FORMATS and suffix(path) != "txt"
 
 
 def _hidden(path: Path) -> bool:

@@ -21,7 +21,8 @@ import polars as pl
 from keepfit.errors import DataError
 
 NONE = ("NAType", "NaTType")  # what pandas has for None
-NESTED = (pl.List, pl.Array, pl.Struct, pl.Binary)
+NESTED = (pl.List, pl.Array, pl.Struct)
+FILE = {"bytes", "path"}
 TEMPORAL = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
 
 
@@ -85,7 +86,11 @@ def like(result: pl.DataFrame, original: Any) -> Any:
 
 
 def tidy(frame: pl.DataFrame, where: str) -> pl.DataFrame:
-    """The frame with one plain value in a cell; raises DataError for nested and binary columns."""
+    """The frame with one plain value in a cell; raises DataError for nested columns.
+
+    Structs of the bytes and the path of a file (as in Hugging Face's data sets of pictures) are their bytes.
+    """
+    frame = frame.with_columns(pl.col(name).struct.field("bytes").alias(name) for name in _files(frame))
     nested = {name: dtype for name, dtype in frame.schema.items() if isinstance(dtype, NESTED)}
     if nested:
         shown = ", ".join(f"'{name}' ({dtype})" for name, dtype in list(nested.items())[:8])
@@ -94,6 +99,12 @@ def tidy(frame: pl.DataFrame, where: str) -> pl.DataFrame:
             "Take them apart or leave them out before: in data.query, or in a function (data.source: python:…)."
         )
     return frame.with_columns(_plain(frame[name]) for name in frame.columns)
+
+
+def _files(frame: pl.DataFrame) -> list[str]:
+    """The columns that hold a file in a cell: {bytes, path}."""
+    structs = {name: dict(dtype) for name, dtype in frame.schema.items() if isinstance(dtype, pl.Struct)}
+    return [name for name, fields in structs.items() if fields.get("bytes") == pl.Binary and set(fields) <= FILE]
 
 
 def _plain(column: pl.Series) -> pl.Series:
@@ -159,6 +170,10 @@ def series(name: str, values: Sequence[Any]) -> pl.Series:
     kinds = {type(cell) for cell in cells} - {type(None)}
     if kinds == {int, float}:
         cells, kinds = [None if cell is None else float(cell) for cell in cells], {float}
+    if kinds == {bytes}:
+        return pl.Series(name, cells, dtype=pl.Binary)
+    if kinds == {dict} and all(cell is None or set(cell) <= FILE for cell in cells):
+        return pl.Series(name, cells, dtype=pl.Struct({"bytes": pl.Binary, "path": pl.String}))
     if kinds & {list, dict, bytes}:  # whatever is inside: `tidy` refuses it and names the column
         return pl.Series(name, [None if cell is None else [str(cell)] for cell in cells])
     zones = {cell.tzinfo is None for cell in cells if isinstance(cell, datetime.datetime)}

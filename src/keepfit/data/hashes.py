@@ -6,7 +6,8 @@ each). Equal rows have equal numbers; two different rows share one with a chance
 that even among ten million rows a clash is not to be expected.
 
 Numbers are mixed by the finaliser of SplitMix64 (Steele, Lea and Flood, Fast Splittable
-Pseudorandom Number Generators, OOPSLA 2014), texts hashed by BLAKE2b, once for each distinct one.
+Pseudorandom Number Generators, OOPSLA 2014), texts and bytes hashed by BLAKE2b, texts once for each
+distinct one.
 
 >>> frame = pl.DataFrame({"a": [1.0, 2.0, 1.0], "b": ["x", "y", "x"]})
 >>> first, second, third = rows(frame)
@@ -45,6 +46,8 @@ def values(series: pl.Series) -> Hashes:
         numbers = series.cast(pl.Float64).fill_null(float("nan")).to_numpy() + 0.0  # -0.0 becomes 0.0
         found = mix(np.ascontiguousarray(numbers).view(np.uint64))
         return np.where(np.isnan(numbers), MISSING, found)
+    if series.dtype == pl.Binary:
+        return np.array([MISSING if data is None else _number(data) for data in series.to_list()], dtype=np.uint64)
     texts = series.cast(pl.String)
     distinct = texts.drop_nulls().unique()
     codes = {text: int(_text(text)) for text in distinct.to_list()}
@@ -64,8 +67,11 @@ def mix(numbers: Hashes) -> Hashes:
 
 
 def _text(text: str) -> np.uint64:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return np.uint64(int.from_bytes(digest, "little"))
+    return _number(text.encode("utf-8", "surrogatepass"))
+
+
+def _number(data: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little"))
 
 
 def repeated(hashes: Hashes) -> NDArray[np.bool_]:

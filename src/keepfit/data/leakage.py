@@ -8,6 +8,7 @@
                    only after the test began (data.known_at), dates later than their own row
     target_alone   a column that tells the target nearly alone (see `keepfit.data.single`)
     ids            an id that carries signal; a category that names single entities and predicts
+    near_duplicates  pictures of the test that nearly are one of training: cut, resized, saved again
 
 Certain leaks stop, suspects warn: whatever the config says, an error is made of the certain ones
 only. Repeated rows are certain when more than 5 % of the test rows are in the training rows beyond
@@ -20,6 +21,7 @@ stated without them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,7 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Action, Data
-from keepfit.data import hashes
+from keepfit.data import gallery, hashes, series_checks
 from keepfit.data.single import scores
 from keepfit.types import Check, Schema, Verdict
 
@@ -35,11 +37,14 @@ CERTAIN = 0.05  # share of repeated test rows, beyond chance, that is no acciden
 ID_SIGNAL = 0.5  # score of an id that is worth a warning
 ENTITY_SIGNAL = 0.8  # score of a category whose levels are nearly single entities
 ENTITY_SHARE = 0.1  # distinct levels per row from which a category names entities
+NEAR_SHOWN = 5  # pairs of pictures that are named
 LUCK = 0.15  # of a score: about this over the root of the number of rows
 
+Named = tuple[pl.DataFrame, pl.DataFrame]
 
-def leakage(train: pl.DataFrame, test: pl.DataFrame, schema: Schema, data: Data) -> Verdict:
-    """The Verdict on a split; `train` and `test` are conformed frames.
+
+def leakage(train: pl.DataFrame, test: pl.DataFrame, schema: Schema, data: Data, named: Named | None = None) -> Verdict:
+    """The Verdict on a split; `train` and `test` are conformed frames, `named` the same rows as they were read.
 
     Takes the columns' roles from `schema` and what to do from `data.leakage`. A kind set to
     `ignore` is left out; a kind that cannot be looked at (no group, no time) is not checked.
@@ -51,11 +56,14 @@ def leakage(train: pl.DataFrame, test: pl.DataFrame, schema: Schema, data: Data)
         "known_later": (actions.known_later, lambda: _known_later(train, test, schema, data)),
         "target_alone": (actions.target_alone, lambda: _target_alone(train, schema, actions.threshold)),
         "ids": (actions.ids, lambda: _ids(train, schema)),
+        "near_duplicates": (actions.near_duplicates, lambda: _near(train, test, schema, named or (train, test))),
     }
     found: list[Check] = []
-    for action, look in kinds.values():
+    own = OWN.get(schema.task, {})
+    for kind, (action, look) in kinds.items():
         if action != "ignore":
-            found += [_softened(check) if action == "warn" else check for check in look()]
+            checks = own[kind](train, test, schema, data) if kind in own else look()
+            found += [_softened(check) if action == "warn" else check for check in checks]
     return Verdict("leakage", tuple(found))
 
 
@@ -96,6 +104,19 @@ def _duplicates(train: pl.DataFrame, test: pl.DataFrame, schema: Schema) -> list
     if share > limit:
         return [Check(name, "failed", share, limit, f"{detail} The test is no test of new rows: take them out of it.")]
     return [Check(name, "failed", share, limit, f"{detail} No more than chance explains.", "warning")]
+
+
+def _near(train: pl.DataFrame, test: pl.DataFrame, schema: Schema, named: Named) -> list[Check]:
+    checks = []
+    for column in (name for name in schema.role("image") if name in train.columns and name in test.columns):
+        pairs, looked = gallery.near(train[column], test[column])
+        ours, theirs = map(gallery.paths, named)
+        shown = ", ".join(f"{theirs[a]} is like {ours[b]}" for a, b in pairs[:NEAR_SHOWN])
+        of = f"{looked:,} of {len(test):,} test pictures" if looked < len(test) else f"{looked:,} test pictures"
+        detail = f"{len(pairs):,} of {of} nearly are one of training, but for its size, quality or edges: {shown}"
+        outcome = Check(f"leakage.near_duplicates.{column}", "passed", 0, 0, f"{of} looked at")
+        checks.append(replace(outcome, outcome="failed", value=len(pairs), detail=detail) if pairs else outcome)
+    return checks
 
 
 def _groups(train: pl.DataFrame, test: pl.DataFrame, data: Data) -> list[Check]:
@@ -172,8 +193,10 @@ def _late_column(train: pl.DataFrame, column: str, data: Data) -> list[Check]:
     return [Check(f"leakage.known_later.{column}", "failed", late, 0, detail, severity)]  # type: ignore[arg-type]
 
 
-def _target_alone(train: pl.DataFrame, schema: Schema, threshold: float) -> list[Check]:
-    found = scores(train, schema)
+def _target_alone(
+    train: pl.DataFrame, schema: Schema, threshold: float, roles: tuple[str, ...] | None = None
+) -> list[Check]:
+    found = scores(train, schema, roles)
     if not found:
         return [Check("leakage.target_alone", "not checked", detail="too few rows with a target")]
     limit = min(0.999, threshold + LUCK / np.sqrt(min(len(train), 10_000)))
@@ -223,3 +246,19 @@ def _day(seconds: float) -> str:
     if not 1e8 <= seconds <= 1e11:
         return f"{seconds:g}"
     return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
+
+
+COVARIATES = ("number", "category", "date", "text", "image")
+# task → kind of leak → what is looked at instead: the rows of a series follow each other, and its past is known
+OWN: Mapping[str, Mapping[str, Callable[[pl.DataFrame, pl.DataFrame, Schema, Data], list[Check]]]] = {
+    "forecast": {
+        "groups": lambda train, test, schema, data: [],
+        "known_later": lambda train, test, schema, data: series_checks.later(train, test, schema),
+        "target_alone": lambda train, test, schema, data: (
+            _target_alone(train, schema, data.leakage.threshold, COVARIATES)
+            if any(column.role in COVARIATES for column in schema.features)
+            else []
+        ),
+        "ids": lambda train, test, schema, data: [],
+    }
+}

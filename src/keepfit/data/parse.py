@@ -36,7 +36,6 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
-from keepfit.data import pictures
 from keepfit.types import Column
 
 Parsed = float | str | bytes | None
@@ -243,6 +242,13 @@ def text(value: Any, tokens: Container[str] = ()) -> str | None:
         raise ValueError(f"not a text: {shown(value)}") from None
 
 
+def picture(value: Any, tokens: Container[str] = ()) -> bytes | None:
+    """The bytes of a picture, given as such, as base64 or as a data: URL; None for a missing value."""
+    from keepfit.data import pictures  # brings numpy, which what only logs does without
+
+    return None if isinstance(value, str) and value.strip() in tokens else pictures.given(value)
+
+
 def reconcile(labels: Iterable[str], known: Sequence[str]) -> dict[str, str]:
     """Label → class. A label that is a class but for dots or blanks at its end is that class;
     one that is no class at all is left out.
@@ -272,7 +278,7 @@ PARSE: Mapping[str, Callable[[Any, Column], Parsed]] = {
     "date": lambda value, column: date(value, column.formats, column.tokens),
     "category": lambda value, column: level(value, column.tokens),
     "text": lambda value, column: text(value, column.tokens),
-    "image": lambda value, column: None if value in column.tokens else pictures.given(value),
+    "image": lambda value, column: picture(value, column.tokens),
     "series": lambda value, column: level(value, column.tokens),
     "moment": moment,
     "past": lambda value, column: number(value, column.tokens),

@@ -1,9 +1,10 @@
 """Pictures: what an encoded file holds, its pixels, its fingerprint. The one file of `data` with Pillow.
 
-A value of a column with role `image` is the file's bytes. `look` reads the header alone, `pixels` is
-the one way from bytes to numbers (training, batch and serving share it), `fingerprint` finds pictures
-that nearly are the same. Each raises ValueError with a plain reason, and nothing else, whatever the
-bytes are. Raw pixels become a file by `encoded`: a PGM or PPM header in front of them.
+A value of a column with role `image` is the file's bytes. `look` reads the header and whether the end
+is there, `pixels` is the one way from bytes to numbers (training, batch and serving share it),
+`fingerprint` finds pictures that nearly are the same. Each raises ValueError with a plain reason, and
+nothing else, whatever the bytes are. `given` reads a value of a request or a table. Raw pixels become a
+file by `encoded`: a PGM or PPM header in front of them.
 
 >>> import numpy as np
 >>> grey = encoded(np.full((2, 3), 128, np.uint8))
@@ -19,6 +20,8 @@ ValueError: 0 bytes
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 LARGEST = 50_000_000  # pixels of a picture that is opened: 200 MB as RGBA
 HEAVIEST = 200_000_000  # bytes of a file that is opened
+SMALLEST = 2  # pixels of a side: a line shows nothing
 # Pillow's names of the formats that are opened. Others of its formats start programs (EPS) or are
 # rarely tested; a file decides nothing beyond these, whatever its name is.
 FORMATS = ("JPEG", "PNG", "PPM", "GIF", "BMP", "WEBP", "TIFF", "MPO", "AVIF", "JPEG2000")
@@ -47,6 +51,10 @@ BEGINNINGS = re.compile(
     re.DOTALL,
 )
 RAW = re.compile(rb"P([56]) ([1-9][0-9]{0,7}) ([1-9][0-9]{0,7}) 255\n")  # as `header` writes it
+# Format → what stands at the end of a whole file; nothing that a picture's own bytes can hold.
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "MPO": b"\xff\xd9"}
+TAIL = 4096  # bytes after which nothing is looked for behind the end: some cameras write there
+URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)  # RFC 2397
 ORIENTATION = 0x0112  # the tag of EXIF 2.32, 4.6.4
 # Orientation → how Pillow calls what turns the stored picture upright; from 5 on sides are exchanged.
 TURNS = {
@@ -74,14 +82,51 @@ class Facts:
 
 
 def look(data: bytes) -> Facts:
-    """The facts of an encoded picture, from its header alone; ValueError with the reason if it is none."""
+    """The facts of an encoded picture, from its header; ValueError with the reason if it is none.
+
+    A file whose end is not where its format has it is decoded to see whether it is whole.
+    """
     if found := RAW.match(data):
         return _raw(data, found)
     with _opened(data) as image:
         turned = _orientation(image)
         width, height = image.size if turned < 5 else image.size[::-1]
         frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-        return Facts(str(image.format), image.mode, width, height, int(frames), turned)
+        facts = Facts(str(image.format), image.mode, width, height, int(frames), turned)
+    end = ENDS.get(facts.format)
+    if end is None or end not in data[-TAIL:]:
+        pixels(data, SMALLEST, SMALLEST, "L")
+    return facts
+
+
+def given(value: Any) -> bytes | None:
+    """A picture as bytes, base64 or a data: URL, looked at; None for a missing one. Raises ValueError.
+
+    >>> given("  "), given("data:image/x-portable-graymap;base64,UDUgMiAyIDI1NQoAAAAA")
+    (None, b'P5 2 2 255\\n\\x00\\x00\\x00\\x00')
+    """
+    if value is None or value == "":
+        return None
+    data = _decoded(value) if isinstance(value, str) else value
+    if data is None:
+        return None
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ValueError(f"no picture but {type(value).__name__}; send bytes or base64")
+    found = bytes(data)
+    look(found)
+    return found
+
+
+def _decoded(text: str) -> bytes | None:
+    """The bytes of base64 in either alphabet, with or without line ends and padding."""
+    core = "".join(URL.sub("", text.lstrip()[:200], count=1).split()) + "".join(text.lstrip()[200:].split())
+    if not core:
+        return None
+    core = core.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(core + "=" * (-len(core) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("neither bytes nor base64") from None
 
 
 def pixels(data: bytes, width: int, height: int, mode: str = "RGB", how: str = "squash") -> Pixels:
@@ -118,6 +163,16 @@ def fingerprint(data: bytes) -> int:
     return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
 
 
+def thumbnail(data: bytes, side: int = 64) -> str:
+    """A small copy as a data: URL, a JPEG whose longer side has at most `side` pixels. Raises ValueError."""
+    facts = look(data)
+    scale = min(1.0, side / max(facts.width, facts.height))
+    small = pixels(data, max(1, round(facts.width * scale)), max(1, round(facts.height * scale)))
+    file = io.BytesIO()
+    _pillow().fromarray(small).save(file, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def encoded(array: Pixels) -> bytes:
     """Raw pixels, uint8 (height, width) or (height, width, 3), as a PGM or PPM file."""
     height, width = array.shape[:2]
@@ -127,6 +182,15 @@ def encoded(array: Pixels) -> bytes:
 def header(width: int, height: int, colour: bool = False) -> bytes:
     """What stands before raw pixels in a PGM or PPM file."""
     return b"P%d %d %d 255\n" % (6 if colour else 5, width, height)
+
+
+def raws(array: Pixels) -> list[bytes]:
+    """Many raw pictures of one size, uint8 (n, height, width) or (n, height, width, 3), as PGM or PPM files."""
+    count, height, width = array.shape[:3]
+    start = np.frombuffer(header(width, height, array.ndim == 4), np.uint8)
+    whole = np.concatenate([np.tile(start, (count, 1)), array.reshape(count, -1)], axis=1)
+    content, step = whole.tobytes(), whole.shape[1]
+    return [content[at : at + step] for at in range(0, len(content), step)]
 
 
 def begins(data: bytes) -> bool:
@@ -166,6 +230,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
 
 
 def _check_size(width: int, height: int) -> None:
+    if min(width, height) < SMALLEST:
+        raise ValueError(f"{width:,} x {height:,} pixels: fewer than {SMALLEST} a side")
     if width * height > LARGEST:
         limit = f"more than the {LARGEST // 1_000_000} million that are opened"
         raise ValueError(f"{width:,} x {height:,} pixels: {limit}")

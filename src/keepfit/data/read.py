@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from keepfit import config
-from keepfit.data import files, frames
+from keepfit.data import files, frames, image_folder, image_paths
 from keepfit.data.delimited import Bad, BadRow
 from keepfit.data.frames import like, to_polars
 from keepfit.data.redact import redacted
@@ -61,9 +61,17 @@ def read(data: config.Data, folder: Path, source: str | None = None) -> tuple[pl
     frame, origin = reader(source, data, folder)
     if not frame.width or not frame.height:
         raise DataError(f"{redacted(source)} has no rows.")
+    frame, more = image_paths.opened(frame, data, _beside(reader, origin, folder), folder)
     size = {"rows": frame.height, "columns": frame.width}
-    found = {"format": "", "files": [], "found": {}, **origin}
+    found = {"format": "", "files": [], **origin, "found": {**origin.get("found", {}), **more}}
     return frame, {"source": redacted(source), **found, **size, "documentation": dict(data.documentation)}
+
+
+def _beside(reader: Any, origin: dict[str, Any], folder: Path) -> Path | None:
+    """The folder of a local table."""
+    if reader is not files.read or not origin.get("files"):
+        return None
+    return (folder / str(origin["files"][0]["path"])).parent
 
 
 def _scheme(source: str) -> str:
@@ -96,6 +104,9 @@ def batches(data: config.Data, source: Path, rows: int, bad: Bad | None = None) 
     is refused here before the first frame.
     """
     names: list[str] = []
+    if found := files.pictures(source):
+        yield from _pictures(source, found, rows, bad)
+        return
     paths = files.listed(source)
     for path in paths:
         refused: list[BadRow] = []
@@ -103,8 +114,21 @@ def batches(data: config.Data, source: Path, rows: int, bad: Bad | None = None) 
             _stop(path, refused)
             names = names or frame.columns
             files.same_columns(paths[0], names, path, frame.columns)
+            frame, _ = image_paths.opened(frame, data, path.parent, Path())
             yield frames.stack([frame.select(names)])
         _stop(path, refused)
+
+
+def _pictures(folder: Path, names: list[str], rows: int, bad: Bad | None) -> Iterator[pl.DataFrame]:
+    refused: list[BadRow] = []
+
+    def left(name: str, why: str) -> None:
+        (bad or refused.append)(BadRow(0, name, why))
+
+    for frame in image_folder.batches(folder, names, rows, left):
+        _stop(folder, refused)
+        yield frame
+    _stop(folder, refused)
 
 
 def _batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.DataFrame]:

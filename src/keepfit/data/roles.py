@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from keepfit.data import parse
+from keepfit.data import gallery, image_folder, parse
 from keepfit.data.columns import FEWEST, Facts, look, split_name
 from keepfit.types import Column
 
 LEVELS = 1000  # levels that are kept of a category
 UNIQUE = 0.95  # a text with more distinct values than this share of the rows names its row
-ROLES = ("number", "category", "text", "date", "id", "ignore")  # what data.columns may declare
+ROLES = ("number", "category", "text", "image", "date", "id", "ignore")  # what data.columns may declare
 ID_WORDS = {"id", "ids", "uuid", "guid"}
 ROW_WORDS = {"index", "idx", "row", "rowid", "rownum", "unnamed", "no", "nr", "number", "key"}
 CODE_WORDS = {"zip", "zipcode", "postcode", "postal", "postalcode", "plz", "fips", "code"}
@@ -29,7 +29,7 @@ CODE_WORDS = {"zip", "zipcode", "postcode", "postal", "postalcode", "plz", "fips
 def column(series: pl.Series, tokens: Sequence[str], wanted: str | None = None) -> Column:
     """The Column of a series; `wanted` is the declared role, or `date:FORMAT`, and wins."""
     role, _, form = (wanted or "").partition(":")
-    facts = look(series, tokens, (form,) if form else None)
+    facts = look(series, tokens, (form,) if form and role == "date" else None)
     if role:
         why = "declared in data.columns"
     else:
@@ -41,11 +41,18 @@ def column(series: pl.Series, tokens: Sequence[str], wanted: str | None = None) 
 def describe(facts: Facts, role: str, why: str, tokens: Sequence[str]) -> Column:
     """The Column of `facts` in a role that is settled."""
     return Column(
-        facts.name, role, facts.kind if facts.kind in ("int", "float", "bool", "date") else "str", why,
+        facts.name, role, _stored(facts, role), why,
         missing=facts.missing / max(1, facts.rows), distinct=facts.distinct, example=facts.example,
         levels=tuple(levels(facts, tokens)[:LEVELS]) if role == "category" else (),
         low=facts.low, high=facts.high, formats=facts.formats if role in ("date", "time") else (), tokens=tuple(tokens),
     )  # fmt: skip
+
+
+def _stored(facts: Facts, role: str) -> str:
+    """How the values are stored: a Column's dtype."""
+    if role == "image":
+        return "bytes"
+    return facts.kind if facts.kind in ("int", "float", "bool", "date") else "str"
 
 
 def levels(facts: Facts, tokens: Sequence[str]) -> list[str]:
@@ -71,11 +78,22 @@ def levels(facts: Facts, tokens: Sequence[str]) -> list[str]:
 def _no_role(f: Facts) -> str | None:
     if f.kind == "empty":
         return "all values are missing"
-    if f.kind not in ("int", "float", "bool", "str", "date"):
+    if f.kind not in ("int", "float", "bool", "str", "date", "image"):
         return f"values of type {f.kind}: make a number or a text of them"
     if f.distinct == 1 and f.missing == 0:
         return f"constant: always '{f.example}'"
     return None
+
+
+def _is_image(f: Facts) -> str | None:
+    return f"pictures: {f.example}" if f.kind == "image" else None
+
+
+def _is_path(f: Facts) -> str | None:
+    """Names of files of pictures: they name the row, and may hold the label."""
+    if f.name != gallery.PATH or f.texts is None or f.distinct < f.known:
+        return None
+    return "names the file of each picture" if all(map(image_folder.is_picture, f.texts["text"].to_list())) else None
 
 
 def _is_date(f: Facts) -> str | None:
@@ -162,6 +180,8 @@ def _remarks(f: Facts) -> str:
 Rule = Callable[[Facts], str | None]
 RULES: tuple[tuple[str, Rule], ...] = (
     ("ignore", _no_role),
+    ("image", _is_image),
+    ("ignore", _is_path),
     ("date", _is_date),
     ("id", _is_named_id),
     ("id", _is_counter),

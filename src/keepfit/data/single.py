@@ -38,8 +38,8 @@ Judge = Callable[[Codes, Floats, NDArray[np.bool_], int], float]
 def scores(frame: pl.DataFrame, schema: Schema, roles: tuple[str, ...] | None = None) -> Mapping[str, float]:
     """Column → score, for the features (or the columns of `roles`) of a conformed frame.
 
-    Texts are judged by their length alone. Up to 10,000 rows, chosen by their values, are looked
-    at; nothing is scored on fewer than 60 rows with a target.
+    Texts are judged by their length alone, pictures by how many bytes they have. Up to 10,000 rows,
+    chosen by their values, are looked at; nothing is scored on fewer than 60 rows with a target.
     """
     if schema.target is None:
         return {}
@@ -79,6 +79,8 @@ def _targets(target: pl.Series, schema: Schema) -> Floats:
 
 def codes(series: pl.Series, column: Column) -> Codes:
     """The group of each row, from 0; the group of missing values is the last."""
+    if series.dtype == pl.Binary:
+        series = series.bin.size().cast(pl.Float64)
     if series.dtype == pl.String and column.role == "text":
         series = series.str.len_chars().cast(pl.Float64)
     if series.dtype == pl.String:

@@ -7,12 +7,13 @@ in any data set `data.…`. Rows are counted from 0, the first row of data.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from keepfit.config import Data, Expectation
-from keepfit.data import hashes, parse
+from keepfit.data import gallery, hashes, parse, series_checks
 from keepfit.data.conform import conform, levels
 from keepfit.data.expectations import expect, severity, where
 from keepfit.data.parse import Problem
@@ -21,6 +22,7 @@ from keepfit.types import Check, Column, Schema, Verdict
 
 MANY_DUPLICATES = 0.1  # share of repeated rows that is worth a warning
 FEW_ROWS = 50
+CALLED = {"past": "number", "moment": "time"}  # what cells of a role are, where it is not what it is called
 RARE = 2  # rows of a class below which it cannot be in both training and test
 Conformed = tuple[pl.DataFrame, list[Problem]]
 
@@ -43,6 +45,12 @@ def validate(
     return Verdict("data", (*found, *target_problems(frame, typed, schema, data)))
 
 
+def left_out(origin: Mapping[str, Any]) -> Verdict:
+    """What the reader had to leave out of the source: a warning, where it did."""
+    told = origin.get("found", {}).get("left_out")
+    return Verdict("data", (Check("data.left_out", "failed", told, None, told, "warning"),) if told else ())
+
+
 def _declared(frame: pl.DataFrame, schema: Schema, name: str, expectation: Expectation) -> list[Check]:
     if name not in frame.columns:
         if not expectation.required:
@@ -60,7 +68,8 @@ def _declared(frame: pl.DataFrame, schema: Schema, name: str, expectation: Expec
 def _unreadable(frame: pl.DataFrame, typed: pl.DataFrame, problems: list[Problem], schema: Schema) -> list[Check]:
     """Cells that are not what their column's role says, and infinite values, column by column."""
     by: dict[tuple[str, str], list[Problem]] = {}
-    for problem in problems:
+    told = {*schema.role("image")}  # by `gallery.checks`, with their paths
+    for problem in (problem for problem in problems if problem.column not in told):
         by.setdefault(("infinite" if problem.problem == "infinite" else "unreadable", problem.column), []).append(
             problem
         )
@@ -75,7 +84,7 @@ def _unreadable(frame: pl.DataFrame, typed: pl.DataFrame, problems: list[Problem
 def _cells(kind: str, column: str, problems: list[Problem], schema: Schema) -> Check:
     rows = [problem.row for problem in problems]
     count = "1 cell is" if len(rows) == 1 else f"{len(rows):,} cells are"
-    role = schema[column].role
+    role = CALLED.get(schema[column].role, schema[column].role)
     reason = "infinite" if kind == "infinite" else f"no {role} ({problems[0].problem})"
     fate = "its rows are left out" if column == schema.target else "read as missing"
     return Check(f"data.{kind}.{column}", "failed", len(rows), 0, f"{count} {reason}: {where(rows)}; {fate}", "warning")
@@ -142,6 +151,7 @@ SANITY: tuple[Callable[[pl.DataFrame, pl.DataFrame, list[Problem], Schema], list
     _without_use,
     _mixed,
     _duplicates,
+    gallery.checks,
 )
 
 
@@ -159,12 +169,20 @@ def target_problems(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema, da
             *checks,
             Check("data.target", "failed", 0, 1, f"no row has a value of '{schema.target}' that can be read"),
         ]
-    if schema.task == "classification":
-        return [*checks, *_labels(known, schema), *_strays(frame[schema.target], schema)]
-    if known.n_unique() < 2:
-        detail = f"'{schema.target}' is always {known[0]:g}: there is nothing to predict"
-        return [*checks, Check("data.target.constant", "failed", 1, 2, detail)]
-    return checks
+    return [*checks, *TARGETS[schema.task](frame, typed, schema, data)]
+
+
+def _classes(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema, data: Data) -> list[Check]:
+    name = str(schema.target)
+    return [*_labels(typed[name].drop_nulls(), schema), *_strays(frame[name], schema)]
+
+
+def _varies(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema, data: Data) -> list[Check]:
+    known = typed[str(schema.target)].drop_nulls()
+    if known.n_unique() >= 2:
+        return []
+    detail = f"'{schema.target}' is always {known[0]:g}: there is nothing to predict"
+    return [Check("data.target.constant", "failed", 1, 2, detail)]
 
 
 def _missing_target(values: pl.Series, name: str, data: Data) -> Check:
@@ -217,3 +235,11 @@ def _strays(raw: pl.Series, schema: Schema) -> list[Check]:
             "data.target.case", len(twice), 0, f"kept apart although only their case differs: {'; '.join(twice[:5])}"
         ),
     ]
+
+
+# task → what is asked of its target
+TARGETS: Mapping[str, Callable[[pl.DataFrame, pl.DataFrame, Schema, Data], list[Check]]] = {
+    "classification": _classes,
+    "regression": _varies,
+    "forecast": series_checks.times,
+}

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 ROWS = 1 << 20  # hashed at once, whatever the frame's own chunks are
+FILES = 1 << 10  # the same for bytes, which are long
 
 
 def fingerprint(frame: pl.DataFrame) -> str:
@@ -31,13 +32,14 @@ def fingerprint(frame: pl.DataFrame) -> str:
         total.update(len(name).to_bytes(8, "little") + name)
         plain, kind = _plain(column)
         total.update(f" {kind} ".encode())
-        for start in range(0, frame.height, ROWS):
-            _update(total, plain.slice(start, ROWS))
+        step = FILES if plain.dtype == pl.Binary else ROWS
+        for start in range(0, frame.height, step):
+            _update(total, plain.slice(start, step))
     return f"sha256:{total.hexdigest()}"
 
 
 def _plain(column: pl.Series) -> tuple[pl.Series, str]:
-    """The values as int64, uint64, float64 or strings, and the kind of value they stand for."""
+    """The values as int64, uint64, float64, strings or bytes, and the kind of value they stand for."""
     dtype = column.dtype
     if dtype == pl.Boolean:
         return column.cast(pl.Int64), "bool"
@@ -51,6 +53,8 @@ def _plain(column: pl.Series) -> tuple[pl.Series, str]:
         return column.to_frame().select(one_bit_pattern).to_series(), "float"
     if dtype.is_temporal():
         return column.to_physical().cast(pl.Int64), str(dtype)
+    if dtype == pl.Binary:
+        return column, "bytes"
     return column.cast(pl.String), "str"
 
 
@@ -59,6 +63,10 @@ def _update(total: hashlib._Hash, part: pl.Series) -> None:
     total.update(b"nulls" if nulls.any() else b"whole")
     if nulls.any():
         total.update(np.packbits(nulls.to_numpy()).data)
+    if part.dtype == pl.Binary:
+        total.update(part.bin.size().fill_null(0).cast(pl.UInt64).to_numpy().data)
+        total.update(b"".join(part.drop_nulls().to_list()))
+        return
     if part.dtype != pl.String:
         total.update(np.ascontiguousarray(part.fill_null(0).to_numpy()).data)
         return
