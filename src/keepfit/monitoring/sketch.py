@@ -14,6 +14,7 @@ True
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from keepfit.features.known import hashes
 from keepfit.features.ngrams import flat
-from keepfit.features.values import Coded, Documents
+from keepfit.features.values import Coded, Documents, Pictures
 
 Hashes = NDArray[np.uint64]
 SIZE = 1024
@@ -84,9 +85,21 @@ def _numbers(values: Any) -> Hashes:
         return np.asarray(np.append(levels, MISSING)[values.codes])
     if isinstance(values, Documents):
         return _texts(values)
+    if isinstance(values, Pictures):
+        return _files(values)
     bits = (values + 0.0).view(np.uint64)  # -0.0 becomes 0.0
     bits[np.isnan(values)] = MISSING
     return np.asarray(bits)
+
+
+def _files(values: Pictures) -> Hashes:
+    """From the bytes of a file."""
+    found = [MISSING if data is None else _of(data) for data in values.data]
+    return np.array(found, np.uint64)
+
+
+def _of(data: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little"))
 
 
 def _texts(values: Documents) -> Hashes:
