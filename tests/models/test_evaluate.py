@@ -7,7 +7,8 @@ import pytest
 
 from keepfit.config import Evaluation
 from keepfit.errors import ConfigError
-from keepfit.models import evaluate, plots, train
+from keepfit.features.values import Columns
+from keepfit.models import evaluate, plots, tasks, train
 from keepfit.models.fitted import Output
 from keepfit.types import Column, Schema
 from tests.models.tables import cancer, diabetes, fit, iris
@@ -16,6 +17,14 @@ SCHEMA = Schema(
     (Column("age", "number"), Column("plan", "category", distinct=2), Column("id", "id"), Column("y", "target")),
     "classification", "y", ("no", "yes"),
 )  # fmt: skip
+
+
+NOTHING = pl.DataFrame()
+
+
+def trivial(y, schema):
+    """What the trivial baseline that learned from `y` answers for as many rows."""
+    return tasks.baseline(Columns({}, len(y)), y, Columns({}, len(y)), schema)
 
 
 def judged(rows=600, **settings):
@@ -28,7 +37,11 @@ def judged(rows=600, **settings):
     p = np.where(said == "yes", 0.8, 0.2)
     frame = pl.DataFrame({"age": random.normal(size=rows), "plan": plan, "id": np.arange(rows)})
     output = Output(said, np.column_stack([1 - p, p]))
-    return evaluate.evaluate(y, output, SCHEMA, y, frame, Evaluation(bootstrap=200, **settings), 0), y, said
+    return (
+        evaluate.evaluate(y, output, SCHEMA, trivial(y, SCHEMA), frame, Evaluation(bootstrap=200, **settings), 0),
+        y,
+        said,
+    )
 
 
 def test_each_metric_has_an_interval_and_the_baseline_beside_it():
@@ -85,7 +98,7 @@ def test_regression_is_judged_by_its_own_metrics():
     columns, y, schema = diabetes()
     output = train.predict(fit((columns, y, schema), model={"type": "ridge"}, tuning={"trials": 0}), columns)
     frame = pl.DataFrame(dict(columns.values))
-    found = evaluate.evaluate(y, output, schema, y, frame, Evaluation(bootstrap=100), 0)
+    found = evaluate.evaluate(y, output, schema, trivial(y, schema), frame, Evaluation(bootstrap=100), 0)
     assert set(found["metrics"]) == {"mae", "rmse", "r2", "mape", "interval_coverage"}
     assert found["metrics"]["r2"]["baseline"] == pytest.approx(0)
     assert found["metrics"]["interval_coverage"]["baseline"] is None
@@ -98,7 +111,7 @@ def test_plots_are_small_and_the_same_each_time(rows, tmp_path):
     columns, y, schema = rows()
     kind = "ridge" if rows is diabetes else "logistic_regression"
     output = train.predict(fit((columns, y, schema), model={"type": kind}, tuning={"trials": 0}), columns)
-    first, second = (plots.draw(y, output, schema, tmp_path / name) for name in ("one", "two"))
+    first, second = (plots.draw(y, output, schema, tmp_path / name, NOTHING, NOTHING) for name in ("one", "two"))
     names = ["predicted", "residuals"] if rows is diabetes else ["confusion", "roc", "precision_recall", "calibration"]
     assert [path.stem for path in first] == names
     for path, again in zip(first, second, strict=True):
@@ -109,4 +122,4 @@ def test_plots_are_small_and_the_same_each_time(rows, tmp_path):
 
 def test_labels_alone_have_a_confusion_matrix_alone(tmp_path):
     truth = np.array(["no", "yes"] * 10, object)
-    assert [path.stem for path in plots.draw(truth, Output(truth), SCHEMA, tmp_path)] == ["confusion"]
+    assert [path.stem for path in plots.draw(truth, Output(truth), SCHEMA, tmp_path, NOTHING, NOTHING)] == ["confusion"]

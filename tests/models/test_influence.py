@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from keepfit.models import influence, metrics
+from keepfit.models import bootstrap, influence, metrics
 from keepfit.models.fitted import Output
 
 NAMES = {"two": ("no", "yes"), "three": ("a", "b", "c"), "values": ()}
@@ -54,7 +54,7 @@ def test_values_are_those_of_the_metrics_and_influences_their_derivatives(kind: 
 def test_the_standard_error_is_that_of_a_bootstrap(kind: str, name: str) -> None:
     given = answers(kind, 800, seed=3)
     _, each = influence.of(name, given)
-    (drawn,) = metrics.resample([lambda weights: metrics.METRICS[name].function(given, weights)], 800, 2000, 1)
+    (drawn,) = bootstrap.resample([lambda weights: metrics.METRICS[name].function(given, weights)], 800, 2000, 1)
     assert np.sqrt((each**2).mean() / 800) == pytest.approx(drawn.std(), rel=0.08)
 
 

@@ -3,7 +3,7 @@ import pytest
 import sklearn.metrics as sk
 
 from keepfit.errors import ConfigError
-from keepfit.models import metrics
+from keepfit.models import bootstrap, metrics
 from keepfit.models.calibrate import softmax
 from keepfit.models.fitted import Output, labels
 
@@ -60,7 +60,7 @@ def test_resamples_are_the_metrics_of_the_drawn_rows():
     """Each weighting gives what the metric gives on rows that are there so many times."""
     _, truth, output, names = answers(3, 120)
     drawn = metrics.samples(truth, output, names, resamples=4, seed=5)
-    for k, weights in enumerate(np.concatenate(list(metrics.draw(120, 4, 5)))):
+    for k, weights in enumerate(np.concatenate(list(bootstrap.draw(120, 4, 5)))):
         rows = np.repeat(np.arange(120), weights.astype(int))
         assert len(rows) == 120
         again = metrics.point(truth[rows], output[rows], names)
@@ -77,11 +77,11 @@ def test_the_same_seed_draws_the_same_rows_so_that_differences_are_paired():
 def test_an_interval_covers_the_value_and_shrinks_with_rows(monkeypatch):
     _, truth, output, names = answers(2, 2000)
     value = metrics.point(truth, output, names, ["roc_auc"])["roc_auc"]
-    low, high = metrics.interval(metrics.samples(truth, output, names, ["roc_auc"], 300)["roc_auc"], 0.95)
+    low, high = bootstrap.interval(metrics.samples(truth, output, names, ["roc_auc"], 300)["roc_auc"], 0.95)
     assert low < value < high
     # rows beyond the limit are not drawn, yet the interval is as wide as with all of them
-    monkeypatch.setattr(metrics, "ROWS", 500)
-    fewer = metrics.interval(metrics.samples(truth, output, names, ["roc_auc"], 300)["roc_auc"], 0.95)
+    monkeypatch.setattr(bootstrap, "ROWS", 500)
+    fewer = bootstrap.interval(metrics.samples(truth, output, names, ["roc_auc"], 300)["roc_auc"], 0.95)
     assert fewer[1] - fewer[0] == pytest.approx(high - low, rel=0.25)
 
 
@@ -92,7 +92,7 @@ def test_what_is_not_defined_is_not_a_number():
     assert np.isnan(found["roc_auc"])
     assert found["accuracy"] == 1
     assert np.isnan(metrics.point(np.ones(3), Output(np.ones(3)), ())["r2"])
-    assert all(np.isnan(metrics.interval(np.array([np.nan]), 0.95)))
+    assert all(np.isnan(bootstrap.interval(np.array([np.nan]), 0.95)))
 
 
 def test_a_label_that_the_model_does_not_know_is_a_wrong_answer():

@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import polars as pl
 import pytest
 
 from keepfit.models import plots
@@ -20,7 +21,7 @@ def texts(path):
 
 def drawn(tmp_path, y, output, classes=()):
     schema = Schema((Column("y", "target"),), "classification" if classes else "regression", "y", classes)
-    return {path.stem: path for path in plots.draw(y, output, schema, tmp_path)}
+    return {path.stem: path for path in plots.draw(y, output, schema, tmp_path, pl.DataFrame(), pl.DataFrame())}
 
 
 def test_a_confusion_matrix_has_its_counts_and_the_names_of_its_classes(tmp_path):

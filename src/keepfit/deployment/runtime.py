@@ -55,50 +55,55 @@ class Runtime:
     predict: Callable[[Columns], Output]
     rows: Rows
     hooks: Mapping[str, Callable[[Any], Any]]
+    models: Sequence[Raw] = ()  # the model files, opened
 
 
-def load(folder: Path | Bundle, hooks: Path | None = None, trusted: Sequence[str] = (), threads: int = 1) -> Runtime:
+def load(
+    folder: Path | Bundle, hooks: Path | None = None, trusted: Sequence[str] = (), threads: int = 1, later: bool = True
+) -> Runtime:
     """The runtime of a bundle's folder; or of a Bundle that was read, and so verified, just now.
 
     Args:
         hooks: the project's features.py, if the bundle was made with one.
         trusted: types of `runtime: python` that may be rebuilt besides keepfit's own list.
         threads: that trees are scored in, 0 for one a core; 1 is best for single rows.
+        later: should forecasts go on from what was observed after the training?
 
     Raises BundleError if the folder is damaged, foreign or too new, or does not fit `hooks`.
     """
     bundle = folder if isinstance(folder, Bundle) else bundles.read(Path(folder))
     schema = bundle.schema
     functions = _hooks(bundle, hooks)
-    found = _predictor(bundle, schema, trusted, threads or os.cpu_count() or 1)
-    return Runtime(schema, bundle, found.predict, _rows(schema, functions, found), functions)
+    found = _predictor(bundle, schema, trusted, threads or os.cpu_count() or 1, later)
+    return Runtime(schema, bundle, found.predict, _rows(schema, functions, found), functions, found.models)
 
 
-def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int) -> Predictor:
+def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int, later: bool) -> Predictor:
     manifest = bundle.manifest
     learned = [features.load(bundle.path / name) for name in manifest["features"]]
     folds = [_folded(bundle, entry, learned) for entry in manifest["models"]]
     needed = {entry["features"] for entry, fold in zip(manifest["models"], folds, strict=True) if fold is None}
     states = [(place, features.compiled(state)) for place, state in enumerate(learned) if place in needed]
     models = [
-        (entry["features"], _opened(bundle, entry, trusted, threads)) if fold is None else (None, fold.scores)
+        (entry["features"], _opened(bundle, entry, trusted, threads, later)) if fold is None else (None, fold.scores)
         for entry, fold in zip(manifest["models"], folds, strict=True)
     ]
-    finish = _finish(manifest, schema.classes)
+    finish = _finish(manifest, schema)
 
     def predict(columns: Columns) -> Output:
         matrices = {place: state(columns) for place, state in states}
         return finish([model(columns if place is None else matrices[place]) for place, model in models])
 
-    return Predictor(predict, finish, folds[0] if len(folds) == 1 else None)
+    return Predictor(predict, finish, folds[0] if len(folds) == 1 else None, [model for _, model in models])
 
 
 class Predictor(NamedTuple):
-    """`predict`; its last step, from raw outputs to answers; and the model itself where it is a folded one."""
+    """`predict`; its last step, from raw outputs to answers; the model itself where it is a folded one; and all."""
 
     predict: Callable[[Columns], Output]
     finish: Callable[[list[Floats]], Output]
     folded: linear_rows.Folded | None
+    models: Sequence[Raw]
 
 
 def _folded(bundle: Bundle, entry: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]) -> Any:
@@ -108,8 +113,9 @@ def _folded(bundle: Bundle, entry: Mapping[str, Any], learned: Sequence[Mapping[
     return linear_rows.folded(bundle.path / entry["file"], learned[entry["features"]])
 
 
-def _finish(manifest: Mapping[str, Any], classes: tuple[str, ...]) -> Callable[[list[Floats]], Output]:
+def _finish(manifest: Mapping[str, Any], schema: Schema) -> Callable[[list[Floats]], Output]:
     """The function from all models' raw outputs to answers."""
+    task, classes = schema.task, schema.classes
     groups = _groups(manifest["members"], len(classes))
     weights, parts = [weight for weight, _ in groups], [part for _, part in groups]
     calibration, threshold, interval = (manifest[key] for key in ("calibration", "threshold", "interval"))
@@ -120,12 +126,12 @@ def _finish(manifest: Mapping[str, Any], classes: tuple[str, ...]) -> Callable[[
         with np.errstate(over="ignore"):  # exp of an extreme score is infinite, and stays so
             scores = [part(raw) for part in parts]
         blended = scores[0] if len(scores) == 1 else combine(weights, scores)
-        return answer(blended, classes, calibration, threshold, interval)
+        return answer(task, blended, classes, calibration, threshold, interval)
 
     return finish
 
 
-def _opened(bundle: Bundle, entry: Mapping[str, Any], trusted: Sequence[str], threads: int) -> Raw:
+def _opened(bundle: Bundle, entry: Mapping[str, Any], trusted: Sequence[str], threads: int, later: bool) -> Raw:
     """A model file as a function. The kinds are the rows of RUNTIMES and nothing else: no name of a
     bundle is ever imported."""
     if entry["kind"] not in RUNTIMES:
@@ -135,7 +141,12 @@ def _opened(bundle: Bundle, entry: Mapping[str, Any], trusted: Sequence[str], th
     opened: Raw = load_target(RUNTIMES[entry["kind"]], "model.type")(
         bundle.path / entry["file"], bundle.schema, trusted, threads
     )
-    return opened
+    path = bundle.path / bundles.LATER
+    if not later or not hasattr(opened, "after") or not path.is_file():
+        return opened
+    with np.load(path, allow_pickle=False) as told:
+        moved: Raw = opened.after(told[str(entry["features"])])
+    return moved
 
 
 def _groups(members: Sequence[Mapping[str, Any]], count: int) -> list[tuple[float, Callable[[list[Floats]], Floats]]]:
@@ -164,8 +175,8 @@ def _bag(run: Sequence[Mapping[str, Any]], count: int) -> Callable[[list[Floats]
         each = spread(each, places, count) if count else link(name, each)
         if many == 1:
             return each
-        mean: Floats = shares @ each.reshape(len(mine), many, count or 1)
-        return mean if count else mean[:, 0]
+        together = each.reshape(len(mine), many, *each.shape[1:])
+        return np.asarray(shares @ together if together.ndim > 2 else together @ shares)
 
     return scores
 

@@ -2,7 +2,8 @@
 
     bundle.json         the manifest: what it is, schema, members, calibration, threshold, …
     features/N/         learned features: state.json and state.npz
-    models/N.*          npz (coefficients), onnx, or skops (runtime: python)
+    models/N.*          npz (coefficients, or histories), onnx, or skops (runtime: python)
+    later.npz           what was observed after the training, for models that observations move on
     metrics.json        the evaluation                  reference.json    histograms for monitoring
     config.yaml         the config, ${VAR} unfilled     environment.txt   pinned packages
     parity.json         the proof that it answers like the trained model
@@ -35,7 +36,7 @@ from keepfit.models.fitted import Fitted
 from keepfit.types import Bundle, Schema, Verdict, plain
 
 FORMAT = 1
-MANIFEST, SUMS = "bundle.json", "checksums.sha256"
+MANIFEST, SUMS, LATER = "bundle.json", "checksums.sha256", "later.npz"
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 # what a manifest of format 1 must have
 KEYS = frozenset(

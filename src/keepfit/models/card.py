@@ -86,8 +86,19 @@ def _members(manifest: Mapping[str, Any]) -> str:
     if manifest["threshold"] is not None:
         told.append(f"`{manifest['classes'][1]}` from a probability of {manifest['threshold']:.4g}.")
     if manifest["interval"] is not None:
-        told.append(f"90 % interval: ± {manifest['interval']:.6g}.")
+        told.append(_interval(manifest["interval"]))
     return "## What it is made of\n\n" + _table(("estimator", "weight", "parameters"), rows) + "\n\n" + " ".join(told)
+
+
+def _interval(found: float | Mapping[str, Any]) -> str:
+    """Half the width; or of a forecast the ends at the first and the last step."""
+    if not isinstance(found, Mapping):
+        return f"90 % interval: ± {found:.6g}."
+    ends = list(zip(found["low"], found["high"], strict=True))
+    first, last = (f"{low:+.3g} to {high:+.3g}" for low, high in (ends[0], ends[-1]))
+    scale = "times the mean absolute seasonal difference of the series"
+    steps = "" if len(ends) == 1 else f", {last} at step {len(ends)}"
+    return f"{found['coverage']:.0%} interval: {first} at step 1{steps}, {scale}.".replace("%", " %")
 
 
 def _inputs(schema: Mapping[str, Any]) -> str:

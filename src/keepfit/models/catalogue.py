@@ -9,8 +9,9 @@ only when one of its estimators is picked. `module:Class` in the config is a row
 Traceback (most recent call last):
     ...
 keepfit.errors.ConfigError: model.type: unknown name 'random_forrest'. Did you mean 'random_forest'? Known: auto, \
-dummy, elastic_net, extra_trees, hist_gradient_boosting, lightgbm, linear_svm, logistic_regression, mlp, \
-naive_bayes_linear, nb_linear, random_forest, ridge
+auto_arima, auto_ets, boosted_lags, ces, convolutional_network, dummy, elastic_net, extra_trees, \
+hist_gradient_boosting, lightgbm, linear_svm, logistic_regression, mlp, naive_bayes_linear, nb_linear, random_forest, \
+ridge, seasonal_naive, theta
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from keepfit.errors import ConfigError
 from keepfit.extras import load, nearest
+from keepfit.models.series import MODELS
 
 Style = Mapping[str, Mapping[str, Any]]
 Adapt = Callable[[Any, NDArray[Any], int], Mapping[str, Any]]  # matrix, encoded target, number of classes
@@ -81,6 +83,11 @@ class Row:
     pictures: str | None = None  # the parameter that takes where the pixels of pictures stand
     extra: tuple[str, ...] = ()  # parameters that the signature does not name
     adapt: Adapt | None = None  # defaults that depend on the training rows
+
+
+def _series(model: str, **more: Any) -> Row:
+    """A row of a forecasting model: covariates as trees take them."""
+    return Row({"forecast": "keepfit.models.series.estimator:Forecaster"}, TREE, {"model": model}, **more)
 
 
 def _sklearn(module: str, classifier: str = "", regressor: str = "") -> dict[str, str]:
@@ -256,6 +263,7 @@ CATALOGUE: dict[str, Row] = {
         pictures="pictures",
     ),
     "dummy": Row(_sklearn("dummy", "DummyClassifier", "DummyRegressor"), TREE),
+    **{name: _series(name) for name in MODELS},
 }
 ALIASES = {"naive_bayes_linear": "nb_linear"}
 

@@ -32,7 +32,6 @@ from keepfit.extras import load
 from keepfit.features.values import Columns, Sparse
 from keepfit.models import boosting, catalogue, linear, metrics, threshold
 from keepfit.models.fitted import Floats, Member, link
-from keepfit.models.metrics import Answers
 from keepfit.models.tasks import Task
 from keepfit.types import Schema
 
@@ -105,9 +104,10 @@ class Job:
         truth = self.y[rows]
         if self.metric in threshold.TUNED and self.count == 2:
             return threshold.best(scores[:, 1], truth == 1, threshold.METRICS[self.metric])[1]
-        picked, known = (scores.argmax(axis=1), scores) if self.count else (scores, None)
-        given = Answers(truth, picked, self.count, known)
-        return float(metrics.METRICS[self.metric].function(given, np.ones((1, len(truth))))[0])
+        given = self.task.judged(truth, scores, self.count)
+        if not len(given.truth):
+            return float("nan")
+        return float(metrics.METRICS[self.metric].function(given, np.ones((1, len(given.truth))))[0])
 
     def loss(self, scores: Floats, rows: Any = slice(None)) -> float:
         """Lower is better; infinite where the metric is not defined."""
@@ -219,7 +219,8 @@ def fit(
     row = catalogue.row(candidate.name, job.schema.task)
     if job.count and len(np.unique(target)) < 2:
         return DummyClassifier(strategy="prior").fit(made, target)
-    parameters = {**(row.adapt(made, target, job.count) if row.adapt else {}), **candidate.parameters}
+    adapted = row.adapt(made, target, job.count) if row.adapt else {}
+    parameters = {**job.task.given(job.schema), **adapted, **candidate.parameters}
     if row.categorical and state["categorical"]:
         parameters[row.categorical] = [place for place, _ in state["categorical"]]
     if row.pictures:
@@ -347,9 +348,9 @@ def widest(job: Job) -> int:
 
 def result(job: Job, candidate: Candidate, parts: Mapping[int, Part], seconds: float) -> Result:
     """Out-of-fold scores and their metric; margins are made probabilities first."""
-    shape = (len(job.y), job.count) if job.count else (len(job.y),)
-    scores = np.full(shape, np.nan)
     calibration = _calibration(job, candidate, parts)
+    shape = (job.count,) if job.count else next(iter(parts.values())).scores.shape[1:]
+    scores = np.full((len(job.y), *shape), np.nan)
     for number, one in parts.items():
         rows = job.folds[number][1]
         scores[rows] = linear.probabilities(calibration[0] * one.scores + calibration[1]) if calibration else one.scores

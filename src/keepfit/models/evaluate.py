@@ -5,6 +5,7 @@
     metrics    name → {"value", "low", "high", "baseline"}; None where a metric is not defined
     slices     the weakest groups of rows, weakest first, each with its own value and interval
     confusion  {"classes", "counts"}: counts[i][j] rows of class i were predicted as class j
+    by_step, series   of a forecast, see `keepfit.models.series.judged`
     rows, confidence, resamples
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,14 +24,16 @@ from numpy.typing import NDArray
 from keepfit import config
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
-from keepfit.models import metrics, tasks
+from keepfit.models import bootstrap, metrics
 from keepfit.models.fitted import Floats, Output
+from keepfit.models.series import judged as forecasts
 from keepfit.types import Schema
 
 SLICE_ROWS = 30  # a smaller slice tells more about its few rows than about the model
 SHOWN = 10  # slices that are named
 LEVELS = 20  # levels of a category that is sliced by default
 QUARTERS = (0.25, 0.5, 0.75)
+UNITS = ("series", "group")  # roles whose values rows may have in common
 SURE = 2.0  # standard errors by which a slice must be worse than all rows
 
 
@@ -38,15 +41,15 @@ def evaluate(
     y: NDArray[Any],
     output: Output,
     schema: Schema,
-    trained: NDArray[Any],
+    trivial: Output,
     frame: pl.DataFrame,
     settings: config.Evaluation,
     seed: int,
 ) -> dict[str, Any]:
     """The evaluation of `output` against the truth `y` (n,) of the n test rows in `frame`.
 
-    `trained` is the target of the training rows: the trivial baseline learns from it. Raises
-    ConfigError for a column of `evaluation.slices` that the frame lacks.
+    `trivial` is what the trivial baseline answers for them, see `tasks.baseline`. Raises ConfigError for
+    a column of `evaluation.slices` that the frame lacks.
     """
     given = metrics.answers(y, output, schema.classes)
     names = metrics.available(given)
@@ -55,19 +58,19 @@ def evaluate(
     weak = slices(given, found)
     # the rows are drawn once, for all metrics and all slices
     asked = [*(partial(metrics.METRICS[name].function, given) for name in names), partial(_means, given, weak)]
-    *drawn, parts = metrics.resample(asked, len(y), settings.bootstrap, seed)
-    trivial = baseline(trained, y, schema)
+    *drawn, parts = bootstrap.resample(asked, len(y), settings.bootstrap, seed, together(frame, schema))
     known = metrics.available(metrics.answers(y, trivial, schema.classes))
     beside = metrics.point(y, trivial, schema.classes, known)
     judged = {}
     for (name, value), resampled in zip(plain.items(), drawn, strict=True):
-        low, high = metrics.interval(resampled, settings.confidence)
+        low, high = bootstrap.interval(resampled, settings.confidence)
         row = {"value": value, "low": low, "high": high, "baseline": beside.get(name, math.nan)}
         judged[name] = {key: _number(v) for key, v in row.items()}
     return {
         "metrics": judged,
         "slices": [_slice(given, one, part, settings.confidence) for one, part in zip(weak, parts.T, strict=True)],
-        "confusion": confusion(y, output, schema.classes) if schema.classes else None,
+        "confusion": None,
+        **DETAILS[schema.task](y, output, trivial, frame, schema),
         "rows": len(y),
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
@@ -78,9 +81,17 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def baseline(trained: NDArray[Any], y: NDArray[Any], schema: Schema) -> Output:
-    """What the trivial baseline, learned from the training target, answers for the rows of `y`."""
-    return tasks.baseline(trained, schema, len(y))
+def together(frame: pl.DataFrame, schema: Schema) -> NDArray[np.intp] | None:
+    """(n,) which rows belong together, numbers from 0 on: those of a series, or of a `data.group`.
+
+    What one of them tells, the others tell in part: a bootstrap draws them as one. None where each row stands
+    alone, or all are of one series or group, so that there is nothing to draw from.
+    """
+    names = [name for role in UNITS for name in schema.role(role) if name in frame.columns]
+    if not names:
+        return None
+    found = frame.select(pl.struct(names).rank("dense")).to_series().to_numpy() - 1
+    return found.astype(np.intp) if found.any() else None
 
 
 def confusion(y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -93,6 +104,14 @@ def confusion(y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> dict
     known = true >= 0
     counts = np.bincount(true[known] * len(classes) + picked[known], minlength=len(classes) ** 2)
     return {"classes": list(classes), "counts": counts.reshape(len(classes), -1).tolist()}
+
+
+# task → what it tells beside metrics and slices
+DETAILS: Mapping[str, Callable[[NDArray[Any], Output, Output, pl.DataFrame, Schema], dict[str, Any]]] = {
+    "classification": lambda y, output, trivial, frame, schema: {"confusion": confusion(y, output, schema.classes)},
+    "regression": lambda y, output, trivial, frame, schema: {},
+    "forecast": forecasts.detail,
+}
 
 
 # --- slices ---------------------------------------------------------------------------------------
@@ -181,8 +200,8 @@ def _means(given: metrics.Answers, parts: Sequence[Slice], weights: Floats) -> F
 
 
 def _slice(given: metrics.Answers, one: Slice, drawn: Floats, confidence: float) -> dict[str, Any]:
-    low, high = metrics.interval(drawn, confidence)
+    low, high = bootstrap.interval(drawn, confidence)
     value = _means(given, [one], np.ones((1, len(given.truth))))[0, 0]
-    name = "accuracy" if given.count else "rmse"
+    name = "accuracy" if given.count else "rmsse" if given.ahead else "rmse"
     shown = {"metric": name, "value": float(value), "low": low, "high": high}
     return {"column": one.column, "group": one.group, "rows": len(one.rows), **shown}

@@ -4,7 +4,8 @@
 `constant`), as ONNX by our own writer (`trees`) or by torch's (`network`), or as the histories and
 states of forecasts (`series`). Everything else goes through skl2onnx, and what that cannot do is
 stored by skops and needs scikit-learn to predict (`python`). Members on the same features whose
-trees can stand side by side share one graph, so that a bag over folds is one call.
+trees can stand side by side share one graph, so that a bag over folds is one call; forecasts of the
+same series share a file.
 
 `parity` is the proof that the files say what the trained model says.
 """
@@ -21,6 +22,7 @@ import numpy as np
 from keepfit import features
 from keepfit.errors import ModelError
 from keepfit.extras import load
+from keepfit.features.values import Columns
 from keepfit.models.fitted import Fitted, Member
 from keepfit.models.parity import parity
 
@@ -48,6 +50,7 @@ EXPORTERS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("keepfit.ConvolutionalNetwork", "keepfit.ConvolutionalRegressor"), "network"),
     **dict.fromkeys(("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "lightgbm.Booster"), "trees"),
+    "keepfit.Forecaster": "series",
 }  # fmt: skip
 
 Entry = dict[str, Any]
@@ -93,6 +96,12 @@ def export(fitted: Fitted, folder: Path, runtime: str = "onnx") -> Entry:
     }
 
 
+def later(fitted: Fitted, columns: Columns) -> dict[str, Any]:
+    """What a bundle's LATER holds: later observations as a matrix of each features state, by its place."""
+    states = list({id(member.features): member.features for member in fitted.members}.values())
+    return {str(place): features.apply(dict(state), columns) for place, state in enumerate(states)}
+
+
 def _place(file: _File, model: int, fitted: Fitted, members: list[Entry]) -> None:
     """Fill in the entries of the members that `file` answers for."""
     start = 0
@@ -119,13 +128,15 @@ def _known(estimator: Any, classes: tuple[str, ...]) -> list[int]:
 
 
 def _files(group: Group, width: int, classes: tuple[str, ...], runtime: str) -> list[_File]:
-    """How the members on one features state are stored: all trees in one file, the others one by one."""
+    """How the members on one features state are stored: all trees in one file, so forecasts, the others one by one."""
+    series = [(number, member) for number, member in group if _how(member.estimator) == "series"]
+    group = [(number, member) for number, member in group if _how(member.estimator) != "series"]
     forests = {number: _forest(member.estimator) for number, member in group} if runtime != "python" else {}
     read = [(number, forest) for number, forest in forests.items() if forest is not None]
     kinds = [[one for one in read if one[1].shared == shared] for shared in (False, True)]
     rest = [(number, member) for number, member in group if forests.get(number) is None]
     files = [_single(number, member, width, classes, runtime) for number, member in rest]
-    return files + [_trees(some) for some in kinds if some]
+    return files + [_trees(some) for some in kinds if some] + [_series(some) for some in (series,) if some]
 
 
 def _forest(estimator: Any) -> Any:
@@ -147,6 +158,12 @@ def _trees(read: Sequence[tuple[int, Any]]) -> _File:
     graph = load("keepfit.models.tree_graph:graph", KEY)([forest for _, forest in read])
     answers = tuple((number, forest.outputs, forest.score) for number, forest in read)
     return _File("onnx", "onnx", lambda path: path.write_bytes(graph.SerializeToString()), answers)
+
+
+def _series(group: Group) -> _File:
+    stored = load("keepfit.models.series.stored:arrays", KEY)([member.estimator.memory for _, member in group])
+    answers = tuple((number, 3, "forecast") for number, _ in group)
+    return _File("series", "npz", lambda path: np.savez(path, **stored), answers)
 
 
 def _single(number: int, member: Member, width: int, classes: tuple[str, ...], runtime: str) -> _File:

@@ -4,12 +4,13 @@ The arithmetic from member scores to answers is here once, on numpy arrays; the 
 and the serving runtime both call it, so they can only differ in the members' own scores.
 
 A member's scores are probabilities of all classes, (n, classes), or values on the target's own
-scale, (n,): `link` has been applied. `combine` blends them, `answer` makes the Output.
+scale, (n,): `link` has been applied. Those of a forecast are (n, 3): the value, the scale of its
+series and the step. `combine` blends them, `answer` makes the Output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,28 +47,47 @@ class Fitted:
     members: tuple[Member, ...]
     calibration: Mapping[str, Any] = field(default_factory=dict)  # see models.calibrate; {} = none
     threshold: float | None = None  # two classes: probability of classes[1] from which it is predicted
-    interval: float | None = None  # regression: half width of the 90 % conformal interval
+    # conformal: half the width (regression, 90 %), or by step: see `ends`
+    interval: float | Mapping[str, Any] | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What forecasts are measured by, for n rows.
+
+    `scale` (n,): the mean absolute seasonal difference of the row's series, above 0. `step` (n,): periods
+    after the last observation, 0 where the row was observed. `coverage`: the share that the interval is to hold.
+    """
+
+    scale: Floats
+    step: Floats
+    coverage: float = 0.9
+
+    def __getitem__(self, rows: Any) -> Ahead:
+        return Ahead(self.scale[rows], self.step[rows], self.coverage)
 
 
 @dataclass(frozen=True)
 class Output:
     """Answers for n rows.
 
-    `values`: labels as text (object array) for classification, float64 for regression.
-    `probabilities`: (n, classes) float64 or None. `low`, `high`: (n,) for regression with an interval.
+    `values`: labels as text (object array) for classification, else float64. `probabilities`: (n, classes)
+    float64 or None. `low`, `high`: (n,) where there is an interval. `ahead`: of a forecast.
     """
 
     values: NDArray[Any]
     probabilities: Floats | None = None
     low: Floats | None = None
     high: Floats | None = None
+    ahead: Ahead | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: Any) -> Output:
-        taken = (None if part is None else part[rows] for part in (self.probabilities, self.low, self.high))
+        parts = (self.probabilities, self.low, self.high, self.ahead)
+        taken: list[Any] = [None if part is None else part[rows] for part in parts]
         return Output(self.values[rows], *taken)
 
 
@@ -109,17 +129,62 @@ def combine(weights: Sequence[float], scores: Sequence[Floats]) -> Floats:
     return blended
 
 
+Interval = float | Mapping[str, Any] | None
+
+
 def answer(
+    task: str,
     scores: Floats,
     classes: tuple[str, ...],
     calibration: Mapping[str, Any],
     threshold: float | None = None,
-    interval: float | None = None,
+    interval: Interval = None,
 ) -> Output:
-    """The Output for blended scores: (n, classes) with `classes`, (n,) without (regression)."""
-    if classes:
-        probabilities = calibrate.apply(calibration, scores)
-        return Output(labels(probabilities, classes, threshold), probabilities)
+    """The Output for blended scores of a task: (n, classes), (n,), or of a forecast (n, 3)."""
+    return ANSWERS[task](scores, classes, calibration, threshold, interval)
+
+
+def _label(
+    scores: Floats, classes: tuple[str, ...], calibration: Mapping[str, Any], threshold: float | None, interval: Any
+) -> Output:
+    probabilities = calibrate.apply(calibration, scores)
+    return Output(labels(probabilities, classes, threshold), probabilities)
+
+
+def _value(scores: Floats, classes: Any, calibration: Any, threshold: Any, interval: Any) -> Output:
     if interval is None:
         return Output(scores)
     return Output(scores, low=scores - interval, high=scores + interval)
+
+
+def _forecast(scores: Floats, classes: Any, calibration: Any, threshold: Any, interval: Any) -> Output:
+    values, scale, step = scores.T
+    if interval is None:
+        return Output(values, ahead=Ahead(scale, step))
+    low, high = ends(interval, step)
+    ahead = Ahead(scale, step, interval["coverage"])
+    return Output(values, low=values + low * scale, high=values + high * scale, ahead=ahead)
+
+
+def ends(interval: Mapping[str, Any], step: Floats) -> tuple[Floats, Floats]:
+    """Where the interval around a forecast begins and ends, in scales of its series.
+
+    `interval` has "low" and "high", a number a step from 1 on. What was observed has no width. Beyond the
+    last step nothing was proved: there the width of the last one grows with the root of the steps.
+
+    >>> ends({"low": [-1.0, -2.0], "high": [1.0, 2.0]}, np.array([0.0, 1.0, 2.0, 8.0]))[1].tolist()
+    [0.0, 1.0, 2.0, 4.0]
+    """
+    last = len(interval["low"])
+    place = np.clip(np.nan_to_num(step), 0, last).astype(np.intp)
+    growth = np.sqrt(np.maximum(step, last) / last)
+    low, high = (growth * np.concatenate([[0.0], interval[side]])[place] for side in ("low", "high"))
+    return low, high
+
+
+# task → the function from scores to answers
+ANSWERS: Mapping[str, Callable[[Floats, tuple[str, ...], Mapping[str, Any], float | None, Any], Output]] = {
+    "classification": _label,
+    "regression": _value,
+    "forecast": _forecast,
+}

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit.models import metrics
 from keepfit.models.calibrate import TINY
 from keepfit.models.fitted import Floats
 from keepfit.models.metrics import Answers
@@ -202,6 +203,11 @@ MEANS: dict[str, Callable[[Answers], Floats]] = {
     "mae": _absolute,
     "mape": _relative,
     "interval_coverage": _covered,
+    "mase": _absolute,
+    "smape": metrics.smape,
+    "pinball": metrics.pinball,
+    "bias": metrics.bias,
+    "interval_width": metrics.width,
 }
 FUNCTIONS: dict[str, Callable[[Answers], Found]] = {
     **{name: _mean(each) for name, each in MEANS.items()},
@@ -210,5 +216,6 @@ FUNCTIONS: dict[str, Callable[[Answers], Found]] = {
     "roc_auc": _roc_auc,
     "pr_auc": _pr_auc,
     "rmse": _rmse,
+    "rmsse": _rmse,
     "r2": _r2,
 }

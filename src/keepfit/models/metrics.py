@@ -29,12 +29,11 @@ from numpy.typing import NDArray
 
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
+from keepfit.models import bootstrap
 from keepfit.models.calibrate import TINY
-from keepfit.models.fitted import Output
+from keepfit.models.fitted import Ahead, Output
 
 Floats = NDArray[np.floating[Any]]
-ROWS = 50_000  # rows of a bootstrap resample; more rows are drawn this many at a time and rescaled
-CELLS = 500_000  # weights held at once: what a core's cache holds
 TIED = 8  # rows a probability from which on rows of the same probability are added up first
 
 
@@ -43,15 +42,16 @@ class Answers:
     """Truth and output of n rows, ready for metrics.
 
     `truth`: codes into the classes (-1: a class the model does not know) or values. `picked`: codes
-    of the predicted labels, or predicted values.
+    of the predicted labels, or predicted values. Those of a forecast are divided by the scales of `ahead`.
     """
 
     truth: NDArray[Any]
     picked: NDArray[Any]
-    count: int  # classes; 0 for regression
+    count: int  # classes; 0 for numbers
     probabilities: Floats | None = None
     low: Floats | None = None
     high: Floats | None = None
+    ahead: Ahead | None = None
 
     @cached_property
     def hits(self) -> Floats:
@@ -75,31 +75,48 @@ class Answers:
         return orders
 
 
-Weighted = Callable[[Floats], Floats]
 Function = Callable[[Answers, Floats], Floats]
+
+
+# what a metric needs → the tasks that have it
+NEEDS: dict[str, tuple[str, ...]] = {
+    "labels": ("classification",),
+    "probabilities": ("classification",),
+    "values": ("regression",),
+    "interval": ("regression", "forecast"),
+    "scaled": ("forecast",),
+    "scaled interval": ("forecast",),
+}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`needs`: labels, probabilities, values or interval. `sign`: +1 if higher is better, else -1."""
+    """`needs`: a key of NEEDS. `sign`: +1 if higher is better, else -1."""
 
     function: Function
     sign: Literal[1, -1]
-    needs: Literal["labels", "probabilities", "values", "interval"]
+    needs: str
     thresholded: bool = False  # does a decision threshold move it
+    ranks: bool = True  # does it tell which of two models is better
 
     @property
-    def task(self) -> str:
-        return "classification" if self.needs in ("labels", "probabilities") else "regression"
+    def tasks(self) -> tuple[str, ...]:
+        return NEEDS[self.needs]
 
 
 def answers(y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> Answers:
     """Answers of true labels or values `y` (n,) and an Output of the same rows."""
-    if not classes:
-        return Answers(
-            np.asarray(y, np.float64), np.asarray(output.values, np.float64), 0, None, output.low, output.high
-        )
-    return Answers(codes(y, classes), codes(output.values, classes), len(classes), output.probabilities)
+    if classes:
+        return Answers(codes(y, classes), codes(output.values, classes), len(classes), output.probabilities)
+    scale = output.ahead.scale if output.ahead else None
+    truth, picked = _scaled(y, scale), _scaled(output.values, scale)
+    low, high = (None if end is None else _scaled(end, scale) for end in (output.low, output.high))
+    return Answers(truth, picked, 0, None, low, high, output.ahead)
+
+
+def _scaled(values: Any, scale: Floats | None) -> Floats:
+    numbers = np.asarray(values, np.float64)
+    return numbers if scale is None else numbers / scale
 
 
 def codes(labels: NDArray[Any], classes: tuple[str, ...]) -> NDArray[np.intp]:
@@ -259,6 +276,43 @@ def _coverage(given: Answers, weights: Floats) -> Floats:
     return _mean(((given.low <= given.truth) & (given.truth <= given.high)).astype(np.float64), weights)
 
 
+def _of_rows(each: Callable[[Answers], Floats]) -> Function:
+    """The metric that is the mean of what each row adds."""
+    return lambda given, weights: _mean(each(given), weights)
+
+
+def smape(given: Answers) -> Floats:
+    """(n,) in percent, as the M competitions write it: 200 |y - f| / (|y| + |f|)."""
+    size = np.maximum(np.abs(given.truth) + np.abs(given.picked), TINY)
+    return np.asarray(200 * np.abs(given.truth - given.picked) / size)
+
+
+def bias(given: Answers) -> Floats:
+    """(n,) above 0 where the forecast was too high."""
+    return np.asarray(given.picked - given.truth)
+
+
+def width(given: Answers) -> Floats:
+    """(n,) of the interval."""
+    assert given.low is not None
+    assert given.high is not None
+    return np.asarray(given.high - given.low)
+
+
+def pinball(given: Answers) -> Floats:
+    """(n,) the mean quantile loss of the interval's low end, the forecast as the median, and the high end.
+
+    Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
+    """
+    assert given.low is not None
+    assert given.high is not None
+    assert given.ahead is not None
+    tail = (1 - given.ahead.coverage) / 2
+    levels = ((given.low, tail), (given.picked, 0.5), (given.high, 1 - tail))
+    gaps = [(given.truth - said, level) for said, level in levels]
+    return np.asarray(np.mean([np.maximum(level * gap, (level - 1) * gap) for gap, level in gaps], axis=0))
+
+
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(_accuracy, 1, "labels", thresholded=True),
     "balanced_accuracy": Metric(_balanced_accuracy, 1, "labels", thresholded=True),
@@ -273,7 +327,13 @@ METRICS: dict[str, Metric] = {
     "rmse": Metric(_rmse, -1, "values"),
     "r2": Metric(_r2, 1, "values"),
     "mape": Metric(_mape, -1, "values"),
-    "interval_coverage": Metric(_coverage, 1, "interval"),
+    "mase": Metric(_mae, -1, "scaled"),
+    "rmsse": Metric(_rmse, -1, "scaled"),
+    "smape": Metric(_of_rows(smape), -1, "scaled"),
+    "pinball": Metric(_of_rows(pinball), -1, "scaled interval"),
+    "bias": Metric(_of_rows(bias), -1, "scaled", ranks=False),
+    "interval_coverage": Metric(_coverage, 1, "interval", ranks=False),
+    "interval_width": Metric(_of_rows(width), -1, "scaled interval", ranks=False),
 }
 ALIASES = {
     "auc": "roc_auc",
@@ -288,6 +348,7 @@ ALIASES = {
     "mean_absolute_percentage_error": "mape",
     "r2_score": "r2",
     "coverage": "interval_coverage",
+    "width": "interval_width",
 }
 
 
@@ -300,10 +361,10 @@ def named(name: str, task: str, key: str) -> str:
     Traceback (most recent call last):
         ...
     keepfit.errors.ConfigError: tuning.metric: no metric 'rmsle' for regression. Did you mean 'rmse'? \
-Known: interval_coverage, mae, mape, r2, rmse
+Known: mae, mape, r2, rmse
     """
     found = ALIASES.get(name, name)
-    known = sorted(other for other, metric in METRICS.items() if metric.task == task)
+    known = sorted(other for other, metric in METRICS.items() if metric.ranks and task in metric.tasks)
     if found in known:
         return found
     near = nearest(name, known)
@@ -312,9 +373,9 @@ Known: interval_coverage, mae, mape, r2, rmse
 
 def available(given: Answers) -> list[str]:
     """Names of the metrics that these answers allow."""
-    have = {"labels"} if given.count else {"values"}
+    have = {"labels"} if given.count else {"scaled"} if given.ahead else {"values"}
     have |= {"probabilities"} if given.probabilities is not None else set()
-    have |= {"interval"} if given.low is not None else set()
+    have |= {"interval"} | {f"{name} interval" for name in have} if given.low is not None else set()
     return [name for name, metric in METRICS.items() if metric.needs in have]
 
 
@@ -334,15 +395,17 @@ def samples(
     names: Iterable[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    together: NDArray[np.intp] | None = None,
 ) -> dict[str, Floats]:
     """Each metric on `resamples` bootstrap resamples of the rows, (resamples,).
 
     The same seed and number of rows draw the same rows, so for two models on the same rows the
     difference of their samples is that of a paired bootstrap. With more than 50,000 rows each
     resample has 50,000 and its deviation from the metric is shrunk by the square root of the
-    share (m out of n bootstrap, Bickel, Götze and van Zwet 1997).
+    share (m out of n bootstrap, Bickel, Götze and van Zwet 1997). Rows with the same number in
+    `together` (n,) are drawn together: what depends on each other is no new evidence.
     """
-    return samples_of(y, [output], classes, names, resamples, seed)[0]
+    return samples_of(y, [output], classes, names, resamples, seed, together)[0]
 
 
 def samples_of(
@@ -352,44 +415,15 @@ def samples_of(
     names: Iterable[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    together: NDArray[np.intp] | None = None,
 ) -> list[dict[str, Floats]]:
     """`samples` of several models on the same rows, which are drawn once."""
     given = [answers(y, output, classes) for output in outputs]
     wanted = [list(names or available(each)) for each in given]
     asked = [(each, name) for each, some in zip(given, wanted, strict=True) for name in some]
-    drawn = iter(resample([partial(METRICS[name].function, each) for each, name in asked], len(y), resamples, seed))
+    functions = [partial(METRICS[name].function, each) for each, name in asked]
+    drawn = iter(bootstrap.resample(functions, len(y), resamples, seed, together))
     return [{name: next(drawn) for name in some} for some in wanted]
-
-
-def resample(functions: Sequence[Weighted], rows: int, resamples: int, seed: int) -> list[Floats]:
-    """What each function of the weights (k, rows) gives, (k, …), for all resamples; see `samples`."""
-    blocks = [[function(weights) for function in functions] for weights in draw(rows, resamples, seed)]
-    drawn: list[Floats] = [np.concatenate(parts).astype(np.float64) for parts in zip(*blocks, strict=True)]
-    if rows <= ROWS:
-        return drawn
-    whole = [function(np.ones((1, rows))) for function in functions]
-    return [one + (many - one) * np.sqrt(ROWS / rows) for one, many in zip(whole, drawn, strict=True)]
-
-
-def draw(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each row is drawn, (some resamples, rows) float32 at a time; the same for the same seed."""
-    random = np.random.default_rng(seed)
-    step = max(1, CELLS // max(rows, 1))
-    for start in range(0, resamples, step):
-        count = min(step, resamples - start)
-        weights = np.empty((count, rows), np.float32)
-        for row in weights:
-            row[:] = np.bincount(random.integers(0, rows, min(rows, ROWS)), minlength=rows)
-        yield weights
-
-
-def interval(values: Floats, confidence: float) -> tuple[float, float]:
-    """The percentile interval of bootstrap samples; undefined ones (NaN) are left out."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
 
 
 def better(name: str, value: float, other: float) -> bool:

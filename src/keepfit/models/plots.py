@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit.extras import load
 from keepfit.models import metrics
 from keepfit.models.evaluate import confusion
 from keepfit.models.fitted import Floats, Output
 from keepfit.models.metrics import Answers
 from keepfit.types import Schema
+
+if TYPE_CHECKING:
+    import polars as pl
 
 POINTS = 200  # of a curve
 CLASSES = 12  # of a confusion matrix with names and counts; more are drawn as colours alone
@@ -56,19 +60,28 @@ class Axes(NamedTuple):
     title: str
 
 
-def draw(y: NDArray[Any], output: Output, schema: Schema, folder: Path) -> list[Path]:
-    """Draw what the task has into `folder`, which is made; the files, each under 100 kB."""
+def draw(
+    y: NDArray[Any], output: Output, schema: Schema, folder: Path, known: pl.DataFrame, asked: pl.DataFrame
+) -> list[Path]:
+    """Draw what the task has into `folder`, which is made; the files, each under 100 kB.
+
+    `known` and `asked` are the conformed training and test rows, the latter those of `y` and `output`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    given = metrics.answers(y, output, schema.classes)
-    plan = CLASSIFICATION if schema.classes else REGRESSION
     drawn = []
-    for name, picture in plan.items():
-        if given.probabilities is None and picture in (_roc, _pr, _calibration):
-            continue
+    for name, picture in load(PLANS[schema.task], "task")(y, output, schema, known, asked):
         path = folder / f"{name}.svg"
-        path.write_text(picture(given, y, output, schema.classes), encoding="utf-8")
+        path.write_text(picture, encoding="utf-8")
         drawn.append(path)
     return drawn
+
+
+def of_rows(y: NDArray[Any], output: Output, schema: Schema, *frames: Any) -> Iterator[tuple[str, str]]:
+    """Names and SVGs of the pictures of classes, or of values."""
+    given = metrics.answers(y, output, schema.classes)
+    for name, picture in (CLASSIFICATION if schema.classes else REGRESSION).items():
+        if given.probabilities is not None or picture not in (_roc, _pr, _calibration):
+            yield name, picture(given, y, output, schema.classes)
 
 
 # --- a chart ----------------------------------------------------------------------------------------
@@ -257,11 +270,11 @@ def _predicted(given: Answers, y: NDArray[Any], output: Output, classes: tuple[s
     said, true = given.picked[rows], given.truth[rows]
     ends = np.array([given.picked.min(), given.picked.max()])
     dots = Line(said, true, colour=COLOURS[0], kind="dots")
-    axes = Axes(_room(said), _room(true), "predicted", "true", "Predicted and true values")
+    axes = Axes(room(said), room(true), "predicted", "true", "Predicted and true values")
     return chart(axes, [dots, Line(ends, ends, kind="dotted")])
 
 
-def _room(values: Floats) -> tuple[float, float]:
+def room(values: Floats) -> tuple[float, float]:
     """The range of values with a little room on both sides."""
     low, high = float(values.min()), float(values.max())
     room = 0.03 * (high - low) or 0.5
@@ -291,3 +304,9 @@ CLASSIFICATION: dict[str, Picture] = {
     "calibration": _calibration,
 }
 REGRESSION: dict[str, Picture] = {"predicted": _predicted, "residuals": _residuals}
+# task → the function that draws its pictures
+PLANS: Mapping[str, str] = {
+    "classification": "keepfit.models.plots:of_rows",
+    "regression": "keepfit.models.plots:of_rows",
+    "forecast": "keepfit.models.series.pictures:draw",
+}

@@ -1,7 +1,8 @@
 """From a stored model's raw output to a member's scores, by a name that the manifest holds.
 
 A raw output is (rows, outputs) float64. For a classifier the result is (rows, its classes) of
-probabilities, for a regressor (rows,) on the scale that its estimator predicts.
+probabilities, for a regressor (rows,) on the scale that its estimator predicts, for a forecast
+(rows, 3): value, scale, step.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ SCORES: Mapping[str, Callable[[Floats], Floats]] = {
     "one_vs_all": expit,
     "shares": shares,
     "probabilities": lambda raw: raw,
+    "forecast": lambda raw: raw,
     "identity": lambda raw: raw[:, 0],
     "exp": lambda raw: np.exp(raw[:, 0]),
     "signed_square": signed_square,

@@ -1,23 +1,30 @@
 """TASKS: what a task means for a model, as one row of functions.
 
 A row says how the target is encoded, what an estimator's answer is as scores (see models.fitted),
-which metrics there are and which one decides unless the config says so, and what the trivial
-baseline is. Nothing else in `models` asks for the task by name.
+how scores are judged, which metrics there are and which one decides unless the config says so, what
+`type: auto` tries, what the interval is, and what the trivial baseline is. Nothing else in `models`
+asks for the task by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit import features
 from keepfit.errors import ModelError
-from keepfit.models import fitted, metrics
-from keepfit.models.fitted import Floats, Output
+from keepfit.features.values import Columns
+from keepfit.models import conformal, fitted, metrics
+from keepfit.models.fitted import Floats, Interval, Output
+from keepfit.models.metrics import Answers
+from keepfit.models.series.estimator import Forecaster
 from keepfit.types import Schema
+
+ROWS = ("series", "moment", "past")  # roles of the columns that say where a row of a forecast stands
 
 
 @dataclass(frozen=True)
@@ -25,22 +32,31 @@ class Task:
     """One task.
 
     `encode`: labels or values (n,) to what estimators are fitted to. `scores`: a fitted estimator,
-    a matrix and the number of classes to scores. `trivial`: encoded target to the scores of the
-    baseline for n rows.
+    a matrix and the number of classes to scores. `judged`: encoded target, scores and number of classes to
+    what metrics take. `trivial`: the encoded target of training rows, the schema, the columns with the roles
+    of `looks` of these rows, and those of the rows that are asked, to the baseline's scores. `candidates`:
+    "module:function" of what `type: auto` tries. `interval`: encoded target, out-of-fold scores and the
+    coverage that forecasts are to have, to the interval. `given`: what the schema tells every estimator.
+    `selects`: may features be left out?
     """
 
     metric: str
     stratify: bool
     encode: Callable[[NDArray[Any], Schema], NDArray[Any]]
     scores: Callable[[Any, Any, int], Floats]
-    trivial: Callable[[NDArray[Any], int, int], Floats]
-    baseline: str = "dummy"
+    judged: Callable[[NDArray[Any], Floats, int], Answers]
+    trivial: Callable[[NDArray[Any], Schema, Columns, Columns], Floats]
+    interval: Callable[[NDArray[Any], Floats, float], Interval] = lambda y, scores, coverage: None
+    candidates: str = "keepfit.models.portfolio:candidates"
+    given: Callable[[Schema], Mapping[str, Any]] = lambda schema: {}
+    looks: tuple[str, ...] = ()
+    selects: bool = True
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the task's metrics."""
-        kind = metrics.METRICS[self.metric].task
-        return tuple(name for name, metric in metrics.METRICS.items() if metric.task == kind)
+        (kind,) = metrics.METRICS[self.metric].tasks
+        return tuple(name for name, metric in metrics.METRICS.items() if kind in metric.tasks)
 
 
 def _codes(y: NDArray[Any], schema: Schema) -> NDArray[Any]:
@@ -79,17 +95,65 @@ def _value_scores(estimator: Any, matrix: Any, count: int) -> Floats:
     return np.asarray(estimator.predict(matrix), np.float64).reshape(matrix.shape[0])
 
 
-def _shares(codes: NDArray[Any], count: int, rows: int) -> Floats:
-    return np.tile(np.bincount(codes, minlength=count) / len(codes), (rows, 1))
+def _forecast_scores(estimator: Any, matrix: Any, count: int) -> Floats:
+    return np.asarray(estimator.predict(matrix), np.float64)
 
 
-def _average(values: NDArray[Any], count: int, rows: int) -> Floats:
-    return np.full(rows, values.mean())
+def _most_probable(codes: NDArray[Any], scores: Floats, count: int) -> Answers:
+    return Answers(codes, scores.argmax(axis=1), count, scores)
+
+
+def _as_they_are(values: NDArray[Any], scores: Floats, count: int) -> Answers:
+    return Answers(values, scores, 0)
+
+
+def _in_scales(values: NDArray[Any], scores: Floats, count: int) -> Answers:
+    """Of the rows that have a forecast: a series that begins after a fold's origin has none."""
+    known = np.isfinite(scores).all(axis=1)
+    return metrics.answers(values[known], fitted.answer("forecast", scores[known], (), {}), ())
+
+
+def _shares(codes: NDArray[Any], schema: Schema, known: Columns, asked: Columns) -> Floats:
+    return np.tile(np.bincount(codes, minlength=len(schema.classes)) / len(codes), (len(asked), 1))
+
+
+def _average(values: NDArray[Any], schema: Schema, known: Columns, asked: Columns) -> Floats:
+    return np.full(len(asked), values.mean())
+
+
+def _last_season(values: NDArray[Any], schema: Schema, known: Columns, asked: Columns) -> Floats:
+    bare = replace(schema, columns=tuple(column for column in schema.columns if column.role in ROWS))
+    state, made = features.fit_apply(known, bare, None)
+    model = Forecaster("seasonal_naive", **_rhythm(schema)).fit(np.asarray(made), values)
+    return model.predict(np.asarray(features.apply(state, asked)))
+
+
+def _rhythm(schema: Schema) -> dict[str, Any]:
+    if schema.rhythm is None:
+        raise ModelError("A forecast needs to know its rhythm, which the schema does not tell.")
+    return {"season": schema.rhythm.season, "horizon": schema.rhythm.horizon}
+
+
+def _by_half(y: NDArray[Any], scores: Floats, coverage: float) -> Interval:
+    return conformal.half(y - scores)
 
 
 TASKS: dict[str, Task] = {
-    "classification": Task("log_loss", True, _codes, _class_scores, _shares),
-    "regression": Task("rmse", False, _values, _value_scores, _average),
+    "classification": Task("log_loss", True, _codes, _class_scores, _most_probable, _shares),
+    "regression": Task("rmse", False, _values, _value_scores, _as_they_are, _average, _by_half),
+    "forecast": Task(
+        "mase",
+        False,
+        _values,
+        _forecast_scores,
+        _in_scales,
+        _last_season,
+        conformal.by_step,
+        candidates="keepfit.models.series.portfolio:candidates",
+        given=_rhythm,
+        looks=ROWS,
+        selects=False,
+    ),
 }
 
 
@@ -100,19 +164,26 @@ def task(schema: Schema) -> Task:
     return TASKS[schema.task]
 
 
-def baseline(y: NDArray[Any], schema: Schema, rows: int) -> Output:
-    """What the trivial baseline learned from the training target `y` answers for `rows` rows.
+def baseline(known: Columns, y: NDArray[Any], asked: Columns, schema: Schema) -> Output:
+    """What the trivial baseline learned from the training target `y` answers for the rows of `asked`.
 
     It gives each class its share of the training rows, and picks the most frequent; in a regression
-    it gives the mean.
+    it gives the mean, and in a forecast the value of one season before. It looks at the columns with the
+    roles of `Task.looks` alone.
 
-    >>> schema = Schema((), "classification", classes=("no", "yes"))
-    >>> baseline(np.array(["no", "yes", "no", "no"], object), schema, 1).probabilities.tolist()
+    >>> schema, nothing = Schema((), "classification", classes=("no", "yes")), Columns({}, 1)
+    >>> baseline(nothing, np.array(["no", "yes", "no", "no"], object), nothing, schema).probabilities.tolist()
     [[0.75, 0.25]]
     """
     chosen = task(schema)
-    trivial = chosen.trivial(chosen.encode(y, schema), len(schema.classes), rows)
-    return fitted.answer(trivial, schema.classes, {})
+    trivial = chosen.trivial(chosen.encode(y, schema), schema, known, asked)
+    return fitted.answer(schema.task, trivial, schema.classes, {})
+
+
+def within(y: NDArray[Any], schema: Schema) -> Output | None:
+    """The baseline that knows how often each label is in `y`, for these very rows; None where it needs rows before."""
+    nothing = Columns({}, len(y))
+    return None if task(schema).looks else baseline(nothing, y, nothing, schema)
 
 
 def settings(schema: Schema, metric: str) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ from keepfit import features
 from keepfit.config import Config
 from keepfit.engine import ENGINES
 from keepfit.errors import ConfigError, ModelError
-from keepfit.extras import pick
+from keepfit.extras import load, pick
 from keepfit.features.values import Columns
 from keepfit.models import calibrate, catalogue, ensemble, fitted, metrics, portfolio, threshold, tune
 from keepfit.models.crossfit import Candidate, Fold, Job, Result, cross_validate, matrix, members, selection, widest
@@ -35,7 +35,6 @@ from keepfit.models.fitted import Fitted, Floats, Member, Output
 from keepfit.models.tasks import TASKS, settings, task
 from keepfit.types import Schema
 
-COVERAGE = 0.9  # of the interval of a regression
 RARE = 0.5  # a class with less than this times an even share of the rows makes imbalance a question
 Tell = Callable[[float, float, str, str | None], None]
 
@@ -101,7 +100,7 @@ def _job(
     if not len(folds):
         raise ModelError(f"{len(y)} training rows give no fold to validate on. More rows are needed.")
     metric = settings(schema, config.tuning.metric)["metric"]
-    select = selection(schema, config.features.select, config.features.keep)
+    select = selection(schema, config.features.select, config.features.keep) if row.selects else None
     job = Job(
         columns,
         schema,
@@ -129,7 +128,7 @@ def _choose(job: Job, config: Config) -> Chosen:
 
 
 def _portfolio(job: Job, config: Config) -> Chosen:
-    tried = portfolio.candidates(job)
+    tried = load(job.task.candidates, "model.type")(job)
     parameters = catalogue.shared(config.model.parameters, portfolio.names(tried), job.schema.task)
     tried = [replace(c, parameters={**c.parameters, **parameters[c.name]}) for c in tried]
     tried, imbalance = _imbalance(job, config, tried, portfolio.judge(tried))
@@ -200,7 +199,7 @@ def _finish(job: Job, config: Config, chosen: Chosen) -> Fitted:
     parts, interrupted = _members(job, kept, chosen.interrupted)
     report = _report(job, config, chosen, rows, scores, interrupted)
     if not job.count:
-        width = interval(job.y[rows] - scores)
+        width = job.task.interval(job.y[rows], scores, config.forecast.coverage)
         return Fitted(job.schema.task, (), tuple(parts), interval=width, report={**report, "interval": width})
     calibration, told = _calibration(job, config, scores, job.y[rows])
     honest = calibrate.apply(calibration, scores)
@@ -224,16 +223,6 @@ def _members(job: Job, kept: Sequence[tuple[Result, float]], interrupted: bool) 
 
 def _known(scores: Floats) -> NDArray[np.bool_]:
     return np.isfinite(scores if scores.ndim == 1 else scores[:, 0])
-
-
-def interval(residuals: Floats, coverage: float = COVERAGE) -> float:
-    """Half the width of the conformal interval: the ceil((n + 1) coverage)-th smallest |residual|.
-
-    >>> interval(np.array([1.0, -2.0, 3.0, -4.0]), 0.5)
-    3.0
-    """
-    sizes = np.sort(np.abs(residuals))
-    return float(sizes[min(int(np.ceil((len(sizes) + 1) * coverage)), len(sizes)) - 1])
 
 
 def _calibration(
@@ -327,4 +316,4 @@ def predict(model: Fitted, columns: Columns) -> Output:
             made[key] = matrix(features.apply(dict(member.features), columns))
         blended.append(scores(member, made[key], model.task, len(model.classes)))
     total = fitted.combine([member.weight for member in model.members], blended)
-    return fitted.answer(total, model.classes, model.calibration, model.threshold, model.interval)
+    return fitted.answer(model.task, total, model.classes, model.calibration, model.threshold, model.interval)

@@ -202,7 +202,8 @@ def _slice_time(number: int, every: float) -> str:
 
 def take(given: Answers, rows: NDArray[np.intp]) -> Answers:
     """The answers of some rows."""
-    more = (None if part is None else part[rows] for part in (given.probabilities, given.low, given.high))
+    parts = (given.probabilities, given.low, given.high, given.ahead)
+    more: list[Any] = [None if part is None else part[rows] for part in parts]
     return Answers(given.truth[rows], given.picked[rows], given.count, *more)
 
 

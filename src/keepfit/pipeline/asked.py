@@ -28,14 +28,15 @@ def known(config: Config, project: Path, meaning: Schema, columns: list[str]) ->
 
 
 def _names(config: Config, meaning: Schema, columns: list[str]) -> Iterator[str]:
-    own = {name for name, metric in metrics.METRICS.items() if metric.task == meaning.task}
-    scores = sorted(own | {short for short, name in metrics.ALIASES.items() if name in own})
+    own = {name for name, metric in metrics.METRICS.items() if meaning.task in metric.tasks}
+    told = sorted(own | {short for short, name in metrics.ALIASES.items() if name in own})
+    scores = [name for name in told if metrics.METRICS[metrics.ALIASES.get(name, name)].ranks]
     models = sorted(["auto", *catalogue.CATALOGUE, *catalogue.ALIASES])
     asked: tuple[tuple[str, Iterable[str], list[str]], ...] = (
         ("model.type", [config.model.type] if ":" not in config.model.type else (), models),
         ("tuning.metric", [config.tuning.metric], ["auto", *scores]),
         ("gate.metric", [config.gate.metric], ["auto", *scores]),
-        ("goals", config.goals, [*scores, *measure.NAMES]),
+        ("goals", config.goals, [*told, *measure.NAMES]),
         ("engine", [config.engine], list(engine.ENGINES)),
         ("gate.slices", config.gate.slices, columns),
         ("evaluation.slices", config.evaluation.slices or (), columns),

@@ -12,6 +12,7 @@ import polars as pl
 from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.data import trace
+from keepfit.data.conform import asking
 from keepfit.deployment import batch, runtime
 from keepfit.errors import BundleError, ConfigError, DataError, TrackingError
 from keepfit.features.frame import from_frame
@@ -85,12 +86,16 @@ class Asked(NamedTuple):
     seen: Check | None = None
 
 
-def answers(config: Config, project: Path, data: Dataset) -> Asked:
-    """The champion asked about the rows of a Dataset."""
+def answers(config: Config, project: Path, data: Dataset, before: Dataset | None = None) -> Asked:
+    """The champion asked about the rows of a Dataset.
+
+    Where observations are an input, those of `before` are told to it, and none that it got after its training:
+    it is to know what the challenger knew.
+    """
     version = current(config, project)
     if version is None:
         return Asked(None)
-    made = load(config, project, folder(config, project, version))
+    made = load(config, project, folder(config, project, version), later=False)
     if (made.schema.task, made.schema.classes) != (data.schema.task, data.schema.classes):
         differs = f"predicts something else ({made.schema.task}, {made.schema.classes})"
         return Asked(None, f"champion version {version} {differs}")
@@ -98,7 +103,10 @@ def answers(config: Config, project: Path, data: Dataset) -> Asked:
         frame, _ = prepare(data.frame, made.schema, made.hooks)
     except DataError as error:  # a column of the champion's is gone
         return Asked(None, f"champion version {version} cannot be asked: {error}")
-    return Asked(made.predict(from_frame(frame, made.schema)), "", _seen(version, made, data, frame))
+    known = [] if before is None or not made.schema.observes else [prepare(before.frame, made.schema, made.hooks)[0]]
+    rows = pl.concat([*known, asking(frame, made.schema)])
+    output = made.predict(from_frame(rows, made.schema))
+    return Asked(output[slice(len(rows) - len(frame), None)], "", _seen(version, made, data, frame))
 
 
 def _seen(version: str, made: runtime.Runtime, data: Dataset, typed: pl.DataFrame) -> Check:

@@ -15,11 +15,14 @@ from keepfit.models import bundle as bundles
 from keepfit.types import Bundle
 
 
-def load(config: Config, project: Path, path: Path, threads: int = 1) -> runtime.Runtime:
-    """The runtime of a bundle folder; its hooks come from the project, never from the bundle."""
+def load(config: Config, project: Path, path: Path, threads: int = 1, later: bool = True) -> runtime.Runtime:
+    """The runtime of a bundle folder; its hooks come from the project, never from the bundle.
+
+    Without `later` it knows no observation that came after its training, as when it was judged.
+    """
     made = bundles.read(path)
     with importable(project):  # an estimator of the user's own stands beside keepfit.yaml
-        return runtime.load(made, hooks=code(project, made), trusted=config.model.trusted, threads=threads)
+        return runtime.load(made, code(project, made), config.model.trusted, threads, later)
 
 
 def code(project: Path, made: Bundle) -> Path | None:

@@ -60,6 +60,6 @@ def compare(
     known = frame[str(schema.target)]
     y = np.array(known.to_list(), object) if schema.classes else known.to_numpy()
     one, other = (live.said(config, project, number, frame) for number in (version, before))
-    trial = gate.Trial(y, schema.classes, one, tasks.baseline(y, schema, len(y)), other)
+    trial = gate.Trial(y, schema.classes, one, tasks.within(y, schema), other)
     metric = gate.metric(trial, config.goals, config.gate)
     return probation.judge(y, schema.classes, one, other, metric, 1 - RISK, config.monitoring.min_rows)

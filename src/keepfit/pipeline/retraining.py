@@ -25,7 +25,6 @@ from keepfit.errors import BusyError, KeepfitError, RefusedError
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models import bundle as bundles
-from keepfit.models import evaluate
 from keepfit.monitoring import alarms, attempts, notices, outbox, state, trigger
 from keepfit.pipeline import champion, children, folders, gathering, live, loading, on_trial, probation, ready, trial
 from keepfit.progress import Progress
@@ -214,7 +213,7 @@ def anchored(config: Config, project: Path, folder: Path) -> Verdict:
     title = "not much worse than the champion on the source's test rows"
     split = folders.load_split(folder / "ingest")
     data = _anchor(folder, split)
-    against = champion.answers(config, project, data) if data else None
+    against = champion.answers(config, project, data, split.train) if data else None
     if data is None or against is None or against.output is None:
         return Verdict("anchor", (Check(title, "not checked", detail=against.why if against else "there are none"),))
     made = loading.load(config, project, folder / "train" / "bundle")
@@ -222,7 +221,7 @@ def anchored(config: Config, project: Path, folder: Path) -> Verdict:
     frame, _ = prepare(data.frame, made.schema, made.hooks)
     compared = gate.Trial(
         asked.y, data.schema.classes, made.predict(from_frame(frame, made.schema)),
-        evaluate.baseline(ready.target(split.train), asked.y, data.schema), against.output,
+        ready.trivial(split.train, asked.columns), against.output,
     )  # fmt: skip
     found = gate.kept(
         compared, config.goals, config.gate, KEPT, config.evaluation.bootstrap, config.data.random_state

@@ -20,13 +20,14 @@ import polars as pl
 from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.data import leakage, profile, split, trace
+from keepfit.data.conform import asking
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RefusedError
 from keepfit.extras import importable
 from keepfit.features.frame import watched
 from keepfit.features.values import Columns
 from keepfit.models import bundle as bundles
-from keepfit.models import evaluate, export, metrics, plots
+from keepfit.models import evaluate, export, metrics, plots, tasks
 from keepfit.models import train as training
 from keepfit.models.fitted import Fitted, Output
 from keepfit.monitoring import reference
@@ -69,10 +70,12 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     proof = ready.proof(known, asked, schema)
     expected = training.predict(fitted, proof)  # begins with the test rows: they are asked once, for both uses
     output = expected[slice(len(asked.y))]
-    judged = evaluate.evaluate(asked.y, output, schema, known.y, asked.frame, config.evaluation, seed)
+    trivial = tasks.baseline(known.columns, known.y, asked.columns, schema)
+    judged = evaluate.evaluate(asked.y, output, schema, trivial, asked.frame, config.evaluation, seed)
     judged |= _unseen(known, asked, schema, output)
     code = loading.keep(project, ready.hooks_file(config, project))
-    drawn = plots.draw(asked.y, output, schema, folder / "plots")
+    drawn = plots.draw(asked.y, output, schema, folder / "plots", known.frame, asked.frame)
+    files = {f"plots/{file.name}": file for file in drawn} | {trace.FILE: _trace(known.frame, schema, folder)}
     tell(0, 0, "packaging and proving")
     stored: list[tuple[Runtime, Output]] = []
     made = bundles.write(
@@ -84,13 +87,13 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         reference=_reference(known, asked, schema, output),
         config=settings.recorded(config),
         hooks=code,
-        files={f"plots/{file.name}": file for file in drawn} | {trace.FILE: _trace(known.frame, schema, folder)},
+        files=files | _later(fitted, asked, schema, folder),
         prove=lambda path: _prove(config, project, path, fitted, proof, expected, stored),
     )
     runtime, said = stored[-1]  # of the bundle as it was proved last
     if len(said) == len(asked.y):  # asked with other rows beside them, rows may differ in their last digit
         answers.save(folder / answers.NAME, said, schema.classes)
-    folders.write_json(folder / "measured.json", measure.measure(runtime, asked.frame, made.path))
+    folders.write_json(folder / "measured.json", measure.measure(runtime, asking(asked.frame, schema), made.path))
     return made
 
 
@@ -106,6 +109,14 @@ def _trace(typed: pl.DataFrame, schema: Schema, folder: Path) -> Path:
     return folder / trace.FILE
 
 
+def _later(fitted: Fitted, asked: ready.Rows, schema: Schema, folder: Path) -> dict[str, Path]:
+    """Where observations are an input, those of the test rows: the model is to go on from there once it is judged."""
+    if not schema.observes:
+        return {}
+    np.savez(folder / bundles.LATER, **export.later(fitted, ready.observed(asked, schema)))
+    return {bundles.LATER: folder / bundles.LATER}
+
+
 def _prove(
     config: Config,
     project: Path,
@@ -116,7 +127,7 @@ def _prove(
     stored: list[tuple[Runtime, Output]],
 ) -> Verdict:
     """Whether the bundle in `path` answers as the trained model did. Its runtime and answers go to `stored`."""
-    runtime = loading.load(config, project, path)
+    runtime = loading.load(config, project, path, later=False)
     said = runtime.predict(proof)
     stored.append((runtime, said))
     return export.parity(fitted, runtime.predict, proof, expected=expected, got=said)
@@ -188,12 +199,12 @@ def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Ma
     schema = data.test.schema
     asked = ready.rows(config, project, data.test)
     said = answers.load(made.path.with_name(answers.NAME), schema.classes)
-    against = champion.answers(config, project, data.test)
+    against = champion.answers(config, project, data.test, data.train)
     trial = gate.Trial(
         y=asked.y,
         classes=schema.classes,
-        challenger=loading.load(config, project, made.path).predict(asked.columns) if said is None else said,
-        baseline=evaluate.baseline(ready.target(data.train), asked.y, schema),
+        challenger=_asked(config, project, made, asked) if said is None else said,
+        baseline=ready.trivial(data.train, asked.columns),
         champion=against.output,
         without=against.why or gate.FIRST,
         seen=against.seen,
@@ -201,5 +212,11 @@ def judge(config: Config, project: Path, data: Split, made: Bundle, measured: Ma
         measured=measured,
         slices={name: evaluate.groups(asked.frame, name, schema) for name in config.gate.slices},
         parity=folders.read_verdict(made.path / "parity.json"),
+        together=evaluate.together(asked.frame, schema),
     )
     return gate.judge(trial, config.goals, config.gate, config.evaluation.bootstrap, config.data.random_state)
+
+
+def _asked(config: Config, project: Path, made: Bundle, asked: ready.Rows) -> Output:
+    """What a bundle answers for test rows, of which it knows nothing yet."""
+    return loading.load(config, project, made.path, later=False).predict(asked.columns)

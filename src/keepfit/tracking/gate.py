@@ -13,7 +13,9 @@
 must not lie below minus the margin (ICH E9, section 3.3.2; Walker and Nowacki, Understanding
 equivalence and noninferiority testing, J Gen Intern Med 26, 2011). The bound comes from a paired
 bootstrap over rows: both models are scored on the same resamples, so that what is hard for both
-cancels out (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13).
+cancels out (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13). Rows
+that belong together (a series, an entity of `data.group`) are drawn together, and errors of forecasts
+are divided by the same scales for all that are compared.
 So a model that is worse by the margin gets through with a chance of about 1 - confidence at most.
 When too few rows leave it open, the answer is no, and says how many rows would settle it.
 
@@ -32,7 +34,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -61,17 +63,18 @@ BY_HAND = "Where that is meant, promote it by hand: keepfit promote VERSION --re
 class Trial:
     """What is judged: answers of the challenger and of those it is compared with, on the same rows.
 
-    `y` (n,) are true labels as text or values; `champion` is None where there is none to compare
-    with, and `without` says why. `measured` are single numbers about the model, by name: size_mb,
-    latency_p50_ms, latency_p99_ms. `intervals` are the evaluation's metrics, each with `value`,
-    `low` and `high`. `slices` give each row's group, by column (n,). `seen` says whether the champion
-    was trained on rows that it is compared on here; it warns and stops nothing.
+    `y` (n,) are true labels as text or values; `champion` is None where there is none to compare with,
+    and `without` says why; `baseline` where these rows alone do not make one. `measured` are single numbers
+    about the model, by name: size_mb, latency_p50_ms, latency_p99_ms. `intervals` are the evaluation's
+    metrics, each with `value`, `low` and `high`. `slices` give each row's group, by column (n,). `seen` says
+    whether the champion was trained on rows that it is compared on here; it warns and stops nothing.
+    `together` (n,) numbers the units that rows belong to, None where each stands alone.
     """
 
     y: NDArray[Any]
     classes: tuple[str, ...]
     challenger: Output
-    baseline: Output
+    baseline: Output | None
     champion: Output | None = None
     without: str = FIRST
     intervals: Mapping[str, Mapping[str, Any]] | None = None
@@ -79,6 +82,7 @@ class Trial:
     slices: Mapping[str, NDArray[Any]] | None = None
     parity: Verdict | None = None
     seen: Check | None = None
+    together: NDArray[np.intp] | None = None
 
 
 def judge(trial: Trial, goals: Mapping[str, str], gate: config.Gate, resamples: int = 1000, seed: int = 0) -> Verdict:
@@ -109,8 +113,8 @@ def kept(trial: Trial, goals: Mapping[str, str], gate: config.Gate, share: float
     """
     name = metric(trial, goals, gate)
     assert trial.champion is not None
-    given = (trial.champion, trial.baseline)
-    best, least = (metrics.point(trial.y, output, trial.classes, [name])[name] for output in given)
+    assert trial.baseline is not None
+    best, least = (_point(trial, output, name) for output in (trial.champion, trial.baseline))
     sign = metrics.METRICS[name].sign
     lead = sign * (best - least) / (1.0 if sign > 0 else best or 1.0)  # an error's margin is a share of it
     margin = max(10 * gate.margin, (1 - share) * lead if math.isfinite(lead) else 0.0)
@@ -120,17 +124,26 @@ def kept(trial: Trial, goals: Mapping[str, str], gate: config.Gate, share: float
 def metric(trial: Trial, goals: Mapping[str, str], gate: config.Gate) -> str:
     """The metric that models are compared by: `gate.metric`, or for "auto" the first goal's.
 
-    Without such a goal it is ROC AUC for two classes, accuracy for more, R² for numbers: all
-    between 0 and 1, so that one margin fits them.
+    Without such a goal it is ROC AUC for two classes, accuracy for more, R² for numbers, all
+    between 0 and 1, so that one margin fits them; and MASE for forecasts.
     """
-    task = "classification" if trial.classes else "regression"
-    if gate.metric != "auto":
-        return metrics.named(gate.metric, task, "gate.metric")
     possible = metrics.available(metrics.answers(trial.y, trial.challenger, trial.classes))
+    possible = [name for name in possible if metrics.METRICS[name].ranks]
+    if gate.metric != "auto":
+        return metrics.named(gate.metric, metrics.METRICS[possible[0]].tasks[0], "gate.metric")
     wanted = [metrics.ALIASES.get(name, name) for name in goals]
     usual = ["roc_auc"] if len(trial.classes) == 2 else []
-    order = [*wanted, *usual, "accuracy", "r2"]
-    return next(name for name in order if name in possible and name != "interval_coverage")
+    order = [*wanted, *usual, "accuracy", "r2", "mase"]
+    return next(name for name in order if name in possible)
+
+
+def _point(trial: Trial, output: Output, name: str) -> float:
+    return metrics.point(trial.y, _alike(trial, output), trial.classes, [name])[name]
+
+
+def _alike(trial: Trial, output: Output) -> Output:
+    """An output in the challenger's scales: the same error is to be the same for all."""
+    return replace(output, ahead=trial.challenger.ahead)
 
 
 def _values(trial: Trial, name: str) -> dict[str, float]:
@@ -161,7 +174,7 @@ def _goal(name: str, text: str, values: Mapping[str, float], intervals: Mapping[
 class Lead:
     """How much better one model is than another: `value` on all rows, `samples` on resamples.
 
-    `differ` is the number of rows on which their answers are not the same.
+    `differ` is the number of rows, or units of rows, on which their answers are not the same.
     """
 
     one: float
@@ -193,16 +206,22 @@ def paired(trial: Trial, name: str, other: Output, resamples: int, seed: int, ma
     Resamples for which the metric is undefined are left out.
     """
     sign = metrics.METRICS[name].sign
-    given = (trial.challenger, other)
-    points = [metrics.point(trial.y, output, trial.classes, [name])[name] for output in given]
-    drawn = [each[name] for each in metrics.samples_of(trial.y, given, trial.classes, [name], resamples, seed)]
+    given = (trial.challenger, _alike(trial, other))
+    points = [_point(trial, output, name) for output in given]
+    samples = metrics.samples_of(trial.y, given, trial.classes, [name], resamples, seed, trial.together)
+    drawn = [each[name] for each in samples]
 
     def lead(one: Any, two: Any) -> Any:
         return sign * (one - two) + (margin if sign > 0 else margin * two)
 
     leads = lead(drawn[0], drawn[1])
-    differ = int(_differ(trial.challenger, other, metrics.METRICS[name].needs == "probabilities").sum())
+    differ = _units(_differ(trial.challenger, other, metrics.METRICS[name].needs == "probabilities"), trial.together)
     return Lead(points[0], points[1], float(lead(*points)), leads[np.isfinite(leads)], differ)
+
+
+def _units(rows: NDArray[np.bool_], together: NDArray[np.intp] | None) -> int:
+    """How many of the rows there are, or of the units that they belong to."""
+    return int(rows.sum()) if together is None else len(np.unique(together[rows]))
 
 
 def _differ(one: Output, other: Output, by_probability: bool) -> NDArray[np.bool_]:
@@ -214,6 +233,8 @@ def _differ(one: Output, other: Output, by_probability: bool) -> NDArray[np.bool
 
 def _beats_baseline(trial: Trial, name: str, gate: config.Gate, resamples: int, seed: int) -> Check:
     title = f"better than the baseline: {name}"
+    if trial.baseline is None:
+        return Check(title, "not checked", detail="the baseline needs rows from before these")
     found = paired(trial, name, trial.baseline, resamples, seed)
     if not len(found.samples):
         return Check(title, "failed", None, "> 0", "undefined on the test rows: they hold one class only")
@@ -324,16 +345,10 @@ def _slices(trial: Trial, name: str, groups: NDArray[Any]) -> tuple[dict[str, tu
     names, codes, counts = np.unique(groups.astype(str), return_inverse=True, return_counts=True)
     for number in np.flatnonzero(counts >= SLICE_ROWS):
         rows = np.flatnonzero(codes == number)
-        value = metrics.point(trial.y[rows], take(trial.challenger, rows), trial.classes, [name])[name]
+        value = metrics.point(trial.y[rows], trial.challenger[rows], trial.classes, [name])[name]
         if math.isfinite(value):
             found[str(names[number])] = (value, len(rows))
     return found, len(names) - len(found)
-
-
-def take(output: Output, rows: NDArray[Any]) -> Output:
-    """The answers for some of the rows."""
-    parts = (output.values, output.probabilities, output.low, output.high)
-    return Output(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
 
 def _within(key: str, title: str, limit: float | None, trial: Trial) -> Check:
