@@ -1,6 +1,6 @@
 """The card of one column in the profile: its distribution, coloured by the target, and its figures.
 
-Numbers, dates and the lengths of texts are drawn as a histogram, categories as bars. For up to
+Numbers, dates, the lengths of texts and the sizes of pictures are drawn as a histogram, categories as bars. For up to
 four classes the bars are stacked by class; for a numeric target a line shows its mean.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from keepfit.data import gallery
 from keepfit.data.charts import COLOURS, bars, escape, histogram
 from keepfit.types import Column, Schema
 
@@ -26,6 +27,7 @@ Groups = NDArray[np.intp]
 
 def card(series: pl.Series, column: Column, schema: Schema, target: pl.Series | None, score: float | None) -> str:
     """One column as HTML; `series` is conformed, `target` is its rows' target, if there is one."""
+    series = gallery.sides(series) if series.dtype == pl.Binary else series
     told = f" · tells the target {score:.3f}" if score is not None else ""
     figures, chart = (
         _categories(series, schema, target)
@@ -100,6 +102,10 @@ def _figures(known: Floats, column: Column) -> str:
         return f"{day(known.min())} to {day(known.max())}"
     if column.role == "text":
         return f"{np.median(known):,.0f} words in the median, at most {known.max():,.0f}"
+    if column.role == "image":
+        return (
+            f"{np.median(known):,.0f} pixels on the longer side in the median, {known.min():,.0f} to {known.max():,.0f}"
+        )
     return f"mean {figure(known.mean())}, median {figure(np.median(known))}, deviation {figure(known.std())}"
 
 

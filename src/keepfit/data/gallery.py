@@ -191,6 +191,12 @@ def _odd(name: str, found: list[Found], paths: list[str]) -> Check:
     return Check(f"data.pictures.{name}.odd", "passed", len(parts), None, "; ".join(parts))
 
 
+def sides(series: pl.Series) -> pl.Series:
+    """The longer side of each picture, in pixels (Float64)."""
+    found = [max(f.width, f.height) if isinstance(f, Facts) else None for f in facts(series)]
+    return pl.Series(series.name, found, dtype=pl.Float64)
+
+
 # --- fingerprints ---------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from keepfit import durable
-from keepfit.data import drawn, hashes
+from keepfit.data import drawn, hashes, thumbnails
 from keepfit.data.charts import bars, escape, heatmap
 from keepfit.data.single import scores
 from keepfit.types import Column, Dataset, Schema, Verdict
@@ -27,6 +27,7 @@ LARGEST = 2_000_000  # bytes
 ROWS = 50_000  # rows that charts are drawn from
 TABLE, DETAILS, SAMPLE_ROWS, SAMPLE_COLUMNS, TOP, CORRELATED = 3000, 200, 10, 30, 20, 16
 WIDE = 560.0
+THUMBNAILS = 8  # pictures of a class
 SCORE = {"classification": "2·AUC − 1", "regression": "R² of ranks"}
 
 
@@ -70,6 +71,7 @@ def page(made: Profile, share: float = 1.0) -> str:
     sections = {
         "Warnings": _warnings(made, max(5, int(200 * share))),
         "Target": _target(made),
+        "Pictures": _pictures(made, max(1, int(THUMBNAILS * share))),
         "Relation to the target": _relation(made),
         "Columns": _table(made, int(TABLE * share)),
         "Details": _details(made, int(DETAILS * share)),
@@ -160,6 +162,14 @@ def _relation(made: Profile) -> str:
     return _soft(f"How well each column alone tells the target on held-out rows: {what}; 1 is perfect.{first}") + chart
 
 
+def _pictures(made: Profile, most: int) -> str:
+    """Some pictures of each column, by class where there are classes."""
+    frame, target = made.dataset.frame, made.schema.target
+    labels = frame[target] if made.schema.classes and target in made.there else None
+    columns = [name for name in made.schema.role("image") if name in made.there]
+    return "".join(thumbnails.shown(frame[name], labels, most) for name in columns)
+
+
 def _soft(text: str) -> str:
     return f"<p class='soft'>{text}</p>"
 
@@ -234,6 +244,8 @@ def _sample(made: Profile, most: int) -> str:
 def _value(value: object, is_date: bool) -> str:
     if value is None:
         return "<td class='nil'>missing</td>"
+    if isinstance(value, bytes):
+        return f"<td>{thumbnails.image(value, thumbnails.SMALL)}</td>"
     if isinstance(value, float):
         return f"<td class='n'>{escape(drawn.day(value) if is_date else f'{value:.6g}')}</td>"
     return f"<td>{escape(value, 100)}</td>"
