@@ -21,6 +21,7 @@ import polars as pl
 
 from keepfit import config
 from keepfit.data import image_folder, pictures
+from keepfit.data.delimited import Bad, BadRow
 from keepfit.data.image_folder import Left
 from keepfit.errors import DataError
 
@@ -63,6 +64,26 @@ def read(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, str]]:
         _bounded(file, members)
         contents = {member.name: archive.content(member) for member in members}
     return image_folder.table(found, contents, archive.left, data, str(path))
+
+
+def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.DataFrame]:
+    """The pictures of an archive, of every part unless one is named, in frames of at most `rows`.
+
+    Columns `image` and `path`. `bad` is given what is left out, and why.
+    """
+    file, part = place(path)
+    with _opened(file) as archive:
+        for name, why in archive.left:
+            bad(BadRow(0, name, why))
+        members = [member for member in archive.members if image_folder.is_picture(member.name)]
+        if part is not None:
+            wanted = {row.name for row in image_folder.layout([member.name for member in members], part).rows}
+            members = [member for member in members if member.name in wanted]
+        _bounded(file, members)
+        for at in range(0, len(members), rows):
+            some = members[at : at + rows]
+            contents = pl.Series(map(archive.content, some), dtype=pl.Binary)
+            yield pl.DataFrame({"image": contents, "path": [member.name for member in some]})
 
 
 def place(path: Path) -> tuple[Path, str | None]:

@@ -43,6 +43,7 @@ BATCHES = {
     files.DELIMITED: "keepfit.data.delimited:batches",
     "keepfit.data.parquet:read": "keepfit.data.parquet:batches",
     "keepfit.data.objects:read_lines": "keepfit.data.objects:batches",
+    files.ARCHIVE: "keepfit.data.archive:batches",
 }
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9.-]+)(\+[a-zA-Z0-9]+)?:")  # a single letter is a drive
 
