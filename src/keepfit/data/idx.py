@@ -77,7 +77,8 @@ def _array(path: Path) -> NDArray[np.uint8]:
                 raise DataError(
                     f"{path} is no IDX file of unsigned bytes: it begins with {start.hex(' ') or 'nothing'}."
                 )
-            shape = tuple(np.frombuffer(stream.read(4 * start[3]), ">i4").tolist())
+            sizes = stream.read(4 * start[3])
+            shape = tuple(np.frombuffer(sizes[: len(sizes) // 4 * 4], ">i4").tolist())
             count = math.prod(shape)
             if len(shape) != start[3] or min(shape, default=-1) < 0 or count > SIZE:
                 raise DataError(f"{path} says that it holds numbers of the shape {shape}: it is damaged.")
