@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Data
-from keepfit.data import hashes, series
+from keepfit.data import hashes, series, series_checks
 from keepfit.errors import DataError
 from keepfit.types import Check, Schema
 
@@ -59,6 +59,11 @@ def order(typed: pl.DataFrame, schema: Schema, data: Data) -> Rows:
 def fair(late: NDArray[np.bool_], typed: pl.DataFrame, schema: Schema, data: Data) -> Check:
     """Is the test set what was asked for? A warning that says why where it is not."""
     return _way(schema).fair(late, typed, schema, data)
+
+
+def history(typed: pl.DataFrame, schema: Schema) -> list[Check]:
+    """What is to be known of all rows that are not from an official test set, before they are split."""
+    return _way(schema).history(typed, schema)
 
 
 def shared(late: NDArray[np.bool_], data: Data) -> Check:
@@ -184,12 +189,13 @@ def _forward(times: NDArray[np.float64], cv: int) -> list[tuple[Rows, Rows]]:
 
 
 class Way(NamedTuple):
-    """How rows of a task are ordered, split, cut into folds, and what is said of the split."""
+    """How rows of a task are ordered, split and cut into folds, and what is said of the split and before it."""
 
     order: Callable[[pl.DataFrame, Schema, Data], Rows]
     split: Callable[[pl.DataFrame, Schema, Data], tuple[NDArray[np.bool_], str]]
     folds: Callable[[pl.DataFrame, Schema, int, int, Data], list[tuple[Rows, Rows]]]
     fair: Callable[[NDArray[np.bool_], pl.DataFrame, Schema, Data], Check]
+    history: Callable[[pl.DataFrame, Schema], list[Check]]
 
 
 ROWS = Way(
@@ -197,6 +203,7 @@ ROWS = Way(
     split=_drawn,
     folds=_dealt,
     fair=lambda late, typed, schema, data: shared(late, data),
+    history=lambda typed, schema: [],
 )
 WAYS: Mapping[str, Way] = {
     "forecast": Way(
@@ -204,6 +211,7 @@ WAYS: Mapping[str, Way] = {
         split=lambda typed, schema, data: series.split(typed, schema),
         folds=lambda typed, schema, cv, seed, data: series.folds(typed, schema, cv),
         fair=lambda late, typed, schema, data: series.shared(late, typed, schema),
+        history=series_checks.history,
     )
 }
 

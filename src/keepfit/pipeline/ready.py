@@ -71,7 +71,7 @@ def examine(config: Config, project: Path, now: datetime | None = None) -> tuple
     frame, origin = read.read(config.data, project)
     meaning = understand(frame, config, functions)
     train, verdict = _part(frame, origin, meaning, config, functions, now)
-    verdict += Verdict("data", tuple(decimal.suspects(frame, config.data)))
+    verdict += Verdict("data", (*decimal.suspects(frame, config.data), *split.history(train.typed, meaning)))
     asked.known(config, project, meaning, train.typed.columns)
     verdict += hooks.rowwise(seen(train.typed, meaning), functions)
     official = config.data.test or origin.get("test")
