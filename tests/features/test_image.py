@@ -29,7 +29,7 @@ def jpeg(data: bytes) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(pictures.pixels(data, 48, 40)).save(file, "JPEG", quality=95)
+    Image.fromarray(pictures.pixels(data, 240, 200)).save(file, "JPEG", quality=95)
     return file.getvalue()
 
 
