@@ -141,11 +141,13 @@ def _apart(source: Path, output: Path) -> None:
 
 
 def _asked(runtime: Runtime) -> Schema:
-    """The schema of what is read: no target, and of what is no feature only what hooks may look at."""
+    """The schema of what is read: no target that is no input, and of what is no feature only what hooks may look at."""
     kept = [c for c in runtime.schema.columns if c.role not in ("target", "ignore")]
     if not runtime.hooks:
         kept = list(runtime.schema.features)
-    return dataclasses.replace(runtime.schema, columns=tuple(kept), target=None)
+    return dataclasses.replace(
+        runtime.schema, columns=tuple(kept), target=runtime.schema.target if runtime.schema.observes else None
+    )
 
 
 def _features(schema: Schema) -> frozenset[str]:
