@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeRegressor
 
-from keepfit.deployment import onnx_file, runtime_onnx, runtime_trees, tree_tables
+from keepfit.deployment import onnx_file, runtime_onnx, runtime_trees, tree_scores, tree_tables
 from keepfit.errors import BundleError
 from keepfit.features.sparse import compress
 from keepfit.models import tree_graph, trees
@@ -93,7 +93,7 @@ def test_answers_are_those_of_onnxruntime(tmp_path, name):
     path, rows = stored(tmp_path, MODELS[name]()), asked()
     found = tree_tables.tables(onnx_file.read(path))
     assert found is not None
-    got, expected = tree_tables.scorer(found)(rows), runtime_onnx.load(path, None)(rows)
+    got, expected = tree_scores.scorer(found)(rows), runtime_onnx.load(path, None)(rows)
     assert got.dtype == np.float64
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
@@ -102,12 +102,45 @@ def test_answers_are_those_of_onnxruntime(tmp_path, name):
 def test_rows_alone_together_and_in_threads_are_alike_to_the_last_bit(tmp_path, name):
     found = tree_tables.tables(onnx_file.read(stored(tmp_path, MODELS[name]())))
     rows = np.concatenate([asked()] * 2)
-    score = tree_tables.scorer(found)
+    score = tree_scores.scorer(found)
     whole = score(rows)
-    assert tree_tables.scorer(found, threads=3)(rows).tobytes() == whole.tobytes()
+    assert tree_scores.scorer(found, threads=3)(rows).tobytes() == whole.tobytes()
     assert np.concatenate([score(rows[k : k + 1]) for k in range(2000)]).tobytes() == whole[:2000].tobytes()
     assert np.concatenate([score(rows[k : k + 7]) for k in range(0, 700, 7)]).tobytes() == whole[:700].tobytes()
     assert score(rows[:0]).shape == (0, whole.shape[1])
+
+
+@pytest.mark.parametrize("name", ["categories", "zero is missing", "64 leaves", "three classes"])
+@pytest.mark.parametrize(("setting", "value"), [("CELLS", 0), ("CELLS", 10**7), ("COUNTED", 0), ("BLOCK", 50)])
+def test_the_ways_to_look_up_are_alike_to_the_last_bit(tmp_path, monkeypatch, name, setting, value):
+    found = tree_tables.tables(onnx_file.read(stored(tmp_path, MODELS[name]())))
+    rows = asked()
+    whole = tree_scores.scorer(found)(rows)
+    monkeypatch.setattr(tree_scores, setting, value)
+    assert tree_scores.scorer(found)(rows).tobytes() == whole.tobytes()
+
+
+def test_few_axes_are_taken_together_as_far_as_there_is_room(tmp_path, monkeypatch):
+    found = tree_tables.tables(onnx_file.read(stored(tmp_path, MODELS["categories"]())))
+    trees = found.masks.shape[1]
+    for room in (0, 20_000, 10**9):
+        monkeypatch.setattr(tree_scores, "CELLS", room)
+        tables = tree_scores._joint(found).masks
+        assert sum(len(table) for table in tables) * trees <= max(room, found.masks.size)
+        assert (len(tables) == len(found.axes)) == (room == 0)
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, 1e9])
+def test_sets_of_what_is_no_code_are_left_to_onnxruntime(tmp_path, value):
+    graph = onnx_file.read(stored(tmp_path, MODELS["categories"]()))
+    nodes = []
+    for node in graph.nodes:
+        given = dict(node.attributes)
+        if "membership_values" in given:
+            given["membership_values"] = np.where(np.isnan(given["membership_values"]), np.nan, value)
+        nodes.append(node._replace(attributes=given))
+    with pytest.raises(ValueError, match="no code"):
+        tree_tables.tables(graph._replace(nodes=tuple(nodes)))
 
 
 def test_trees_without_limit_and_wide_tables_are_left_to_onnxruntime(tmp_path, monkeypatch):

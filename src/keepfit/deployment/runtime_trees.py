@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keepfit.deployment import onnx_file, tree_tables
+from keepfit.deployment import onnx_file, tree_scores, tree_tables
 from keepfit.extras import load as load_target
 from keepfit.features import sparse
 from keepfit.features.values import Sparse
@@ -24,5 +24,5 @@ def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int =
         found = None
     if found is None:
         return load_target(OTHER, "model.type")(path, schema, trusted, threads)
-    score = tree_tables.scorer(found, threads)
+    score = tree_scores.scorer(found, threads)
     return lambda matrix: sparse.pieces(matrix, score) if isinstance(matrix, Sparse) else score(matrix)
