@@ -8,6 +8,8 @@ the input are kept as they are and in order; to their right stand
     probability_<class>     of each class (classification)
     prediction_low / _high  the interval's ends (regression with an interval)
 
+Of pictures the output has the paths, and not the bytes: `predict` takes a folder or an archive of them.
+
 A row that cannot be read (a cell that is no number where one is needed, a line with too few fields)
 is not guessed at: it goes to a file beside the output, with its place and the reason.
 """
@@ -21,16 +23,19 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from keepfit import config, durable
 from keepfit.data import files, frames, read
 from keepfit.data.delimited import BadRow
+from keepfit.data.parse import Problem
+from keepfit.deployment.protocols import forms
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.sinks import sink
 from keepfit.errors import DataError
@@ -41,7 +46,7 @@ from keepfit.progress import Tell, silent
 from keepfit.types import Schema
 
 ROWS = 50_000  # rows of a frame
-TEXT_ROWS = 5_000  # the same where a column is free text
+LARGE: Mapping[str, int] = {"text": 5_000, "image": 128}  # the same where a column has such a role
 FEW = 5_000  # rows whose answers go through a list
 AHEAD = 2  # frames that a stage may be ahead of the next
 SHOWN = 5  # unreadable cells shown in an error
@@ -71,10 +76,11 @@ def predict(
     began = time.monotonic()
     _apart(source, output)
     schema = _asked(runtime)
-    rows = rows or (TEXT_ROWS if any(c.role == "text" for c in runtime.schema.features) else ROWS)
+    rows = rows or min((LARGE.get(column.role, ROWS) for column in runtime.schema.features), default=ROWS)
     total, done, names = _size(source), 0, dict[str, str]()
     with _Rejected(output) as rejected, sink(output) as write:
-        parts = _ahead(read.batches(data or config.Data(source=str(source)), source, rows, rejected.line))
+        read_in = read.batches(data or config.Data(source=str(source)), source, rows, rejected.line)
+        parts = _ahead(_named(read_in, runtime.schema))
         for frame in _ahead(_scored(runtime, schema, parts, rejected, names)):
             write(frame)
             done += frame.height
@@ -106,12 +112,14 @@ def scored(runtime: Runtime, given: Any) -> tuple[pl.DataFrame, dict[str, str]]:
     """`frame` as a polars frame, and what each added column is called in it."""
     table, features = frames.to_polars(given), _features(runtime.schema)
     typed, problems = prepare(table, _asked(runtime), runtime.hooks)
-    wrong = [problem for problem in problems if problem.column in features]
+    columns = asked(typed, runtime.schema)
+    output = runtime.predict(columns)
+    wrong = [problem for problem in problems if problem.column in features] + runtime.faults(columns)
     if wrong:
         shown = "".join(f"\n  row {p.row}, column '{p.column}': {p.problem}" for p in wrong[:SHOWN])
         cells = "1 cell" if len(wrong) == 1 else f"{len(wrong):,} cells"
         raise DataError(f"{cells} cannot be read; correct them, or leave them empty if the value is unknown.{shown}")
-    found = answers(runtime.predict(asked(typed, runtime.schema)), runtime.schema.classes)
+    found = answers(output, runtime.schema.classes)
     names: dict[str, str] = {}
     return _beside(table, found, names), names
 
@@ -171,15 +179,37 @@ def _scored(
     features = _features(runtime.schema)
     for part in parts:
         typed, problems = prepare(part, schema, runtime.hooks)
-        bad = {problem.row for problem in problems if problem.column in features}
-        if bad:
-            rejected.cells(part, [p for p in problems if p.column in features], first)
-            good = np.ones(part.height, bool)
-            good[list(bad)] = False
-            part, typed = part.filter(good), typed.filter(good)
-        first += part.height + len(bad)
-        found = answers(runtime.predict(asked(typed, runtime.schema)), runtime.schema.classes)
-        yield _beside(part, found, names)
+        problems = [problem for problem in problems if problem.column in features]
+        good = _others(part.height, problems)
+        columns = asked(typed if not problems else typed[good], runtime.schema)
+        output = runtime.predict(columns)
+        if late := runtime.faults(columns):
+            problems += [dataclasses.replace(p, row=int(good[p.row])) for p in late]
+            kept = _others(len(output), late)
+            output, good = output[kept], good[kept]
+        if problems:
+            rejected.cells(part, sorted(problems, key=lambda p: p.row), first)
+        first += part.height
+        part = part[good] if problems else part
+        yield _beside(_without_files(part), answers(output, runtime.schema.classes), names)
+
+
+def _others(count: int, problems: Sequence[Problem]) -> NDArray[np.intp]:
+    """The rows, of so many, that have no problem."""
+    return np.delete(np.arange(count), [problem.row for problem in problems])
+
+
+def _named(parts: Iterator[pl.DataFrame], schema: Schema) -> Iterator[pl.DataFrame]:
+    """The frames of a folder of pictures with the model's name for the column, where it has one of them."""
+    names = forms.files(schema)
+    for part in parts:
+        other = len(names) == 1 and names[0] not in part.columns and part.schema.get("image") == pl.Binary
+        yield part.rename({"image": names[0]}) if other else part
+
+
+def _without_files(part: pl.DataFrame) -> pl.DataFrame:
+    """Without the bytes of files."""
+    return part.drop(name for name, kind in part.schema.items() if kind == pl.Binary)
 
 
 def _beside(table: pl.DataFrame, found: Mapping[str, Any], names: dict[str, str]) -> pl.DataFrame:
@@ -254,6 +284,7 @@ class _Rejected:
 
     def cells(self, part: pl.DataFrame, problems: list[Any], first: int) -> None:
         """Rows with cells that cannot be read; `first` is the number of the part's first row."""
+        part = _without_files(part)
         texts = {
             row: json.dumps(part.row(row, named=True), ensure_ascii=False, default=str)
             for row in {p.row for p in problems}

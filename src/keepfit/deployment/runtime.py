@@ -56,6 +56,7 @@ class Runtime:
     rows: Rows
     hooks: Mapping[str, Callable[[Any], Any]]
     models: Sequence[Raw] = ()  # the model files, opened
+    faults: Callable[[Columns], list[Problem]] = lambda columns: []  # what only came to light by `predict`
 
 
 def load(
@@ -75,7 +76,9 @@ def load(
     schema = bundle.schema
     functions = _hooks(bundle, hooks)
     found = _predictor(bundle, schema, trusted, threads or os.cpu_count() or 1, later)
-    return Runtime(schema, bundle, found.predict, _rows(schema, functions, found), functions, found.models)
+    faults = features.faults(schema)
+    rows = _rows(schema, functions, found, faults)
+    return Runtime(schema, bundle, found.predict, rows, functions, found.models, faults)
 
 
 def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int, later: bool) -> Predictor:
@@ -208,7 +211,9 @@ def _hooks(bundle: Bundle, path: Path | None) -> Mapping[str, Callable[[Any], An
     return functions
 
 
-def _rows(schema: Schema, functions: Mapping[str, Any], found: Predictor) -> Rows:
+def _rows(
+    schema: Schema, functions: Mapping[str, Any], found: Predictor, faults: Callable[[Columns], list[Problem]]
+) -> Rows:
     read = (
         load_target("keepfit.deployment.hooked:reader", "features.code")(schema, functions)
         if functions
@@ -222,6 +227,9 @@ def _rows(schema: Schema, functions: Mapping[str, Any], found: Predictor) -> Row
             if scores is not None:
                 return found.finish([scores]), []
         columns, problems = read(asked)
-        return found.predict(columns), problems
+        output = found.predict(columns)
+        if late := faults(columns):
+            problems = sorted({*problems, *late}, key=lambda p: (p.row, p.column))
+        return output, problems
 
     return rows

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit.data.parse import Problem
 from keepfit.errors import ConfigError, ModelError
 from keepfit.extras import load as load_target
 from keepfit.extras import nearest, pick
@@ -42,7 +43,7 @@ from keepfit.features.storage import load, save
 from keepfit.features.values import Columns, Sparse
 from keepfit.types import Schema
 
-__all__ = ["ROLES", "apply", "compiled", "fit", "fit_apply", "load", "names", "save", "watch"]
+__all__ = ["ROLES", "apply", "compiled", "faults", "fit", "fit_apply", "load", "names", "save", "watch"]
 
 Matrix = NDArray[np.float32] | Sparse
 State = dict[str, Any]
@@ -57,6 +58,8 @@ ROLES: dict[str, str] = {
     "image": "keepfit.features.image",
 }
 SELECT = "keepfit.features.select"
+# role → function(values) → {row: problem}: what nobody can know of a value before it is worked on
+FAULTS: dict[str, str] = {"image": "keepfit.features.image:faults"}
 
 
 def fit(
@@ -186,6 +189,14 @@ def compiled(state: State) -> Callable[[Columns], Matrix]:
             raise ModelError(f"The model needs the column '{error.args[0]}', which is not there.") from error
 
     return checked
+
+
+def faults(schema: Schema) -> Callable[[Columns], list[Problem]]:
+    """The function from columns that a model has answered to the problems that only then came to light."""
+    late = [(c.name, load_target(FAULTS[c.role], "role")) for c in schema.features if c.role in FAULTS]
+    return lambda columns: [
+        Problem(row, name, told) for name, find in late for row, told in find(columns.values[name]).items()
+    ]
 
 
 def apply(state: State, columns: Columns) -> Matrix:

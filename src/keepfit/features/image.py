@@ -34,7 +34,7 @@ from keepfit.features.picture_signals import watch
 from keepfit.features.values import Pictures
 from keepfit.progress import Tell, silent
 
-__all__ = ["DEFAULTS", "ahead", "compiled", "fit", "names", "settled", "watch"]
+__all__ = ["DEFAULTS", "ahead", "compiled", "faults", "fit", "names", "settled", "watch"]
 
 State = dict[str, Any]
 Matrix = NDArray[np.float32]
@@ -164,7 +164,9 @@ def _looked(state: State) -> Callable[[Pictures], Rows]:
     key, new = state["key"], picture_rows.compiled(state["lens"])
 
     def see(column: Pictures) -> Rows:
-        return Rows(*column.made[key]) if key in column.made else picture_rows.joined(new(column.data))
+        if key not in column.made:
+            column.made[key] = tuple(picture_rows.joined(new(column.data)))
+        return Rows(*column.made[key])
 
     return see
 
@@ -221,6 +223,22 @@ def compiled(state: State) -> Callable[[Mapping[str, Pictures]], Matrix]:
         return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
     return matrix
+
+
+def faults(values: Pictures) -> dict[int, str]:
+    """Row → what is wrong with a picture that could not be decoded when it was seen, whatever its header promised."""
+    seen = [there for _, there in values.made.values()]
+    bad = np.flatnonzero(~np.all(seen, axis=0)).tolist() if seen else []
+    found = {row: _fault(data) for row in bad if (data := values.data[row]) is not None}
+    return {row: told for row, told in found.items() if told}
+
+
+def _fault(data: bytes) -> str:
+    try:
+        pictures.pixels(data, pictures.SMALLEST, pictures.SMALLEST)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def names(state: State) -> list[str]:

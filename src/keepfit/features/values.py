@@ -88,11 +88,11 @@ class Pictures:
     """Pictures as the bytes of their files; None is a missing one.
 
     `made` has rows that were worked out before, by the name of how they were (see `features.ahead`): arrays
-    with a first axis as long as `data`.
+    with a first axis as long as `data`, of which the second says which pictures could be decoded.
     """
 
     data: Sequence[bytes | None]
-    made: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
+    made: dict[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
 
     def __getitem__(self, rows: Any) -> Pictures:
         places = np.arange(len(self.data))[rows]
