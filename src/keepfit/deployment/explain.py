@@ -6,7 +6,8 @@ the answer would have been that much lower". It does not share an effect out bet
 together: where either of two inputs would do alone, neither shows an effect; where only both together
 do, each shows all of it. So the effects need not add up to anything, and none of them is a cause.
 
-A text is left out as a whole, and then word by word (every place of the word at once).
+A text is left out as a whole, and then word by word (every place of the word at once). Of a picture
+nothing is told: one that is not there is no typical one.
 
 >>> schema = Schema((Column("plan", "category"),), "regression")
 >>> typical(schema, {"plan": {"kind": "category", "levels": {"pro": 7, "basic": 3}, "missing": 0}})
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit.deployment.protocols.forms import FILES
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
@@ -76,7 +78,7 @@ def explain(runtime: Runtime, row: Row, usual: Row, label: str | None = None, wo
 
     Raises RequestError (422) for values that cannot be read, and ValueError for an unknown label.
     """
-    inputs = runtime.schema.inputs
+    inputs = [column for column in runtime.schema.inputs if column.role not in FILES]
     texts = [column.name for column in inputs if column.role == "text" and isinstance(row.get(column.name), str)]
     found = [(name, word) for name in texts for word in _words(row[name])]
     tried = found[:words]
@@ -193,4 +195,5 @@ TYPICAL: Mapping[str, Callable[[Column, Mapping[str, Any]], Any]] = {
     "date": _date,
     "category": _most_frequent,
     "text": lambda column, about: None,
+    "image": lambda column, about: None,
 }

@@ -16,7 +16,8 @@ from keepfit.errors import KeepfitError, RequestError
 from keepfit.types import Column, Schema
 from keepfit.ui import asking, field, views
 from keepfit.ui.about import About, example
-from keepfit.ui.field import Field
+from keepfit.ui.field import Control, Field
+from keepfit.ui.picture import Picture
 
 # where the answer stands below the form, go there
 NEAR = (
@@ -32,16 +33,16 @@ class Form:
     service: Service
     told: About
     caller: str
-    fields: dict[str, Field]
+    fields: dict[str, Control]
     result: Any = None  # the element with the answer
 
     @property
-    def texts(self) -> dict[str, str | None]:
+    def texts(self) -> dict[str, Any]:
         """Input → what its field holds."""
         return {name: field.value for name, field in self.fields.items()}
 
 
-def form(service: Service, told: About, caller: str, before: Mapping[str, str | None] | None = None) -> Form:
+def form(service: Service, told: About, caller: str, before: Mapping[str, Any] | None = None) -> Form:
     """Build the form; `before` is what the fields held, where another version's form was there."""
     made = Form(service, told, caller, {})
     with ui.element("div").classes("kf-ask"):
@@ -53,7 +54,7 @@ def form(service: Service, told: About, caller: str, before: Mapping[str, str | 
     return made
 
 
-def _fields(made: Form, before: Mapping[str, str | None]) -> None:
+def _fields(made: Form, before: Mapping[str, Any]) -> None:
     inputs = made.told.schema.inputs
     if len(inputs) > FIELDS:
         ui.html(views.notice(f"This model has {len(inputs):,} inputs: ask it with a file, under “Many rows”."))
@@ -64,6 +65,9 @@ def _fields(made: Form, before: Mapping[str, str | None]) -> None:
             made.fields[column.name] = field.field(column, about, made.told.usual.get(column.name))
             if column.name in before:
                 made.fields[column.name].value = before[column.name]
+    for its in made.fields.values():
+        if isinstance(its, Picture) and len(made.fields) == 1:
+            its.taken = lambda: ask(made)  # there is nothing else to say
 
 
 def _buttons(made: Form) -> None:
@@ -144,6 +148,8 @@ async def _why(made: Form, asked: Mapping[str, Any], served: Any) -> None:
         ui.html(views.notice(f"What moved it cannot be told: {error}"))
         return
     target = served.runtime.schema.target or "the value"
+    if not found.effects:  # files alone: which of their parts count is not told by leaving them out
+        return
     ui.html(
         views.moved(found, f"the probability of “{views.shown(found.label)}”" if found.label else views.shown(target))
     )

@@ -12,6 +12,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from keepfit.data import parse
 from keepfit.deployment.explain import DAY, quantile
 from keepfit.types import Column
+from keepfit.ui.picture import Picture
 from keepfit.ui.views import number
 
 CHOICES = 40  # levels that fit into a list to choose from; of more, the one that begins as typed is offered
@@ -35,27 +36,32 @@ class Field(ValueElement[str | None], component="field.js"):
             self._props["problem"] = problem or ""
 
 
+Control = Field | Picture
+
+
 class Widget(NamedTuple):
-    """How a role is asked for: its field, what the text means, and a value as the field's text."""
+    """How a role is asked for: its field, what the text means, and a value as the field's text (or a file's bytes)."""
 
     kind: Callable[[Column, Reference], str]
     props: Callable[[Column, Reference], dict[str, Any]]
-    read: Callable[[str], Any]
-    write: Callable[[Column, Any], str]
+    read: Callable[[Any], Any]
+    write: Callable[[Column, Any], Any]
+    control: type[Control] = Field
 
 
-def field(column: Column, reference: Reference, value: Any) -> Field:
+def field(column: Column, reference: Reference, value: Any) -> Control:
     """The field of a column, with `value` in it."""
     widget = WIDGETS[column.role]
-    return Field(column.name, widget.kind(column, reference), text(column, value), **widget.props(column, reference))
+    kind, props = widget.kind(column, reference), widget.props(column, reference)
+    return widget.control(column.name, kind, text(column, value), **props)
 
 
-def text(column: Column, value: Any) -> str | None:
+def text(column: Column, value: Any) -> Any:
     """A value as its field shows it."""
     return None if value is None or value == "" else WIDGETS[column.role].write(column, value)
 
 
-def value(column: Column, written: str | None) -> Any:
+def value(column: Column, written: Any) -> Any:
     """What a field's text means, as a request would bring it; text that makes no sense stays text."""
     return None if written is None else WIDGETS[column.role].read(written)
 
@@ -152,4 +158,7 @@ WIDGETS: Mapping[str, Widget] = {
         lambda column, about: "date" if _daily(about) else "time", _date_props, str, _written_date
     ),
     "text": Widget(lambda column, about: "text", lambda column, about: {}, str, lambda column, value: str(value)),
+    "image": Widget(
+        lambda column, about: "image", lambda column, about: {}, bytes, lambda column, value: value, Picture
+    ),
 }  # fmt: skip

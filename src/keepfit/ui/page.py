@@ -104,7 +104,7 @@ def _head(page: Page, leave: bool) -> None:
                     ask.button(f"Log out {escape(page.caller)}").props("type=submit")
 
 
-def _body(page: Page, kept: Mapping[str, str | None]) -> None:
+def _body(page: Page, kept: Mapping[str, Any]) -> None:
     """The tabs. What was typed before another version came stays."""
     names = _tabs(page)
     with page.body:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from nicegui import ui
 
-from keepfit.data import log_read
+from keepfit.data import log_read, pictures
 from keepfit.deployment.routes import Service
 from keepfit.errors import DataError
 from keepfit.ui import views
@@ -21,6 +22,7 @@ from keepfit.ui.ask import button, truth
 ROWS = 25
 DAYS = 7  # how far back is looked
 INPUTS = 3  # values that tell a row from the others
+SIDE = 96  # pixels of a picture that is shown at half of that
 Found = tuple[list[dict[str, Any]], str]  # rows, or what is wrong
 
 
@@ -44,10 +46,31 @@ def panel(service: Service, told: About, caller: str) -> Any:
 
 
 def latest(folder: Path) -> list[dict[str, Any]]:
-    """The latest rows of the prediction log with their labels, newest first. Raises DataError."""
+    """The latest rows of the prediction log with their labels, newest first. Raises DataError.
+
+    `pictures` of a row has the inputs that are bytes, as small pictures (data: URLs); `inputs` the others.
+    """
     since = datetime.now(UTC) - timedelta(days=DAYS)
-    rows = log_read.read(folder, since=since, labels=True, role=None)
-    return rows.sort("time", descending=True).head(ROWS).collect().to_dicts()
+    times: list[datetime] = log_read.read(folder, since=since, role=None).select("time").collect()["time"].to_list()
+    if not times:
+        return []
+    first = sorted(times)[-ROWS:][0]
+    rows = log_read.read(folder, since=first, labels=True, role=None)  # what is older is not even unpacked
+    return [_small(row) for row in rows.sort("time", descending=True).head(ROWS).collect().iter_rows(named=True)]
+
+
+def _small(row: dict[str, Any]) -> dict[str, Any]:
+    inputs: Mapping[str, Any] = row.get("inputs") or {}
+    files = {name: value for name, value in inputs.items() if isinstance(value, bytes)}
+    small = {name: url for name, data in files.items() if (url := _thumbnail(data))}
+    return {**row, "pictures": small, "inputs": {name: inputs[name] for name in inputs if name not in files}}
+
+
+def _thumbnail(data: bytes) -> str:
+    try:
+        return pictures.thumbnail(data, SIDE)
+    except ValueError:
+        return ""
 
 
 def _latest(folder: Path) -> Found:
@@ -72,8 +95,9 @@ def _line(row: Mapping[str, Any]) -> str:
     inputs = [f"{name} {_plain(value)}" for name, value in (row.get("inputs") or {}).items() if value is not None]
     sure = views.percent(row["confidence"]) if row["confidence"] is not None else ""
     value = views.number(row["value"]) if row["value"] is not None else views.shown(row["prediction"])
+    images = "".join(f"<img src='{url}' alt='{escape(name)}'>" for name, url in row["pictures"].items())
     return (
-        f"<p><time datetime='{row['time'].isoformat()}' title='{row['time'].isoformat(timespec='seconds')}'>"
+        f"<p>{images}<time datetime='{row['time'].isoformat()}' title='{row['time'].isoformat(timespec='seconds')}'>"
         f"{age(ago)} ago</time><strong>{value}</strong><em>{sure}</em>"
         f"<span>{views.shown(' · '.join(inputs[:INPUTS]))}</span>"
         f"<small>version {views.shown(row['version'])} · {views.shown(row['route'])} · "
