@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +76,7 @@ class Job:
     tell: Tell = lambda done, total, message, best: None
     cache: dict[Any, Any] = field(default_factory=dict)
     map: Callable[..., list[Any]] = engine.local  # of the ENGINES: how folds are spread
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # role → options over those of every style
 
     @property
     def count(self) -> int:
@@ -168,8 +169,11 @@ def wide(schema: Schema) -> bool:
 
 
 def style(job: Job, row: catalogue.Row) -> catalogue.Style:
-    """The row's feature options; the same object each time, so that what it makes is found again."""
-    return catalogue.NARROW.get(id(row.style), row.style) if wide(job.schema) else row.style
+    """The row's feature options, the job's over them; the same object each time: what it makes is found again."""
+    found = catalogue.NARROW.get(id(row.style), row.style) if wide(job.schema) else row.style
+    given = {role: {**found.get(role, {}), **options} for role, options in job.options.items()}
+    merged: catalogue.Style = job.cache.setdefault(("style", id(found)), {**found, **given}) if given else found
+    return merged
 
 
 def one_state(job: Job, options: catalogue.Style) -> bool:
@@ -323,13 +327,22 @@ def cross_validate(
     numbers = places(job, candidate, folds)
     todo = [number for number in numbers if number not in done]
     try:
-        parts = job.map(lambda number: part(job, candidate, number), todo, stop=job.stop)
+        fold = lambda place: part(_timed(job, row, len(todo) - place), candidate, todo[place])
+        parts = job.map(fold, range(len(todo)), stop=job.stop)
     except boosting.Stopped as stopped:
         raise KeyboardInterrupt from stopped
     if len(parts) < len(todo):
         raise KeyboardInterrupt
     found = {**done, **dict(zip(todo, parts, strict=True))}
     return result(job, candidate, {number: found[number] for number in numbers}, time.monotonic() - began)
+
+
+def _timed(job: Job, row: catalogue.Row, left: int) -> Job:
+    """The job of a fold when `left` are to be fitted: costly ones share the time that is left."""
+    if not row.costly:
+        return job
+    now, rounds = time.monotonic(), -(-left // engine.WORKERS)
+    return replace(job, deadline=now + (job.deadline - now) / rounds)
 
 
 def places(job: Job, candidate: Candidate, folds: Sequence[int] | None = None) -> list[int]:

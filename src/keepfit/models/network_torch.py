@@ -37,7 +37,8 @@ RISE = 0.25  # share of the steps in which the rate rises
 DECAY = 0.05  # of the weights, by AdamW
 AT_ONCE = 512  # rows of a pass that learns nothing
 JUDGED = 5_000  # held-back rows that are enough to tell whether an epoch was better
-LEAST = 4  # pixels of a side below which nothing is halved
+LEAST = 4  # pixels of a side, about, below which nothing is halved
+LARGE = 16  # pixels of a side from which the first layer halves
 
 
 class Network(nn.Module):  # type: ignore[misc]
@@ -76,22 +77,30 @@ class Network(nn.Module):  # type: ignore[misc]
 
 
 def body(channels: int, side: int, width: int) -> tuple[nn.Sequential, int]:
-    """The layers from a picture whose shorter side has `side` pixels to its features, and how many these are."""
+    """The layers from a picture whose shorter side has `side` pixels to its features, and how many these are.
+
+    The first layer halves all but small pictures: at full size it would cost as much as all others together.
+    """
     layers: list[nn.Module] = []
     size = width
-    while True:
+    if side >= LARGE:
+        layers.append(_convolution(channels, size, 6, 2))
+        side //= 2
+    else:
         layers.append(_convolution(channels, size))
-        channels = size
-        if side < 2 * LEAST - 1:
-            break
-        layers.append(nn.MaxPool2d(2))
-        side, size = side // 2, min(2 * size, 8 * width)
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
+    while side >= 2 * LEAST - 1:
+        before, size, side = size, min(2 * size, 4 * width), side // 2
+        layers += [nn.MaxPool2d(2), _convolution(before, size)]
+        if side >= LEAST:  # below, one sees all of it
+            layers.append(_convolution(size, size))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), size
 
 
-def _convolution(channels: int, size: int) -> nn.Sequential:
+def _convolution(channels: int, size: int, window: int = 3, step: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, size, 3, padding=1, bias=False), nn.BatchNorm2d(size), nn.ReLU(inplace=True)
+        nn.Conv2d(channels, size, window, stride=step, padding=(window - 1) // 2, bias=False),
+        nn.BatchNorm2d(size),
+        nn.ReLU(inplace=True),
     )
 
 

@@ -39,7 +39,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         epochs: passes over the rows; None: twelve on many rows, more on few.
         patience: epochs without a lower loss of the held-back rows after which training ends.
         learning_rate: the highest of the cycle.
-        width: channels of the first layer; they double with each halving.
+        width: channels of the first layer; the next have twice and four times as many.
         batch: pictures a step, at most; fewer where there are few rows, so that an epoch has several steps.
         augment: "none", "shift", "mirror", "shift and mirror", or "auto": shift, and mirror what has colours.
         smoothing: of the labels: so much of a row's weight is spread over all classes.
@@ -54,7 +54,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         epochs: int | None = None,
         patience: int = 6,
         learning_rate: float = 0.004,
-        width: int = 32,
+        width: int = 64,
         batch: int = 128,
         augment: str = "auto",
         smoothing: float = 0.05,

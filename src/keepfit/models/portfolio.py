@@ -4,6 +4,7 @@
                       trees where they are cheap; for a positive, skewed target also of its logarithm
     text alone        the naive-Bayes-weighted linear model, or ridge for a number
     tables with text  both kinds; trees read the text's first components
+    pictures alone    linear models and a small network on what a backbone sees
     pictures' pixels  a convolutional network where torch is installed; where they are small, the others too
 
 On many rows one fold tells who is worth the others: members without weight in the blend there are
@@ -54,8 +55,11 @@ def candidates(job: Job) -> list[Candidate]:
         return [Candidate("nb_linear" if job.count else "ridge")]
     if "image" in roles and (pixels := _pixels(job)):
         return _seen(job, pixels)
+    if roles == {"image"}:  # what a backbone sees is all but linear in what it was trained to tell apart
+        return [*_linear(job), Candidate("mlp", {"learning_rate_init": 0.0003})]
     found = [*_linear(job), *_boosted(job), *_forests(job)]
-    return [Candidate("nb_linear"), *found] if "text" in roles and job.count else found
+    positive = "image" not in roles  # naive Bayes counts
+    return [Candidate("nb_linear"), *found] if "text" in roles and positive and job.count else found
 
 
 def _pixels(job: Job) -> int:
@@ -70,7 +74,7 @@ def _seen(job: Job, pixels: int) -> list[Candidate]:
     network = [] if lacking(job) else [Candidate(NETWORK)]
     if pixels > SMALL:
         return network or [*_linear(job)[-1:], Candidate("mlp")]
-    return [*_linear(job), *_forests(job), *(network or [Candidate("mlp")]), *_boosted(job)]
+    return [*_linear(job), *_boosted(job), *_forests(job), *(network or [Candidate("mlp")])]
 
 
 def lacking(job: Job) -> dict[str, str]:
