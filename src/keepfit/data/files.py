@@ -190,10 +190,12 @@ def _texts(folder: Path) -> list[Path]:
     return [] if any(map(is_table, folder.iterdir())) else texts.found_in(folder)
 
 
-def pictures(path: Path) -> list[str]:
-    """All files of a folder that is meant as pictures, relative to it; none for any other path."""
+def pictures(path: Path) -> tuple[Path, list[str]]:
+    """A folder, and the files in it by their relative names, where a path means a folder of pictures or one picture."""
     try:
-        return image_folder.found_in(path, is_table) if path.is_dir() else []
+        if path.is_dir():
+            return path, image_folder.found_in(path, is_table) or []
+        return path.parent, [path.name] if image_folder.is_picture(path.name) and path.is_file() else []
     except PermissionError as error:
         raise _forbidden(Path(error.filename or path)) from error
 

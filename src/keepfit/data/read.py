@@ -96,7 +96,7 @@ def _scheme(source: str) -> str:
 
 
 def batches(data: config.Data, source: Path, rows: int, bad: Bad | None = None) -> Iterator[pl.DataFrame]:
-    """The rows of a local file (or glob, or folder) in order, in frames of at most `rows` rows.
+    """The rows of a local file (or glob, folder, or picture) in order, in frames of at most `rows` rows.
 
     Delimited text, NDJSON (both also compressed) and Parquet are read in constant memory; the other
     formats whole. All frames of a file have the columns and types that `read` gives it. A line that
@@ -105,8 +105,9 @@ def batches(data: config.Data, source: Path, rows: int, bad: Bad | None = None) 
     is refused here before the first frame.
     """
     names: list[str] = []
-    if found := files.pictures(source):
-        yield from _pictures(source, found, rows, bad)
+    folder, found = files.pictures(source)
+    if found:
+        yield from _pictures(folder, found, rows, bad)
         return
     paths = files.listed(source)
     for path in paths:

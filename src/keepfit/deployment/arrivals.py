@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from keepfit.data import files
+from keepfit.data import files, image_folder
 
 # parts of a name by which programs mark a file in the making
 UNFINISHED = {"part", "partial", "tmp", "temp", "filepart", "crdownload", "download", "upload", "swp", "lock"}
@@ -53,17 +53,20 @@ def unchanged(path: Path, before: Look) -> bool:
 
 
 def meant(name: str, pattern: str | None = None) -> bool:
-    """Whether a name is that of a file to score: of a known format or of the pattern, and not in the making.
+    """Whether a name is that of a file to score: a table, a picture, or of the pattern, and not in the making.
 
-    >>> [meant(name) for name in ("a.csv", ".a.csv", "a.csv.part", "a.tmp.csv", "~$a.xlsx", "a.pdf", "b.parquet")]
-    [True, False, False, False, False, False, True]
+    >>> [meant(name) for name in (
+    ...     "a.csv", ".a.csv", "a.csv.part", "a.tmp.csv", "~$a.xlsx", "a.pdf", "b.parquet", "c.gif")]
+    [True, False, False, False, False, False, True, True]
     >>> meant("b.csv", "a*"), meant("a.dat", "a*"), meant("a.dat.part", "a*")
     (False, True, False)
     """
     marked = UNFINISHED & {*name.lower().split(".")[1:]}
     if marked or name.startswith((".", "_", "~")) or name.endswith(("~", ASIDE)):
         return False
-    return fnmatch.fnmatchcase(name, pattern) if pattern else files.suffix(Path(name)) in files.FORMATS
+    if pattern:
+        return fnmatch.fnmatchcase(name, pattern)
+    return files.suffix(Path(name)) in files.FORMATS or image_folder.is_picture(name)
 
 
 def sha256(path: Path) -> str | None:

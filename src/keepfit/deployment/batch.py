@@ -144,7 +144,11 @@ def answers(output: Output, classes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _apart(source: Path, output: Path) -> None:
-    if output.exists() and any(path.samefile(output) for path in files.listed(source)):
+    if (
+        output.exists()
+        and not files.pictures(source)[1]
+        and any(path.samefile(output) for path in files.listed(source))
+    ):
         raise DataError(f"{output} is the input. Choose another name for the output: the input is never written over.")
 
 
