@@ -8,7 +8,7 @@ asks for the task by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from keepfit.models.metrics import Answers
 from keepfit.models.series.estimator import Forecaster
 from keepfit.types import Schema
 
+Folds = Sequence[tuple[NDArray[Any], NDArray[Any]]]
+HELD_OUT = 10_000  # held-out rows that tell forecasts apart: more origins tell no more
 ROWS = ("series", "moment", "past")  # roles of the columns that say where a row of a forecast stands
 
 
@@ -37,7 +39,7 @@ class Task:
     of `looks` of these rows, and those of the rows that are asked, to the baseline's scores. `candidates`:
     "module:function" of what `type: auto` tries. `interval`: encoded target, out-of-fold scores and the
     coverage that forecasts are to have, to the interval. `given`: what the schema tells every estimator.
-    `selects`: may features be left out?
+    `selects`: may features be left out? `enough`: the folds that are used of those that there are.
     """
 
     metric: str
@@ -51,6 +53,7 @@ class Task:
     given: Callable[[Schema], Mapping[str, Any]] = lambda schema: {}
     looks: tuple[str, ...] = ()
     selects: bool = True
+    enough: Callable[[Folds], Folds] = lambda folds: folds
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -134,6 +137,12 @@ def _rhythm(schema: Schema) -> dict[str, Any]:
     return {"season": schema.rhythm.season, "horizon": schema.rhythm.horizon}
 
 
+def _origins(folds: Folds) -> Folds:
+    """The newest origins that together hold out enough rows, two at least."""
+    counts = np.cumsum([len(judged) for _, judged in folds])
+    return folds[: max(2, int(np.searchsorted(counts, HELD_OUT)) + 1)]
+
+
 def _by_half(y: NDArray[Any], scores: Floats, coverage: float) -> Interval:
     return conformal.half(y - scores)
 
@@ -153,6 +162,7 @@ TASKS: dict[str, Task] = {
         given=_rhythm,
         looks=ROWS,
         selects=False,
+        enough=_origins,
     ),
 }
 

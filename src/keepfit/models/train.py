@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,12 @@ from keepfit.features.values import Columns
 from keepfit.models import calibrate, catalogue, ensemble, fitted, metrics, portfolio, threshold, tune
 from keepfit.models.crossfit import Candidate, Fold, Job, Result, cross_validate, matrix, members, selection, widest
 from keepfit.models.fitted import Fitted, Floats, Member, Output
-from keepfit.models.tasks import TASKS, settings, task
+from keepfit.models.tasks import TASKS, Task, settings, task
 from keepfit.types import Schema
 
 RARE = 0.5  # a class with less than this times an even share of the rows makes imbalance a question
 Tell = Callable[[float, float, str, str | None], None]
+NONE: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def train(
     seed: int,
     progress: Tell | None = None,
     stop: threading.Event | None = None,
+    options: Mapping[str, Mapping[str, Any]] = NONE,
 ) -> Fitted:
     """Train as `config.model`, `config.tuning` and `config.features` say.
 
@@ -69,6 +72,7 @@ def train(
         folds: (training rows, held-out rows) of each fold, indices into the n rows.
         progress: told done, total, a message and the best score so far.
         stop: set it to end the search early.
+        options: role → feature options that win over those of the estimators.
 
     The same arguments give the same model, bit for bit, unless the time budget cut it; the report
     says so. Raises ModelError or ConfigError for what cannot be trained, KeyboardInterrupt if it was
@@ -78,6 +82,7 @@ def train(
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the leaderboard says it
         job = _job(columns, y, schema, config, folds, seed, progress, stop)
+        job.options = options
         chosen = _choose(job, config)
         final = _finish(job, config, chosen)
     report = {**final.report, "seconds": round(time.monotonic() - began, 3)}
@@ -100,14 +105,14 @@ def _job(
     if not len(folds):
         raise ModelError(f"{len(y)} training rows give no fold to validate on. More rows are needed.")
     metric = settings(schema, config.tuning.metric)["metric"]
-    select = selection(schema, config.features.select, config.features.keep) if row.selects else None
+    select = _selection(schema, row, config)
     job = Job(
         columns,
         schema,
         row,
         row.encode(y, schema),
         np.asarray(y),
-        folds,
+        row.enough(folds),
         metric,
         seed,
         select,
@@ -118,6 +123,14 @@ def _job(
     if progress is not None:
         job.tell = progress
     return job
+
+
+def _selection(schema: Schema, row: Task, config: Config) -> Mapping[str, Any] | None:
+    if row.selects:
+        return selection(schema, config.features.select, config.features.keep)
+    if config.features.select not in ("auto", "none") or config.features.keep is not None:
+        raise ConfigError(f"features.select: a {schema.task} takes all features. Drop it, and features.keep.")
+    return None
 
 
 # --- what is tried --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from keepfit.types import Check, Decision, Verdict, plain, read
 
 SAME = 1e-9  # relative difference of a metric that rounding may make
 AT_WORK = ("keepfit serve", "keepfit predict INPUT.csv -o predictions.csv")  # what a champion is for
+FORECAST = ("by_step", "series")  # what the evaluation of a forecast tells beside its metrics
 BOARD = ("name", "score", "sd", "folds", "weight", "seconds", "parameters")
 
 
@@ -63,6 +64,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
         "confidence": judged["confidence"],
         "slices": judged.get("slices", []),
         "without_repeats": judged.get("without_repeats"),
+        **{name: judged[name] for name in FORECAST if name in judged},
         "measured": folders.read_json(folder / "train" / "measured.json"),
         "judged_by": f"{trained['metric']}, {'higher' if METRICS[trained['metric']].sign > 0 else 'lower'} is better",
         "leaderboard": [{key: line.get(key) for key in BOARD} for line in trained["leaderboard"]],

@@ -21,6 +21,10 @@ def write(path: Path, record: Mapping[str, Any], plots: Iterable[Path], verdicts
         parts.append(section("Without test rows that repeat a training row", table([record["without_repeats"]])))
     if record.get("decision"):
         parts.append(section("Gate", checks(read(Verdict, record["decision"]["verdict"]))))
+    if record.get("by_step"):
+        parts.append(section("By step ahead: errors, bias and width in scales of the series", table(record["by_step"])))
+    if record.get("series"):
+        parts.append(_series(record["series"]))
     if record.get("slices"):
         parts.append(section("Weakest slices", table(record["slices"])))
     if record.get("leaderboard"):
@@ -30,6 +34,16 @@ def write(path: Path, record: Mapping[str, Any], plots: Iterable[Path], verdicts
     parts.append(section("Plots", f"<div class='plots'>{images}</div>") if images else "")
     parts += [section(verdict.subject.capitalize(), checks(verdict)) for verdict in verdicts]
     durable.write_text(path, page(f"keepfit: {record['name']}", "".join(parts)))
+
+
+def _series(told: Mapping[str, Any]) -> str:
+    """How many series are forecast better than by the value of one season before, and the hardest ones."""
+    better, count = told["better_than_seasonal_naive"], told["count"]
+    line = (
+        f"<p>{count:,} series: {better * 100:.0f} % of them are better than the value of one season before; "
+        f"the median of their MASE is {told['median_mase']:.3g}.</p>"
+    )
+    return section("Series, the hardest first", (line if count > 1 else "") + table(told["hardest"]))
 
 
 def _head(record: Mapping[str, Any]) -> str:
