@@ -64,8 +64,9 @@ def read(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame, di
             frame, origin = load_all(images[:1], data, [_shown(images[0], folder)])
             held = idx.held(images)
             return frame, {**origin, "test": f"{shown}/{held}"} if held else origin
-        if names := pictures(path):
-            return image_folder.read(path, names, shown, data)
+        where, names = pictures(path)
+        if names:
+            return image_folder.read(where, names, shown, data)
         if path.is_dir() and (found := _texts(path)):
             frame, origin = texts.read(path, found, data)
             return frame, {"format": "text files", **origin}
