@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -289,8 +289,7 @@ def near(train: pl.Series, test: pl.Series) -> tuple[list[tuple[int, int]], int]
     rows, prints = theirs[0][::every], theirs[1][::every]
     found = []
     for row, candidates in zip(rows.tolist(), _candidates(prints, *ours), strict=True):
-        pair = next((other for other in candidates if _alike(test[row], train[other])), None)
-        found += [(row, pair)] if pair is not None else []
+        found += [(row, other) for other in _alike(test[row], {other: train[other] for other in candidates})]
     return found, len(rows)
 
 
@@ -310,8 +309,13 @@ def _candidates(asked: NDArray[np.uint64], rows: NDArray[np.intp], prints: NDArr
             yield rows[places[np.argsort(distances[places], kind="stable")[:TRIED]]].tolist()
 
 
-def _alike(one: bytes, other: bytes) -> bool:
-    if one == other:
-        return False
-    greys = [pictures.pixels(data, SIDE, SIDE, "L").astype(np.float32) for data in (one, other)]
-    return float(np.abs(greys[0] - greys[1]).mean()) <= ALIKE
+def _alike(one: bytes, others: Mapping[int, bytes]) -> list[int]:
+    """The first of the others that looks the same; none where one of them is the same to the byte."""
+    if not others or one in others.values():
+        return []
+    grey = _grey(one)
+    return next(([name] for name, other in others.items() if np.abs(grey - _grey(other)).mean() <= ALIKE), [])
+
+
+def _grey(data: bytes) -> NDArray[np.float32]:
+    return pictures.pixels(data, SIDE, SIDE, "L").astype(np.float32)

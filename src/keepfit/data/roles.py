@@ -78,6 +78,8 @@ def levels(facts: Facts, tokens: Sequence[str]) -> list[str]:
 def _no_role(f: Facts) -> str | None:
     if f.kind == "empty":
         return "all values are missing"
+    if f.kind == "bytes":
+        return "bytes of which most do not begin as pictures do"
     if f.kind not in ("int", "float", "bool", "str", "date", "image"):
         return f"values of type {f.kind}: make a number or a text of them"
     if f.distinct == 1 and f.missing == 0:

@@ -99,11 +99,14 @@ def _without_use(frame: pl.DataFrame, typed: pl.DataFrame, problems: list[Proble
         shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
         checks.append(_warn(name, len(found), 0, f"left out: {shown}"))
     if not schema.features:
-        detail = "no column is left to learn from: " + "; ".join(
-            f"{c.name}: {c.role}, {c.why}" for c in schema.columns[:10]
-        )
-        checks.append(Check("data.features", "failed", 0, 1, detail))
+        checks.append(Check("data.features", "failed", 0, 1, nothing(schema)))
     return checks
+
+
+def nothing(schema: Schema) -> str:
+    """Why there is nothing to learn from."""
+    why = "; ".join(f"{c.name}: {c.role}, {c.why}" for c in schema.columns[:10])
+    return f"no column is left to learn from: {why}"
 
 
 def _mixed(frame: pl.DataFrame, typed: pl.DataFrame, problems: list[Problem], schema: Schema) -> list[Check]:

@@ -81,6 +81,8 @@ def examine(config: Config, project: Path, now: datetime | None = None) -> tuple
         how = "official test set" if config.data.test else "official test set, found in the source"
         verdict += Verdict("split", (Check("split.official", "passed", test.typed.height, None, f"{how}: {official}"),))
     else:
+        if not meaning.features:
+            raise DataError(f"{config.data.source}: {validate.nothing(meaning)}.")
         late, how = split.split(train.typed, meaning, config.data)
         verdict += Verdict("split", (split.fair(late, train.typed, meaning, config.data),))
         train, test = train.only(~late), train.only(late)
