@@ -140,6 +140,7 @@ class ImageFeatures(Section):
 
     backbone: str | None = Field(None, description="a pretrained network: folder, name on the hub, or .onnx file")
     size: int | None = Field(None, ge=4, le=1024, description="pixels of a side that are looked at")
+    how: Literal["auto", "squash", "crop"] = Field("auto", description="how a picture is brought to that size")
     augment: Literal["auto", "none", "mirror"] = Field("auto", description="views of a picture that are averaged")
 
 

@@ -48,6 +48,7 @@ SOME = 2_000  # pictures that are looked at for their size and colours
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")  # Pillow's modes without colours
 LENGTH = 10.0  # so that the usual penalties of linear models fit
 KEPT = 512  # rows that a kill may lose
+PROOF = 300  # pictures that are enough to prove parity on
 
 
 # --- before the folds ------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from keepfit import durable
 from keepfit.errors import ConfigError, ModelError
 from keepfit.extras import missing
 from keepfit.features import graphs
+from keepfit.sections import ImageFeatures
 
 KEY = "features.image.backbone"
 CACHE = Path(".keepfit") / "cache" / "backbones"
@@ -68,6 +69,14 @@ def load(name: str, project: Path, size: int | None = None, how: str = "auto") -
         return _network(name, path if path.is_dir() else _fetched(name, path), project / CACHE, size, how)
     except (ModelError, OSError) as error:
         raise ConfigError(f"{KEY}: '{name}' cannot be used: {error}") from error
+
+
+def options(section: ImageFeatures, project: Path) -> dict[str, Any]:
+    """What features.image takes, from the section of the config. Raises ConfigError as `load`."""
+    found: dict[str, Any] = {"augment": section.augment}
+    if section.backbone:
+        return {**found, "backbone": load(section.backbone, project, section.size, section.how)}
+    return {**found, "size": section.size, "how": "crop" if section.how == "crop" else "squash"}
 
 
 # --- where it is ----------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ SCALED: Style = {  # distances and gradients: few, small features
 TREE: Style = {  # nothing here is learned from the target: all folds of a bag can share the state
     "category": {"encode": "codes", "min_count": 3, "max_levels": 1000},
     "text": {"svd": 48, "ngrams": [1, 1], "max_terms": 30_000},
+    "image": {"components": 64},
 }
 CODES: Style = {**TREE, "category": {"encode": "codes", "min_count": 3, "max_levels": 250}}
 FOREST: Style = {**TREE, "category": {"encode": "onehot", "min_count": 3, "max_levels": 60}}

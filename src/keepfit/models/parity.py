@@ -1,7 +1,7 @@
 """Parity: the stored model says what the trained model says, proved on rows and told as a Verdict.
 
 Real rows are asked as they are, and rows made from them are asked with missing values, unseen
-categories, extreme numbers, and empty, unknown and repeated text, because those are where
+categories, extreme numbers, empty, unknown and repeated text, and odd pictures, because those are where
 conversions go wrong.
 """
 
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepfit.features.values import Coded, Columns, Tokens
+from keepfit.data import pictures
+from keepfit.features.values import Coded, Columns, Pictures, Tokens
 from keepfit.models.fitted import Fitted, Output
 from keepfit.models.train import predict as trained
 from keepfit.types import Check, Verdict
@@ -25,6 +26,14 @@ ALONE = 50  # rows asked one at a time
 EXTREMES = (0.0, -1.0, 0.5, 1e-35, -1e-35, 1e6, -1e6, 16_777_217.0, 1e12, -1e12, 1e30, -1e30)
 UNSEEN = "\N{REPLACEMENT CHARACTER} never seen"
 Predict = Callable[[Columns], Output]
+# none; one grey pixel; a line; black and white fields; larger than any frame
+PICTURES = (
+    None,
+    pictures.encoded(np.full((1, 1), 128, np.uint8)),
+    pictures.encoded(np.arange(200, dtype=np.uint8)[None]),
+    pictures.encoded(np.tile(np.array([[0, 255], [255, 0]], np.uint8), (20, 30))),
+    pictures.encoded(np.full((600, 500, 3), 255, np.uint8)),
+)
 
 
 def parity(
@@ -167,6 +176,10 @@ def _odd(value: Any, random: np.random.Generator) -> Any:
         return _odd_codes(value, touched, random)
     if isinstance(value, Tokens):
         return _odd_texts(value, touched, random)
+    if isinstance(value, Pictures):
+        hard = random.integers(0, len(PICTURES), len(touched))
+        places = dict(zip(touched.tolist(), hard.tolist(), strict=True))
+        return Pictures([PICTURES[places[i]] if i in places else data for i, data in enumerate(value.data)])
     changed = np.array(value, np.float64)
     known = changed[np.isfinite(changed)]
     near = known if len(known) else np.zeros(1)

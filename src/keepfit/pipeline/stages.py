@@ -24,6 +24,7 @@ from keepfit.data.conform import asking
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RefusedError
 from keepfit.extras import importable
+from keepfit.features.ahead import enough
 from keepfit.features.frame import watched
 from keepfit.features.values import Columns
 from keepfit.models import bundle as bundles
@@ -31,7 +32,7 @@ from keepfit.models import evaluate, export, metrics, plots, tasks
 from keepfit.models import train as training
 from keepfit.models.fitted import Fitted, Output
 from keepfit.monitoring import reference
-from keepfit.pipeline import answers, champion, folders, loading, measure, ready
+from keepfit.pipeline import answers, champion, folders, given, loading, measure, ready
 from keepfit.progress import Tell
 from keepfit.tracking import gate, git, mlflow, registry
 from keepfit.types import Bundle, Decision, Schema, Split, Verdict
@@ -65,10 +66,13 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
     known, asked = ready.rows(config, project, data.train), ready.rows(config, project, data.test)
     cuts = split.folds(known.frame, schema, config.tuning.cv, seed, config.data)
     with importable(project):  # an estimator of the user's own stands beside keepfit.yaml
-        fitted = training.train(known.columns, known.y, schema, config, cuts, seed, tell)
+        options = given.options(config, project, schema, known.columns)
+        learned = given.seen(known.columns, schema, options, project, tell)
+        fitted = training.train(learned, known.y, schema, config, cuts, seed, tell, options=options)
     tell(0, 0, "evaluating on the test rows")
-    proof = ready.proof(known, asked, schema)
-    expected = training.predict(fitted, proof)  # begins with the test rows: they are asked once, for both uses
+    proof = ready.proof(known, asked, schema, enough(schema, ready.PROOF_ROWS))
+    # begins with the test rows: they are asked once, for both uses
+    expected = training.predict(fitted, given.seen(proof, schema, options, project, tell))
     output = expected[slice(len(asked.y))]
     trivial = tasks.baseline(known.columns, known.y, asked.columns, schema)
     judged = evaluate.evaluate(asked.y, output, schema, trivial, asked.frame, config.evaluation, seed)

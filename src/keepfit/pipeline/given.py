@@ -1,0 +1,35 @@
+"""What the config says of the features of a role, as options of its file; and rows made ready with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keepfit.config import WORK, Config
+from keepfit.extras import pick
+from keepfit.features import ahead
+from keepfit.features.values import Columns
+from keepfit.progress import Tell
+from keepfit.types import Schema
+
+# role → function(its section of config.features, project) → options
+OPTIONS: dict[str, str] = {"image": "keepfit.models.backbones:options"}
+
+
+def options(config: Config, project: Path, schema: Schema, known: Columns) -> dict[str, dict[str, Any]]:
+    """Role → options for all folds, settled on the training rows `known`. Raises ConfigError as their functions do."""
+    roles = {column.role for column in schema.features}
+    asked = {
+        role: pick(OPTIONS, role, "features")(getattr(config.features, role), project)
+        for role in OPTIONS
+        if role in roles
+    }
+    return ahead.settled(known, schema, asked)
+
+
+def seen(
+    columns: Columns, schema: Schema, found: Mapping[str, Mapping[str, Any]], project: Path, tell: Tell
+) -> Columns:
+    """Columns with all that no fold changes worked out; what was worked out before is found in the project's cache."""
+    return ahead.ahead(columns, schema, found, project / WORK / "cache", tell)
