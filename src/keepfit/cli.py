@@ -205,7 +205,7 @@ def init(session: Session, directory_new: Path, source: str | None, target: str 
     """Write a commented keepfit.yaml from a look at the data."""
     from keepfit.project import init as write
 
-    path = write(session.folder / directory_new, source, target, template)
+    path = write(session.folder / directory_new, source, target, template, session.sets)
     session.answer({"config": path}, f"Wrote {path}\nNext: keepfit check -C {directory_new}")
 
 

@@ -274,8 +274,13 @@ class Project:
         return inline.reproduce(self.folder, run)
 
 
-def init(folder: Path | str, source: str | None = None, target: str | None = None, template: str | None = None) -> Path:
+def init(
+    folder: Path | str, source: str | None = None, target: str | None = None, template: str | None = None,
+    sets: Sequence[str] = (),
+) -> Path:  # fmt: skip
     """Write a commented keepfit.yaml into `folder`: for `source` (default: sklearn:iris), or from a template.
+
+    `sets` are assignments such as "task=forecast", which are set in the file.
 
     Never overwrites one. Raises ConfigError for an unknown template, naming the nearest.
     """
@@ -285,9 +290,9 @@ def init(folder: Path | str, source: str | None = None, target: str | None = Non
     if any((folder / name).exists() for name in settings.NAMES):
         raise ConfigError(f"{folder} has a keepfit.yaml already; nothing was written. Choose another folder.")
     if template is None:
-        return ready.init(folder, source or "sklearn:iris", target)
-    if source or target:
-        raise ConfigError("--template brings data of its own: leave out --data and --target.")
+        return ready.init(folder, source or "sklearn:iris", target, sets=sets)
+    if source or target or sets:
+        raise ConfigError("--template brings data and settings of its own: leave out --data, --target and --set.")
     return ready.begin(folder, template)
 
 

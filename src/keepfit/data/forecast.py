@@ -81,7 +81,19 @@ def _some(frame: pl.DataFrame) -> str:
 def clock(frame: pl.DataFrame, data: Data, forecast: Forecast) -> tuple[str, str]:
     """The column of times, and why it is that. Raises DataError where there is none, or several."""
     if data.time is not None:
-        return data.time, "data.time: the times"
+        return data.time, "the times"
+    found = found_clock(frame, data, forecast)
+    if found is not None:
+        return found
+    raise DataError(
+        "No column holds times: none has dates, and none counts up within each series. Name it with "
+        f"'data: {{time: …}}', or the columns that tell the series apart with 'forecast: {{series: […]}}'. "
+        f"Columns: {_some(frame)}"
+    )
+
+
+def found_clock(frame: pl.DataFrame, data: Data, forecast: Forecast) -> tuple[str, str] | None:
+    """The one column that holds dates, else one that counts up, complete ones first. DataError for several."""
     found = _clocks(frame, data, forecast)
     whole = [name for name, (_, complete) in found.items() if complete]
     for names in ([n for n in whole if found[n][0]], whole, [n for n in found if found[n][0]]):
@@ -91,11 +103,7 @@ def clock(frame: pl.DataFrame, data: Data, forecast: Forecast) -> tuple[str, str
         if names:
             shown = ", ".join(f"'{name}'" for name in names)
             raise DataError(f"Several columns could hold the times: {shown}. Name one: 'data: {{time: {names[0]}}}'.")
-    raise DataError(
-        "No column holds times: none has dates, and none counts up within each series. Name it with "
-        f"'data: {{time: …}}', or the columns that tell the series apart with 'forecast: {{series: […]}}'. "
-        f"Columns: {_some(frame)}"
-    )
+    return None
 
 
 def _clocks(frame: pl.DataFrame, data: Data, forecast: Forecast) -> dict[str, tuple[bool, bool]]:
@@ -271,6 +279,12 @@ def _check_series(moments: Floats, numbers: NDArray[np.int64], frame: pl.DataFra
         f"{int(twice.sum()):,} of {len(moments):,} rows have a time in '{time}' that their series has already: there "
         f"are more series than the config says. {told}, the columns that tell them apart."
     )
+
+
+def told_apart(frame: pl.DataFrame, data: Data) -> list[str]:
+    """The columns that tell the series apart, where times come again and again and nobody has said why; else none."""
+    found = found_clock(frame, data, Forecast())
+    return [] if found is None or data.target is None else suggested(frame, data, found[0])
 
 
 def suggested(frame: pl.DataFrame, data: Data, time: str) -> list[str]:

@@ -304,7 +304,15 @@ def later(train: pl.DataFrame, test: pl.DataFrame, schema: Schema) -> list[Check
     detail += f"{listed(names, np.unique(asked[early]))}. Training looks into the future of the test"
     checks = [Check("leakage.known_later.time", "failed", len(early), 0, detail)] if len(early) else []
     checks = checks or [Check("leakage.known_later.time", "passed", 0, 0)]
+    reach, horizon = float(np.max(theirs - ends[asked], initial=0, where=np.isfinite(ends[asked]))), _horizon(schema)
+    if reach > horizon:
+        told = f"the test goes {reach:,.0f} periods beyond its training rows, forecast.horizon is {horizon}: set it so"
+        checks.append(Check("test.horizon", "failed", reach, horizon, told, "warning"))
     if len(new):
         told = f"{len(new):,} series of the test have no training row: {listed(names, new)}"
         checks.append(Check("test.series", "failed", len(new), 0, told, "warning"))
     return checks
+
+
+def _horizon(schema: Schema) -> int:
+    return series.rhythm_of(schema).horizon

@@ -27,7 +27,9 @@ CHECKED, LEVELS = 2, 6  # numbers and categories in the example of checks; level
 GOALS = {
     "classification": ('accuracy: ">= 0.90"', 'roc_auc: ">= 0.85"'),
     "regression": ('r2: ">= 0.80"', 'rmse: "<= 100"'),
+    "forecast": ('mase: "<= 1"', 'smape: "<= 15"'),
 }
+MODELS_OF = {"forecast": "seasonal_naive, theta, auto_ets, auto_arima, ces, boosted_lags"}
 MODELS = "logistic_regression, ridge, random_forest, lightgbm, …, or module:Class"
 MONITORING = (
     ("every: 1h", "between two passes; window: 1d is what each looks at"),
@@ -71,11 +73,28 @@ def template(name: str, schema: Schema, data: Data, sections: Mapping[str, Mappi
         _line("version: 1", "format of this file"),
         _line("project:", "names the project"),
         _line(f"  name: {_yaml(name)}", "also the name of the registered model"),
+        *_task(schema, sections),
         *_data(schema, data),
         *_wishes(schema, sections),
         *_found(schema),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _task(schema: Schema, sections: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The task and its section, where rows follow each other: that cannot be read off the target."""
+    if schema.rhythm is None:
+        return
+    rhythm, given = schema.rhythm, dict(sections.get("forecast", {}))
+    season = " and ".join(map(str, rhythm.season)) or "none"
+    yield _line(f"task: {schema.task}", "the last periods of each series are the test")
+    yield _line("forecast:", "what is forecast, and how far")
+    yield _line(f"  horizon: {given.pop('horizon', rhythm.horizon)}", "periods ahead")
+    yield from (_line(f"  {key}: {_yaml(value)}", "") for key, value in given.items())
+    if "frequency" not in given:
+        yield _line("  # frequency: auto", f"{rhythm.frequency}, by the times in '{rhythm.time}'")
+    if "season" not in given:
+        yield _line("  # season: auto", f"periods of a season: {season}, by frequency and values")
 
 
 def _data(schema: Schema, data: Data) -> Iterator[str]:
@@ -102,9 +121,11 @@ def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[
     if checks := list(_checks(schema)):
         yield _line("# checks:", "what is expected of the data; all violations are reported at once")
         yield from checks
+    models = MODELS_OF.get(schema.task, MODELS)
+    shown = {"forecast"}
     goals = tuple((goal, "a metric and its limit") for goal in GOALS.get(schema.task, ()))
     for section, why, lines in (
-        ("model", "default: a small portfolio, blended by what helps", (("type: auto", MODELS),)),
+        ("model", "default: a small portfolio, blended by what helps", (("type: auto", models),)),
         ("tuning", "search inside cross-validation", (("time_budget: 60", "seconds"),)),
         ("goals", "a model that misses one is never promoted", goals),
         ("serving", "the champion over HTTP, by keepfit serve", SERVING),
@@ -112,6 +133,7 @@ def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[
         ("retraining", "when a challenger is trained, by keepfit up", RETRAINING),
         ("alerts", "where alarms are sent", ALERTS),
     ):
+        shown.add(section)
         if section in given:
             yield _line(f"{section}:", why)
             yield from (
@@ -121,6 +143,7 @@ def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[
         else:
             yield _line(f"# {section}:", why)
             yield from (_line(f"#   {text}", told) for text, told in lines)
+    yield from (f"{section}: {_yaml(value)}" for section, value in given.items() if section not in shown)
 
 
 def _checks(schema: Schema) -> Iterator[str]:

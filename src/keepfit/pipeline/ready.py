@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit import durable
-from keepfit.config import Config, masked, parse
-from keepfit.data import decimal, gallery, leakage, read, schema, split, template, validate, version
+from keepfit.config import Config, masked, parse, put
+from keepfit.data import decimal, forecast, gallery, leakage, read, schema, split, template, validate, version, wide
 from keepfit.data.conform import asking, conform
 from keepfit.errors import ConfigError, DataError
 from keepfit.features import hooks
@@ -68,15 +68,18 @@ def examine(config: Config, project: Path, now: datetime | None = None) -> tuple
     if config.data.target is None:
         raise ConfigError("data.target is not set. Name the column to predict, as in 'data: {target: churn}'.")
     functions = functions_of(config, project)
-    frame, origin = read.read(config.data, project)
+    frame, origin, config, shape = source(config, project)
     meaning = understand(frame, config, functions)
     train, verdict = _part(frame, origin, meaning, config, functions, now)
+    verdict = Verdict("data", shape) + verdict
     verdict += Verdict("data", (*decimal.suspects(frame, config.data), *split.history(train.typed, meaning)))
     asked.known(config, project, meaning, train.typed.columns)
     verdict += hooks.rowwise(seen(train.typed, meaning), functions)
     official = config.data.test or origin.get("test")
     if official:
-        test, found = _part(*read.read(config.data, project, official), meaning, config, functions, now)
+        frame, origin, _, shape = source(config, project, official, train)
+        test, found = _part(frame, origin, meaning, config, functions, now)
+        found = Verdict("test", shape) + found
         verdict += Verdict("test", tuple(dataclasses.replace(c, name=f"test: {c.name}") for c in found.checks))
         how = "official test set" if config.data.test else "official test set, found in the source"
         verdict += Verdict("split", (Check("split.official", "passed", test.typed.height, None, f"{how}: {official}"),))
@@ -92,6 +95,20 @@ def examine(config: Config, project: Path, now: datetime | None = None) -> tuple
     told = of_training(meaning, train.typed)
     verdict += Verdict("test", tuple(_unseen(told, test.typed)))
     return Split(_versioned(train, told), _versioned(test, told), how), dataclasses.replace(verdict, subject="data")
+
+
+def source(
+    config: Config, project: Path, name: str | None = None, after: Part | None = None
+) -> tuple[pl.DataFrame, Mapping[str, Any], Config, tuple[Check, ...]]:
+    """The frame of data.source (or of `name`) in the shape of the task, its origin, the config with the names that the
+    columns then have, and what was made of it. A test set without times goes on where the rows of `after` end."""
+    frame, origin = read.read(config.data, project, name)
+    if config.task not in wide.SHAPES:
+        return frame, origin, config, ()
+    ends = None if after is None else wide.ends(after.typed, after.data.schema)
+    data = config.data if ends is None else config.data.model_copy(update={"time": ends.rhythm.time})
+    made = wide.SHAPES[config.task](frame, data, config.forecast, ends)
+    return made.frame, origin, config.model_copy(update={"data": made.data, "forecast": made.forecast}), made.said
 
 
 def _part(
@@ -233,7 +250,7 @@ def look(config: Config, project: Path, path: Path) -> Path:
     from keepfit.data import profile
 
     functions = functions_of(config, project)
-    frame, origin = read.read(config.data, project)
+    frame, origin, config, _ = source(config, project)
     meaning = understand(frame, config, functions)
     path.parent.mkdir(parents=True, exist_ok=True)
     typed = prepare(frame, meaning, functions)[0]
@@ -254,21 +271,35 @@ def begin(folder: Path, name: str) -> Path:
     return init(folder, str(folder / made.source) if files else made.source, made.target, made.sections)
 
 
-def init(folder: Path, source: str, target: str | None, sections: Mapping[str, Any] = template.NOTHING) -> Path:
-    """Write a commented keepfit.yaml for a source that was looked at; `sections` are set in it as they are."""
-    data = parse({"data": {"source": source, "target": target}}).data
-    frame, origin = read.read(data, Path())
-    if target is None and "target" in frame.columns:  # as in every data set of scikit-learn
-        target = "target"
-        data = data.model_copy(update={"target": target})
-    if Path(source).exists() or not read.SCHEME.match(
-        source
+def init(
+    folder: Path, named: str, target: str | None, sections: Mapping[str, Any] = template.NOTHING,
+    sets: Sequence[str] = (),
+) -> Path:  # fmt: skip
+    """Write a commented keepfit.yaml for a source that was looked at; what `sections` and `sets` say is set in it."""
+    values: dict[str, Any] = {"data": {"source": named, "target": target}, **sections}
+    for assignment in sets:
+        put(values, assignment)
+    config = parse(values)
+    frame, origin, shaped, _ = source(config, Path())
+    if config.data.target is None and "target" in frame.columns:  # as in every data set of scikit-learn
+        config, shaped = (_with(one, target="target") for one in (config, shaped))
+    if Path(named).exists() or not read.SCHEME.match(
+        named
     ):  # it was named from here, but is written into a file that stands elsewhere
-        found = {"source": source, "test": origin.get("test")}
+        found = {"source": named, "test": config.data.test or origin.get("test")}
         beside = {key: Path(os.path.relpath(where, folder)).as_posix() for key, where in found.items() if where}
-        data = data.model_copy(update=beside)
-    meaning = schema.infer(frame, data, "auto")
+        config = _with(config, **beside)
+    if config.task in wide.SHAPES and not shaped.forecast.series and (names := forecast.told_apart(frame, shaped.data)):
+        shaped = shaped.model_copy(update={"forecast": shaped.forecast.model_copy(update={"series": names})})
+        values.setdefault("forecast", {})["series"] = names
+    meaning = schema.infer(frame, shaped.data, config.task, forecast=shaped.forecast)
     path = folder / "keepfit.yaml"
     folder.mkdir(parents=True, exist_ok=True)
-    durable.write_text(path, template.template(folder.resolve().name, meaning, data, sections))
+    name = config.project.name or folder.resolve().name
+    set_in_it = {key: value for key, value in values.items() if key not in ("data", "project", "task", "version")}
+    durable.write_text(path, template.template(name, meaning, config.data, set_in_it))
     return path
+
+
+def _with(config: Config, **data: Any) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update=data)})
