@@ -21,7 +21,7 @@ import numpy as np
 
 from keepfit import features
 from keepfit.data.parse import Problem
-from keepfit.deployment import linear_rows
+from keepfit.deployment import linear_rows, wishes
 from keepfit.errors import BundleError
 from keepfit.extras import load as load_target
 from keepfit.features import rows as requests
@@ -57,6 +57,7 @@ class Runtime:
     hooks: Mapping[str, Callable[[Any], Any]]
     models: Sequence[Raw] = ()  # the model files, opened
     faults: Callable[[Columns], list[Problem]] = lambda columns: []  # what only came to light by `predict`
+    wish: wishes.Wish | None = None  # makes rows of what a request asks for otherwise
 
 
 def load(
@@ -78,7 +79,7 @@ def load(
     found = _predictor(bundle, schema, trusted, threads or os.cpu_count() or 1, later)
     faults = features.faults(schema)
     rows = _rows(schema, functions, found, faults)
-    return Runtime(schema, bundle, found.predict, rows, functions, found.models, faults)
+    return Runtime(schema, bundle, found.predict, rows, functions, found.models, faults, found.wish)
 
 
 def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int, later: bool) -> Predictor:
@@ -97,7 +98,9 @@ def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: 
         matrices = {place: state(columns) for place, state in states}
         return finish([model(columns if place is None else matrices[place]) for place, model in models])
 
-    return Predictor(predict, finish, folds[0] if len(folds) == 1 else None, [model for _, model in models])
+    opened = [model for _, model in models]
+    wish = wishes.reader(schema, opened, learned)
+    return Predictor(predict, finish, folds[0] if len(folds) == 1 else None, opened, wish)
 
 
 class Predictor(NamedTuple):
@@ -107,6 +110,7 @@ class Predictor(NamedTuple):
     finish: Callable[[list[Floats]], Output]
     folded: linear_rows.Folded | None
     models: Sequence[Raw]
+    wish: wishes.Wish | None
 
 
 def _folded(bundle: Bundle, entry: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]) -> Any:

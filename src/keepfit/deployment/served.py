@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate, repeat
 from types import ModuleType
 from typing import Any
@@ -67,6 +68,12 @@ class Served:
     refused: Counter[str] = field(default_factory=Counter)  # values that could not be read, by column
     logging: threading.Lock = field(default_factory=threading.Lock)  # ids and the rows they name: one segment
 
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that say which row of a forecast is answered."""
+        rhythm = self.runtime.schema.rhythm
+        return (*rhythm.series, rhythm.time) if rhythm else ()
+
     @property
     def known(self) -> frozenset[str]:
         """The columns that a request may have."""
@@ -101,6 +108,10 @@ def decoded(served: Served, job: Job) -> Asked:
     if len(asked.rows) > rules.rows:
         told = f"{len(asked.rows):,} rows are more than the {rules.rows:,} that one request may have."
         raise RequestError(413, "too_many_rows", f"{told} Send them in several requests.")
+    wish = served.runtime.wish
+    if wish:
+        rows, observed = wish(asked.rows)
+        asked = asked._replace(rows=rows, observed=observed)
     if rules.strict:
         _strict(asked.rows, served.known)
     return asked
@@ -158,6 +169,8 @@ def answer(served: Served, jobs: Sequence[Job], offer: Offer | None = None) -> l
 
 
 def _answered(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Offer | None) -> list[Response]:
+    if len(live) > 1 and any(asked.observed for _, _, asked in live):  # what one observed is not the others'
+        return [response for one in live for response in _answered(served, [one], offer)]
     try:
         return _together(served, live, offer)
     except Exception as error:  # noqa: BLE001 - the edge: find out whose fault it is
@@ -174,7 +187,7 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
     rows = joined([asked.rows for _, _, asked in live])
     output, problems = served.runtime.rows(rows)
     if not problems:
-        return _told(served, live, rows, output, offer)
+        return _told(served, *_wanted(live, rows, output), offer)
     bounds = _bounds(live)
     served.refused.update(problem.column for problem in problems)
     faults = _faults(problems, bounds)
@@ -190,6 +203,19 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
     ]
 
 
+def _wanted(
+    live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output
+) -> tuple[Sequence[tuple[int, Job, Asked]], Rows, Output]:
+    """The same without the rows that were observed, which only a request alone has."""
+    place, job, asked = live[0]
+    if not asked.observed:
+        return live, rows, output
+    seen = frozenset(asked.observed)
+    wanted = [row for row in range(len(rows)) if row not in seen]
+    left = [rows[row] for row in wanted]
+    return [(place, job, asked._replace(rows=left, observed=()))], left, output[wanted]
+
+
 def _bounds(live: Sequence[tuple[int, Job, Asked]]) -> list[int]:
     """Where each job's rows begin among all of them, and the end."""
     return [0, *accumulate(len(asked.rows) for _, _, asked in live)]
@@ -199,17 +225,18 @@ def _told(
     served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output, offer: Offer | None
 ) -> list[Response]:
     """Responses to requests whose rows are all good, when these are in the log."""
-    bounds, classes = _bounds(live), served.runtime.schema.classes
+    bounds, classes, keys = _bounds(live), served.runtime.schema.classes, served.keys
     told = said(output, classes)
     with served.logging:
         ids = _logged(served, live, rows, told, offer)
     responses: list[Response] = []
     for (_, job, asked), start, end in zip(live, bounds, bounds[1:], strict=False):
         if len(live) == 1:
-            answered = Answered(ids, output, classes, served.name, served.version, told)
+            answered = Answered(ids, output, classes, served.name, served.version, told, keys)
         else:
             mine = _part(told, start, end)
-            answered = Answered(ids[start:end], output[start:end], classes, served.name, served.version, mine)
+            its = ids[start:end], output[start:end]
+            answered = Answered(*its, classes, served.name, served.version, mine, keys)
         reply = job.protocol.encode(asked, answered)
         responses.append(Response(200, reply.body, reply.content_type, reply.headers))
     return responses

@@ -29,10 +29,14 @@ JSON = "application/json"
 
 
 class Asked(NamedTuple):
-    """What a request asks. `context` is what `encode` must know of it: an id to echo, one object or a list."""
+    """What a request asks. `context` is what `encode` must know of it: an id to echo, one object or a list.
+
+    `observed` are the places of rows that are no questions (see `deployment.wishes`).
+    """
 
     rows: Sequence[Mapping[str, Any]]
     context: Any = None
+    observed: tuple[int, ...] = ()
 
 
 class Said(NamedTuple):
@@ -75,6 +79,7 @@ class Answered:
     name: str
     version: str
     said: Said | None = None
+    keys: tuple[str, ...] = ()  # columns of the rows that are told with their answers
 
 
 class Reply(NamedTuple):

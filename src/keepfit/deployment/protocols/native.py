@@ -9,7 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from itertools import starmap
+from itertools import repeat, starmap
 from typing import Any, Literal
 
 import msgspec
@@ -171,7 +171,28 @@ class Answers(msgspec.Struct, gc=False):
 
 def encode(asked: Asked, answered: Answered) -> Reply:
     """{"predictions": [{"id", "prediction", …}], "model": {"name", "version"}}"""
-    return Reply(encode_json(Answers(predictions(answered), Model(answered.name, answered.version))))
+    told = ahead(asked, answered) if answered.keys else predictions(answered)
+    return Reply(encode_json(Answers(told, Model(answered.name, answered.version))))
+
+
+def ahead(asked: Asked, answered: Answered) -> list[Any]:
+    """What is written for each row of a forecast: id, series and time as they were asked for, step, value, interval."""
+    found = answered.said or said(answered.output, answered.classes)
+    made = _placed(answered.keys, found.low is not None)
+    steps = answered.output.ahead.step.astype(int).tolist() if answered.output.ahead is not None else repeat(None)
+    keys = [[row.get(name) for row in asked.rows] for name in answered.keys]
+    interval = [zip(found.low, found.high, strict=True)] if found.low is not None and found.high is not None else []
+    return [*map(made, answered.ids, *keys, steps, found.values, *interval)]
+
+
+@functools.lru_cache(16)
+def _placed(keys: tuple[str, ...], interval: bool) -> Callable[..., Any]:
+    """The struct of a row of a forecast. Names that it has of its own go before the columns'."""
+    own = {"id", "step", "prediction", "interval"}
+    fields: list[tuple[str, Any]] = [("id", str), *((f"column_{k}", Any) for k in range(len(keys)))]
+    fields += [("step", Any), ("prediction", float), *([("interval", Any)] if interval else [])]
+    names = {f"column_{k}": f"{name}_" if name in own else name for k, name in enumerate(keys)}
+    return msgspec.defstruct("Placed", fields, rename=names, gc=False)
 
 
 def predictions(answered: Answered) -> list[Any]:

@@ -1,0 +1,204 @@
+"""What a request may ask for besides rows, by task: a row of WISHES.
+
+A forecast is asked for by a horizon. `{"horizon": 12}` stands for the next twelve periods of every series that the
+model knows; `series` picks some of them, and `history` brings rows that were observed, of series that are known or
+new. In plain rows those with a target are observations too. What was observed moves the model on before it answers,
+for this request alone, and is not answered itself.
+
+>>> told = Rhythm("month", "1mo", 0.0, 2, ("shop",))
+>>> known = Known(told, "sold", {("north",): 11})
+>>> [row["month"] for row in forecast(known, [{"horizon": 2}]).rows]
+['1971-01-01', '1971-02-01']
+>>> found = forecast(known, [{"horizon": 1, "history": [{"shop": "west", "month": "1971-03-01", "sold": 5}]}])
+>>> found.rows, found.observed
+([{'shop': 'west', 'month': '1971-03-01', 'sold': 5}, {'shop': 'west', 'month': '1971-04-01'}], (0,))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keepfit.data import parse
+from keepfit.data import rhythm as calendar
+from keepfit.data.rows import Rows, Table
+from keepfit.errors import RequestError
+from keepfit.types import Column, Rhythm, Schema
+
+HORIZON, SERIES, HISTORY = "horizon", "series", "history"
+FARTHEST = 10  # horizons of the model that can be asked for
+SHOWN = 5  # series that an error names
+Key = tuple[str | None, ...]
+
+
+class Wished(NamedTuple):
+    """All rows, and the places of those that were observed: they are no questions."""
+
+    rows: Rows
+    observed: tuple[int, ...] = ()
+
+
+Wish = Callable[[Rows], Wished]
+
+
+def reader(schema: Schema, models: Sequence[Any], learned: Sequence[Mapping[str, Any]]) -> Wish | None:
+    """What makes rows of a request's wishes; None for a task that has none.
+
+    `models` are the opened model files and `learned` their features' states, as the runtime has them.
+    """
+    made = WISHES.get(schema.task)
+    return made(schema, models, learned) if made else None
+
+
+@dataclass(frozen=True)
+class Known:
+    """The series that a model knows, each with the period of its last observation."""
+
+    rhythm: Rhythm
+    target: str
+    ends: Mapping[Key, int]
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def key(self, row: Mapping[str, Any]) -> Key:
+        """The series of a row, as the features read it."""
+        return tuple(self._level(name, row.get(name)) for name in self.rhythm.series)
+
+    def _level(self, name: str, value: Any) -> str | None:
+        column = self.columns.get(name, Column(name, "series"))
+        found = parse.PARSE["series"](value, column)
+        return None if found is None else str(found)
+
+    def period(self, row: Mapping[str, Any], place: int) -> int:
+        """The period of an observed row. Raises RequestError."""
+        name = self.rhythm.time
+        column = self.columns.get(
+            name, Column(name, "moment", "date" if calendar.dated(self.rhythm.frequency) else "int")
+        )
+        try:
+            found = parse.PARSE["moment"](row[name], column)
+        except KeyError:
+            raise _wrong("is not there", name, place) from None
+        except ValueError as error:
+            raise _wrong(str(error), name, place) from None
+        if found is None:
+            raise _wrong("is missing: an observation needs its time", name, place)
+        return int(calendar.periods(self.rhythm, np.array([found], np.float64))[0])
+
+
+def _forecasts(schema: Schema, models: Sequence[Any], learned: Sequence[Mapping[str, Any]]) -> Wish | None:
+    if schema.rhythm is None or schema.target is None:
+        return None
+    block = next(block["state"] for block in learned[0]["blocks"] if "series" in block["state"])
+    keys = [tuple(key) for key in block["series"]] or [()]
+    memory = models[0].known
+    ends = {keys[int(number)]: int(end) for number, end in zip(memory.numbers, memory.ends, strict=True)}
+    known = Known(schema.rhythm, schema.target, ends, {column.name: column for column in schema.columns})
+    return partial(forecast, known)
+
+
+# task → the function that makes its reader
+WISHES: Mapping[str, Callable[[Schema, Sequence[Any], Sequence[Mapping[str, Any]]], Wish | None]] = {
+    "forecast": _forecasts
+}
+
+
+def forecast(known: Known, asked: Rows) -> Wished:
+    """The rows that a request for forecasts stands for. Raises RequestError (422) for a wish that makes no sense."""
+    if type(asked) is not Table and any(isinstance(row, Mapping) and _wishes(row, known) for row in asked):
+        parts = [_expanded(known, row, place) for place, row in enumerate(asked)]
+        rows: Rows = [*chain.from_iterable(parts)]
+    else:
+        rows = asked
+    observed = _observed(rows, known.target)
+    if len(observed) == len(rows) and len(rows):
+        raise RequestError(
+            422, "nothing_to_forecast",
+            f"Every row has a value of '{known.target}', so there is nothing to forecast. Send the rows to forecast "
+            f'without it, or {{"horizon": {known.rhythm.horizon}, "history": [these rows]}}.',
+        )  # fmt: skip
+    return Wished(rows, observed)
+
+
+def _wishes(row: Mapping[str, Any], known: Known) -> bool:
+    return (HORIZON in row or HISTORY in row) and not {HORIZON, HISTORY} & known.columns.keys()
+
+
+def _observed(rows: Rows, target: str) -> tuple[int, ...]:
+    if type(rows) is Table:
+        values = rows.columns.get(target, ())
+        return tuple(place for place, value in enumerate(values) if value is not None)
+    return tuple(place for place, row in enumerate(rows) if isinstance(row, Mapping) and row.get(target) is not None)
+
+
+def _expanded(known: Known, row: Any, place: int) -> Iterator[Mapping[str, Any]]:
+    """The rows of one object of a request: what it brings as history, then what is to be forecast."""
+    if not isinstance(row, Mapping) or not _wishes(row, known):
+        yield row
+        return
+    unknown = [name for name in row if name not in (HORIZON, SERIES, HISTORY)]
+    if unknown:
+        raise _wrong(f"has no place beside '{HORIZON}'; {SERIES} and {HISTORY} have", unknown[0], place)
+    horizon, history = _horizon(row.get(HORIZON), known, place), row.get(HISTORY, [])
+    if (
+        not isinstance(history, Sequence)
+        or isinstance(history, str)
+        or not all(isinstance(h, Mapping) for h in history)
+    ):
+        raise _wrong("is no list of rows", HISTORY, place)
+    yield from history
+    ends: dict[Key, int] = {}
+    for at, one in enumerate(history):
+        key, period = known.key(one), known.period(one, at)
+        ends[key] = max(period, ends.get(key, known.ends.get(key, period)))
+    for key, end in _picked(known, row, ends, place).items():
+        names = dict(zip(known.rhythm.series, key, strict=True))
+        for moment in calendar.written(known.rhythm, np.arange(end + 1, end + 1 + horizon)):
+            yield {**names, known.rhythm.time: moment}
+
+
+def _horizon(value: Any, known: Known, place: int) -> int:
+    if value is None:
+        return known.rhythm.horizon
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer() or value < 1:
+        raise _wrong("is no number of periods, 1 or more", HORIZON, place)
+    most = FARTHEST * known.rhythm.horizon
+    if value > most:
+        raise _wrong(f"is more than {most:,} periods, {FARTHEST} times the horizon of the model", HORIZON, place)
+    return int(value)
+
+
+def _picked(known: Known, row: Mapping[str, Any], ends: Mapping[Key, int], place: int) -> Mapping[Key, int]:
+    """The series to forecast, with the periods after which that begins."""
+    asked = row.get(SERIES)
+    if asked is None:
+        return ends or known.ends
+    listed = asked if isinstance(asked, list) else [asked]
+    keys = [_named(known, one, place) for one in listed]
+    found = {key: ends.get(key, known.ends.get(key)) for key in keys}
+    if lacking := [key for key, end in found.items() if end is None]:
+        shown = ", ".join(repr(" / ".join(map(str, key))) for key in lacking[:SHOWN])
+        raise _wrong(f"not known: {shown}. Send what was observed of it as '{HISTORY}'", SERIES, place)
+    return {key: end for key, end in found.items() if end is not None}
+
+
+def _named(known: Known, value: Any, place: int) -> Key:
+    """A series as a request names it: an object of its columns, or the name alone where there is one column."""
+    names = known.rhythm.series
+    given = value if isinstance(value, Mapping) else {names[0]: value} if len(names) == 1 else None
+    if given is None or set(given) != set(names):
+        what = f"an object with {', '.join(names)}" if names else "left out: the model knows one series only"
+        raise _wrong(f"is to be {what}", SERIES, place)
+    try:
+        return known.key(given)
+    except (ValueError, TypeError) as error:
+        raise _wrong(str(error), SERIES, place) from None
+
+
+def _wrong(problem: str, column: str, place: int) -> RequestError:
+    told = f"'{column}' {problem}." if problem.startswith(("is ", "has ")) else f"'{column}': {problem}."
+    return RequestError(422, "bad_values", told, [{"row": place, "column": column, "problem": problem}])

@@ -1,0 +1,90 @@
+"""What a request for forecasts may ask for besides rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keepfit.data.rows import Table
+from keepfit.deployment.wishes import Known, forecast
+from keepfit.errors import RequestError
+from keepfit.types import Column, Rhythm
+
+RHYTHM = Rhythm("day", "1d", 0.0, 3, ("shop", "item"))
+COLUMNS = {"shop": Column("shop", "series"), "item": Column("item", "series"), "day": Column("day", "moment", "date")}
+KNOWN = Known(RHYTHM, "sold", {("north", "tea"): 9, ("south", "tea"): 4}, COLUMNS)
+
+
+def days(*asked: Any) -> list[tuple[Any, ...]]:
+    return [tuple(row.get(name) for name in ("shop", "item", "day", "sold")) for row in forecast(KNOWN, asked).rows]
+
+
+def test_a_horizon_stands_for_the_next_periods_of_every_series() -> None:
+    assert days({"horizon": 1}) == [("north", "tea", "1970-01-11", None), ("south", "tea", "1970-01-06", None)]
+
+
+def test_the_horizon_is_the_models_where_only_history_comes() -> None:
+    history = [{"shop": "new", "item": "tea", "day": "1970-01-01", "sold": 1.0}]
+    rows = days({"history": history})
+    assert [day for *_, day, _ in rows] == ["1970-01-01", "1970-01-02", "1970-01-03", "1970-01-04"]
+
+
+def test_series_are_picked_by_name() -> None:
+    south = {"shop": "south", "item": "tea"}
+    assert days({"horizon": 1, "series": south}) == days({"horizon": 1, "series": [south]})
+    assert {shop for shop, *_ in days({"horizon": 2, "series": south})} == {"south"}
+
+
+def test_older_observations_do_not_move_the_end_of_a_known_series() -> None:
+    history = [{"shop": "north", "item": "tea", "day": "1970-01-02", "sold": 1.0}]
+    assert days({"horizon": 1, "history": history})[-1][2] == "1970-01-11"
+
+
+def test_rows_with_a_value_are_observations() -> None:
+    rows = [{"day": "1970-01-02", "sold": 1}, {"day": "1970-01-03"}, {"day": "1970-01-04", "sold": None}]
+    assert forecast(KNOWN, rows).observed == (0,)
+    columns = {"day": ["1970-01-02", "1970-01-03"], "sold": [1.0, None]}
+    assert forecast(KNOWN, Table(columns)).observed == (0,)
+
+
+def test_rows_and_wishes_may_come_together() -> None:
+    plain = {"shop": "north", "item": "tea", "day": "1970-01-11"}
+    assert len(forecast(KNOWN, [plain, {"horizon": 2}]).rows) == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "column", "said"),
+    [
+        ({"horizon": 0}, "horizon", "1 or more"),
+        ({"horizon": True}, "horizon", "1 or more"),
+        ({"horizon": "12"}, "horizon", "1 or more"),
+        ({"horizon": float("inf")}, "horizon", "1 or more"),
+        ({"horizon": 31}, "horizon", "30 periods"),
+        ({"horizon": 1, "weather": "fine"}, "weather", "no place"),
+        ({"horizon": 1, "series": {"shop": "north"}}, "series", "shop, item"),
+        ({"horizon": 1, "series": "north"}, "series", "shop, item"),
+        ({"horizon": 1, "series": {"shop": "west", "item": "tea"}}, "series", "'west / tea'"),
+        ({"horizon": 1, "series": {"shop": ["a"], "item": "tea"}}, "series", ""),
+        ({"horizon": 1, "history": "all"}, "history", "list of rows"),
+        ({"horizon": 1, "history": [{"shop": "a", "item": "b"}]}, "day", "not there"),
+        ({"horizon": 1, "history": [{"shop": "a", "item": "b", "day": None}]}, "day", "missing"),
+        ({"horizon": 1, "history": [{"shop": "a", "item": "b", "day": "soon"}]}, "day", "soon"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_told(asked: Any, column: str, said: str) -> None:
+    with pytest.raises(RequestError) as told:
+        forecast(KNOWN, [asked])
+    assert told.value.status == 422
+    assert told.value.details[0]["column"] == column
+    assert said in told.value.message
+
+
+def test_there_must_be_something_to_forecast() -> None:
+    with pytest.raises(RequestError, match="nothing to forecast"):
+        forecast(KNOWN, [{"shop": "north", "item": "tea", "day": "1970-01-11", "sold": 4}])
+
+
+def test_columns_that_are_called_like_a_wish_stay_columns() -> None:
+    known = Known(RHYTHM, "sold", {}, {**COLUMNS, "horizon": Column("horizon", "number")})
+    assert forecast(known, [{"horizon": 3, "day": "1970-01-02"}]).rows == [{"horizon": 3, "day": "1970-01-02"}]
