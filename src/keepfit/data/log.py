@@ -50,8 +50,8 @@ RETRY = 5.0  # seconds after which a client may ask again, when the log cannot b
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
     """One answered row. `time` is seconds since 1970 UTC, `latency` seconds.
 
-    `inputs` are raw values in the order of the header's columns (`Writer.inputs`), `prediction` a label or a
-    number, `probabilities` in the order of the schema's classes. JSON has null for NaN.
+    `inputs` are raw values in the order of the header's columns (`Writer.inputs`), bytes as base64; `prediction`
+    is a label or a number, `probabilities` are in the order of the schema's classes. JSON has null for NaN.
     """
 
     id: str
@@ -313,8 +313,8 @@ def _cleaned(row: Line) -> Line:
 
 
 def _writable(value: Any) -> Any:
-    """A value that certainly can be written: half a surrogate pair is spelled out."""
-    if isinstance(value, (bool, int, float)) or value is None:
+    """A value that certainly can be written: half a surrogate pair is spelled out. Bytes become base64."""
+    if isinstance(value, (bool, int, float, bytes)) or value is None:
         return value
     return str(value).encode("utf-8", "backslashreplace").decode()
 
