@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 COVERAGE = 0.9  # of the interval of a regression
-ENOUGH = 200  # residuals from which both ends are learned apart, and a step on its own
+ENOUGH = 400  # residuals from which both ends are learned apart, and a step on its own
 FASTEST = 1.0  # how the size of errors may grow with the step: as this power of it at most
 
 
@@ -34,7 +34,7 @@ def by_step(y: Floats, scores: Floats, coverage: float = COVERAGE) -> dict[str, 
     """The interval of a forecast: {"low", "high": a number a step, in scales of the series; "coverage"}.
 
     `scores` (n, 3) are out of fold: value, scale, step. Steps are pooled with their neighbours until there are
-    200 residuals, after their growth with the step, a power of it, is taken off. With fewer residuals in all
+    400 residuals, after their growth with the step, a power of it, is taken off. With fewer residuals in all
     both ends are equally far. None without a residual.
     """
     values, scale, step = scores.T

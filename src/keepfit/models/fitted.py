@@ -158,7 +158,7 @@ def _value(scores: Floats, classes: Any, calibration: Any, threshold: Any, inter
 
 
 def _forecast(scores: Floats, classes: Any, calibration: Any, threshold: Any, interval: Any) -> Output:
-    values, scale, step = scores.T
+    values, scale, step = scores[:, 0], scores[:, 1], np.rint(scores[:, 2])  # the mean of whole numbers may be none
     if interval is None:
         return Output(values, ahead=Ahead(scale, step))
     low, high = ends(interval, step)

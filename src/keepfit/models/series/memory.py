@@ -22,6 +22,7 @@ from keepfit.models.series.panel import Floats, Ints, Panel, State, of, scale
 
 SPARSE = 10  # periods a row, on the average, in a panel of new series,
 WIDEST = 1_000  # but these at least
+LAST = 2**24  # period that float32 can tell from the next
 FARTHEST = 10  # horizons ahead that are forecast; beyond there is no answer
 
 
@@ -226,7 +227,7 @@ def _after(memory: Memory, part: Part, count: int, matrix: NDArray[Any], owner: 
 
 def refreshed(memory: Memory, matrix: NDArray[Any]) -> Memory:
     """The memory of all series after the observed rows of a matrix; rows without a value are passed over."""
-    rows = np.asarray(matrix[:, :3], np.float64)
+    rows = _rows(matrix)
     moved = observe(memory, rows[np.isfinite(rows).all(axis=1)])
     rest = np.flatnonzero(moved.places(memory.numbers.astype(np.float64)) < 0)
     return Memory(memory.about, (*moved.parts, *memory.only(rest).parts))
@@ -242,16 +243,23 @@ def answers(memory: Memory, matrix: NDArray[Any]) -> Floats:
     known past answer what was observed then. NaN where nothing is known: an unknown series without
     observations, a period before the history, a gap in it, more than ten horizons ahead.
     """
-    rows = np.asarray(matrix[:, :3], np.float64)
-    observed = np.isfinite(rows).all(axis=1)
-    if not observed.any():
+    rows = _rows(matrix)
+    told, observed = np.isfinite(rows[:, 2]), np.isfinite(rows).all(axis=1)
+    if not told.any():
         return _looked_up(memory, rows)
     fresh = observe(memory, rows[observed])
     theirs = fresh.places(rows[:, 0]) >= 0
     found = np.empty((len(rows), 2 + len(memory.about.models)))
     found[theirs], found[~theirs] = _looked_up(fresh, rows[theirs]), _looked_up(memory, rows[~theirs])
-    found[observed, 1], found[observed, 2:] = 0.0, rows[observed, 2:3]
+    found[told, 1], found[told, 2:] = 0.0, rows[told, 2:3]
     return found
+
+
+def _rows(matrix: NDArray[Any]) -> Floats:
+    """Number, period and past of each row (n, 3); periods that float32 cannot count are no periods."""
+    rows = np.array(matrix[:, :3], np.float64)
+    rows[~(np.abs(rows[:, 1]) <= LAST), 1] = np.nan
+    return rows
 
 
 def _looked_up(memory: Memory, rows: Floats) -> Floats:
