@@ -176,10 +176,12 @@ def ends(interval: Mapping[str, Any], step: Floats) -> tuple[Floats, Floats]:
     [0.0, 1.0, 2.0, 4.0]
     """
     last = len(interval["low"])
-    place = np.clip(np.nan_to_num(step), 0, last).astype(np.intp)
+    place = np.where(step > 0, np.minimum(step, last), 0).astype(np.intp)
+    low, high = (np.concatenate([[0.0], interval[side]])[place] for side in ("low", "high"))
+    if (step <= last).all():
+        return low, high
     growth = np.sqrt(np.maximum(step, last) / last)
-    low, high = (growth * np.concatenate([[0.0], interval[side]])[place] for side in ("low", "high"))
-    return low, high
+    return growth * low, growth * high
 
 
 # task → the function from scores to answers
