@@ -292,3 +292,11 @@ def test_graphs_that_are_open_are_few():
     for side in (4, 6, 8, 10, 12, 14):
         fit(colours(1), backbone=backbone(side))
     assert len(graphs._opened) == graphs.OPEN
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 5, 3, 3), (2, 3)), ((2, 4, 5), (1,)), ((2, 5), ())])
+def test_outputs_are_pooled_over_places_and_tokens(shape, axis):
+    said = random.normal(size=shape).astype(np.float32)
+    assert np.allclose(picture_rows._pooled(said, "NCHW"), said.mean(axis=axis), atol=1e-6)
+    if len(shape) == 4:
+        assert np.allclose(picture_rows._pooled(said.transpose(0, 2, 3, 1), "NHWC"), said.mean(axis=axis), atol=1e-6)

@@ -168,7 +168,7 @@ def _graph(lens: Lens) -> Callable[[NDArray[Any]], NDArray[Any]]:
         if single and len(batch) != single:
             return np.concatenate([once(_filled(batch[at : at + single], single))[: len(batch) - at]
                                    for at in range(0, len(batch), single)])  # fmt: skip
-        return _pooled(run(wanted, {backbone["input"]: batch})[0])
+        return _pooled(run(wanted, {backbone["input"]: batch})[0], backbone["layout"])
 
     if not lens["mirror"]:
         return once
@@ -180,8 +180,7 @@ def _filled(batch: NDArray[Any], size: int) -> NDArray[Any]:
     return np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
 
 
-def _pooled(said: NDArray[Any]) -> NDArray[np.float32]:
-    """(n, width) of a graph's output: the mean over tokens (n, k, width), or over places (n, width, h, w)."""
-    if said.ndim == 3:
-        said = said.mean(axis=1)
-    return np.asarray(said.mean(axis=(2, 3)) if said.ndim == 4 else said, np.float32)
+def _pooled(said: NDArray[Any], layout: str) -> NDArray[np.float32]:
+    """(n, width) of a graph's output: the mean over tokens (n, k, width), or over places in the graph's layout."""
+    over: dict[int, tuple[int, ...]] = {3: (1,), 4: (2, 3) if layout == "NCHW" else (1, 2)}
+    return np.asarray(said.mean(axis=over[said.ndim]) if said.ndim in over else said, np.float32)

@@ -12,7 +12,7 @@ pictures. `load` gives what features.image takes as its option `backbone`, a dic
     frame          [height, width] to which a picture is brought before its middle is cut out
     how            "crop" or "squash": how it is brought there, see data.pictures
     factor, shift  float32 (channels,): a pixel x (0..255) goes in as x * factor + shift
-    output         name of the output; width_out: its features once pooled
+    input, output  names in the graph
 
 torch and transformers are needed once, to write a folder's graph; it is then kept in `.keepfit/cache/backbones/`
 under the hash of its files. Weights are read from safetensors alone, never from a pickle, and no code of a
@@ -130,7 +130,7 @@ def _network(name: str, folder: Path, cache: Path, size: int | None, how: str) -
     kept = cache / f"{_hash(files, seen)}.onnx"
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        durable.write_bytes(kept, _exported(name, folder, seen))
+        durable.write_bytes(kept, _exported(folder, seen))
     return _described(name, _bytes(kept), seen)
 
 
@@ -166,8 +166,11 @@ def _hash(files: Sequence[Path], seen: Mapping[str, Any]) -> str:
     return told.hexdigest()
 
 
-def _seen(settings: Mapping[str, Any], size: int | None, how: str) -> dict[str, Any]:
-    """How a picture is made ready, from the settings of a transformers image processor."""
+def _seen(settings: Mapping[str, Any], size: int | Sequence[int] | None, how: str) -> dict[str, Any]:
+    """How a picture is made ready, from the settings of a transformers image processor.
+
+    `size`, a side or [height, width], is what the network is to see instead of what they say.
+    """
     frame = _sides(settings.get("size", USUAL))
     squash = isinstance(settings.get("size"), Mapping) and "height" in settings["size"]
     cut = frame
@@ -177,8 +180,9 @@ def _seen(settings: Mapping[str, Any], size: int | None, how: str) -> dict[str, 
         frame = (round(frame[0] / settings["crop_pct"]), round(frame[1] / settings["crop_pct"]))
         squash = False
     if size is not None:
-        frame = (round(frame[0] * size / cut[0]), round(frame[1] * size / cut[1]))
-        cut = (size, size)
+        wanted = _sides(size)
+        frame = (round(frame[0] * wanted[0] / cut[0]), round(frame[1] * wanted[1] / cut[1]))
+        cut = wanted
     if how == "squash":
         frame = cut
     scale = float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
@@ -207,28 +211,33 @@ def _sides(size: Any) -> tuple[int, int]:
 # --- torch ----------------------------------------------------------------------------------------
 
 
-def _exported(name: str, folder: Path, seen: Mapping[str, Any]) -> bytes:
-    """The graph of the network in a folder, proved on random pictures."""
+def _exported(folder: Path, seen: Mapping[str, Any]) -> bytes:
+    """The graph of the network in a folder, proved on a random picture."""
     torch, transformers = _libraries()
     with _quiet(torch, transformers):
-        network, pooler = _read(name, folder, transformers)
+        network, pooler = _read(folder, transformers)
         pooled = _pooled(torch, network, pooler, seen["reversed"])
         random = torch.Generator().manual_seed(0)
         pictures = torch.randn(2, 3, seen["height"], seen["width"], generator=random)
-        file = io.BytesIO()
-        axes = {"pictures": {0: "n"}, "features": {0: "n"}}
         try:
             with torch.no_grad():
-                expected = pooled(pictures[:1]).numpy()
-                torch.onnx.export(
-                    pooled, (pictures,), file, dynamo=False, opset_version=OPSET, dynamic_axes=axes,
-                    input_names=["pictures"], output_names=["features"],
-                )  # fmt: skip
+                graph, expected = _traced(torch, pooled, pictures), pooled(pictures[:1]).numpy()
         except Exception as error:  # whatever a network may raise on pictures of another size, or that has no ONNX form
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(f"{type(network).__name__} gives no graph for pictures of "
-                             f"{seen['width']} x {seen['height']} pixels: {reason}") from error  # fmt: skip
-    _agree(file.getvalue(), pictures[:1].numpy(), expected)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            size = f"{seen['width']} x {seen['height']}"
+            raise ModelError(
+                f"{type(network).__name__} gives no graph for pictures of {size} pixels: {reason}"
+            ) from error
+    _agree(graph, pictures[:1].numpy(), expected)
+    return graph
+
+
+def _traced(torch: Any, module: Any, pictures: Any) -> bytes:
+    """The module as ONNX, for any number of pictures."""
+    file = io.BytesIO()
+    names = {"input_names": ["pictures"], "output_names": ["features"]}
+    axes = {"pictures": {0: "n"}, "features": {0: "n"}}
+    torch.onnx.export(module, (pictures,), file, dynamo=False, opset_version=OPSET, dynamic_axes=axes, **names)
     return file.getvalue()
 
 
@@ -258,7 +267,7 @@ def _quiet(torch: Any, transformers: Any) -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def _read(name: str, folder: Path, transformers: Any) -> tuple[Any, bool]:
+def _read(folder: Path, transformers: Any) -> tuple[Any, bool]:
     """The network of a folder in evaluation mode, and whether its pooler was learned."""
     settings = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     try:
@@ -312,8 +321,9 @@ def _graph(name: str, path: Path, size: int | None, how: str) -> Backbone:
     settings = _json(beside) if beside.is_file() else {"do_center_crop": True, "size": USUAL}
     graph = _bytes(path)
     shape = _input(graph)[0].shape
-    fixed = shape[2] if _layout(shape) == "NCHW" else shape[1]
-    seen = _seen(settings, fixed if isinstance(fixed, int) and fixed > 0 else size, how)
+    sides = shape[2:] if _layout(shape) == "NCHW" else shape[1:3]
+    fixed = [side for side in sides if isinstance(side, int) and side > 0]
+    seen = _seen(settings, fixed if len(fixed) == 2 else size, how)
     return _described(name, graph, seen)
 
 
@@ -322,7 +332,7 @@ def _bytes(path: Path) -> NDArray[np.uint8]:
 
 
 def _described(name: str, graph: NDArray[np.uint8], seen: Mapping[str, Any]) -> Backbone:
-    """All that features.image needs of a backbone; a picture is shown to it once, so that what it gives is known."""
+    """All that features.image needs of a backbone, from its graph and how pictures are made ready."""
     port, output = _input(graph)
     layout = _layout(port.shape)
     channels = port.shape[1 if layout == "NCHW" else 3]
