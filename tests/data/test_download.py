@@ -7,6 +7,7 @@ import gzip
 import io
 import resource
 import socket
+import zipfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from keepfit import config
 from keepfit.data import download
 from keepfit.data.read import read
 from keepfit.errors import DataError
+from tests.data.drawings import picture
 from tests.servers import WebServer, free_port
 
 CSV = b"a,b\n1,2\n"
@@ -62,6 +64,20 @@ def test_formats_by_ending_name_and_media_type(web_server: WebServer, tmp_path: 
         assert get(url, tmp_path)[0].equals(frame)
     with pytest.raises(DataError, match=r"neither the address nor the media type \(image/png\) tells the format"):
         get(web_server.put("/z", b"a\n1\n", Content_Type="image/png"), tmp_path)
+
+
+def test_an_archive_of_pictures_and_a_part_of_it(web_server: WebServer, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for n, name in enumerate(("train/ants/1.png", "train/bees/1.png", "val/ants/2.png")):
+            file.writestr(name, picture(n))
+    url = web_server.put("/photos.zip", packed.getvalue())
+    frame, origin = get(url, tmp_path)
+    assert (frame["label"].to_list(), origin["test"]) == (["ants", "bees"], f"{url}#val")
+    assert get(origin["test"], tmp_path)[0]["path"].to_list() == ["val/ants/2.png"]
+    with pytest.raises(DataError, match="no pictures in 'vla'"):
+        get(f"{url}#vla", tmp_path)
+    assert get(web_server.put("/y.csv", CSV) + "#top", tmp_path)[0].rows() == [("1", "2")]
 
 
 def test_errors_of_the_server_are_told(web_server: WebServer, tmp_path: Path) -> None:

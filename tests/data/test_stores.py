@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from keepfit import config
 from keepfit.data.read import read
 from keepfit.errors import DataError
+from tests.data.drawings import picture
 from tests.servers import free_port
 
 boto3 = pytest.importorskip("boto3")
@@ -53,6 +56,18 @@ def test_objects_globs_and_folders(bucket: Any) -> None:
     assert rows == [("1", "2"), ("3", "4")]
     assert [file["path"] for file in origin["files"]] == ["s3://shop/churn/2024-01.csv", "s3://shop/churn/2024-02.csv"]
     assert get("s3://shop/one")[0] == get("s3://shop/one/")[0] == [("7",)]
+
+
+def test_an_archive_of_pictures_and_a_part_of_it(bucket: Any) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for n, name in enumerate(("train/ants/1.png", "train/bees/1.png", "val/ants/2.png")):
+            file.writestr(name, picture(n))
+    bucket.put_object(Key="photos.zip", Body=packed.getvalue())
+    rows, origin = get("s3://shop/photos.zip")
+    assert [label for _, _, label in rows] == ["ants", "bees"]
+    assert origin["test"] == "s3://shop/photos.zip#val"
+    assert [path for _, path, _ in get(origin["test"])[0]] == ["val/ants/2.png"]
 
 
 def test_a_changed_object_is_read_anew(bucket: Any) -> None:

@@ -29,6 +29,7 @@ SIZE = 32_000_000_000  # bytes of all pictures together
 RATIO = 200  # times the archive's own size; pictures are compressed already
 FREE = 100_000_000  # bytes that are unpacked whatever the ratio
 FILES = 5_000_000
+PART = re.compile(r"(.+\.(?:zip|tgz|tar(?:\.gz)?))#(.+)", re.IGNORECASE)
 DRIVE = re.compile(r"[A-Za-z]:")
 LINK = 0o120000  # the file type of a symbolic link in the upper bits of a zip member's attributes
 KIND = 0o170000
@@ -92,8 +93,8 @@ def place(path: Path) -> tuple[Path, str | None]:
     >>> place(Path("photos.zip#val"))
     (PosixPath('photos.zip'), 'val')
     """
-    name, sign, part = path.name.partition("#")
-    return (path.with_name(name), part) if sign and not path.exists() else (path, None)
+    found = PART.fullmatch(path.name)
+    return (path.with_name(found[1]), found[2]) if found and not path.exists() else (path, None)
 
 
 @contextmanager

@@ -51,6 +51,8 @@ def read(source: str, data: config.Data, folder: Path) -> tuple[pl.DataFrame, di
         except OSError as error:
             raise DataError(f"{shown} cannot be stored in {temporary}: {error.strerror}. Make room there.") from error
         path = part.rename(Path(temporary) / _name(source, headers))
+        if (fragment := urlsplit(source).fragment) and files.suffix(path) in files.ARCHIVES:
+            path = Path(f"{path}#{fragment}")  # a part of the archive
         try:
             frame, origin = files.load_all([path], data, [shown])
         except DataError as error:

@@ -12,7 +12,7 @@ import fsspec
 import polars as pl
 
 from keepfit import config
-from keepfit.data import files
+from keepfit.data import archive, files
 from keepfit.data.redact import redacted, scrubbed
 from keepfit.errors import DataError
 from keepfit.extras import load, nearest
@@ -76,7 +76,7 @@ def _read(filesystem: Any, keys: Sequence[str], scheme: str, data: config.Data) 
         paths = [Path(temporary) / str(n) / key.rpartition("/")[2] for n, key in enumerate(keys)]
         for key, path in zip(keys, paths, strict=True):
             path.parent.mkdir()
-            filesystem.get_file(key, str(path))
+            filesystem.get_file(_object(filesystem, key), str(archive.place(path)[0]))
         try:
             return files.load_all(paths, data, addresses)
         except DataError as error:
@@ -93,10 +93,16 @@ def _keys(filesystem: Any, path: str, shown: str) -> list[str]:
     elif filesystem.isdir(path):
         found = sorted(key for key in filesystem.ls(path, detail=False) if files.suffix(Path(key)) in files.FORMATS)
     else:
-        found = [path] if filesystem.exists(path) else []
+        found = [path] if filesystem.exists(_object(filesystem, path)) else []
     if found:
         return found
     raise DataError(f"Nothing at {shown}. {_neighbours(filesystem, path)}")
+
+
+def _object(filesystem: Any, key: str) -> str:
+    """The object that a key means, which may name a part of an archive behind `#`."""
+    found = archive.PART.fullmatch(key)
+    return found[1] if found and not filesystem.exists(key) else key
 
 
 def _neighbours(filesystem: Any, path: str) -> str:
