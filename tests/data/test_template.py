@@ -94,3 +94,10 @@ def test_the_comments_are_yaml_when_uncommented(telco: pl.DataFrame, monkeypatch
 def test_many_columns_are_cut() -> None:
     schema = Schema(tuple(Column(f"c{i}", "number") for i in range(2000)), "none")
     assert "#   … and 1,800 more" in template("wide", schema, Data(source="x"))  # type: ignore[call-arg]
+
+
+def test_pictures_are_told_of_backbones() -> None:
+    photo, label = Column("photo", "image", "bytes", "pictures: JPEG"), Column("label", "target")
+    asked = Data(source="photos", target="label")
+    assert "#   image: {backbone: FOLDER}" in template("x", Schema((photo, label), "classification", "label"), asked)
+    assert "backbone" not in template("x", Schema((label,), "classification", "label"), asked)

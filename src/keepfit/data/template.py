@@ -45,6 +45,7 @@ SERVING = (
     ("port: 8080", "on this machine alone, until host: 0.0.0.0 and KEEPFIT_API_KEY are set"),
     ("log: {retention: 90d}", "every answer is logged; days older than this are deleted; default: kept"),
 )
+IMAGES = (("image: {backbone: FOLDER}", "a pretrained network: folder, name on the hub, or .onnx; default: none"),)
 NOTHING: Mapping[str, Mapping[str, Any]] = {}
 SET = {
     "type": f"or auto, {MODELS}",
@@ -124,7 +125,9 @@ def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[
     models = MODELS_OF.get(schema.task, MODELS)
     shown = {"forecast"}
     goals = tuple((goal, "a metric and its limit") for goal in GOALS.get(schema.task, ()))
+    images = (("features", "how pictures become numbers", IMAGES),) if schema.role("image") else ()
     for section, why, lines in (
+        *images,
         ("model", "default: a small portfolio, blended by what helps", (("type: auto", models),)),
         ("tuning", "search inside cross-validation", (("time_budget: 60", "seconds"),)),
         ("goals", "a model that misses one is never promoted", goals),
