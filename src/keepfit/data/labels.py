@@ -129,7 +129,7 @@ def _old(segment: str, now: float, retention: float | None) -> bool:
 
 def _meaning(value: Any, header: Mapping[str, Any]) -> str | float:
     """The class or the number that a label means; ValueError says why it means none."""
-    if header["task"] == "regression":
+    if not header["classes"]:
         number = parse.number(value)
         if number is None:
             raise ValueError("the label is missing")

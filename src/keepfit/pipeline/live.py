@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,14 +48,14 @@ def moment(config: Config, project: Path) -> datetime:
 def labelled(config: Config, project: Path, now: datetime, task: str, role: str | None = None) -> pl.DataFrame:
     """The rows of the log that happened and got a label by `now`, oldest first; see the module for the columns.
 
-    `truth` is the class, or the number for regression. A label's own time counts where the clock's does:
+    `truth` is the class, or the number where there are none. A label's own time counts where the clock's does:
     a replayed stream (`monitoring.time`) brings labels of long ago today. Raises DataError where the log's
     store cannot be read, ConfigError where `monitoring.time` names no date of the log.
     """
     rows = _all(config, project, role)
     if rows is None:
         return pl.DataFrame(schema={**EMPTY, "inputs": pl.Struct({})})
-    truth = pl.col("label_value" if task == "regression" else "label")
+    truth = pl.col("label" if task == "classification" else "label_value")
     known = (pl.col("at") <= now) & truth.is_not_null()
     if config.monitoring.time is None:
         known &= pl.col("label_time") <= now
@@ -98,9 +99,7 @@ def canonical(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 def _given(schema: Schema) -> Schema:
     """Without the columns that hooks make."""
-    return Schema(
-        tuple(c for c in schema.columns if c.hook is None), schema.task, schema.target, schema.classes, schema.why_task
-    )
+    return dataclasses.replace(schema, columns=tuple(c for c in schema.columns if c.hook is None))
 
 
 def _dated(typed: pl.DataFrame, schema: Schema) -> pl.DataFrame:
