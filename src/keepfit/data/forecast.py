@@ -224,8 +224,16 @@ def complete(frame: pl.DataFrame, schema: Schema, data: Data, forecast: Forecast
         every = tuple(told if column.name == time else column for column in schema.columns)
         return complete(frame, dataclasses.replace(schema, columns=every), data, forecast)
     rhythm = Rhythm(time, frequency, calendar.origin(moments, frequency), forecast.horizon, tuple(forecast.series))
-    season = _season(frame, schema, rhythm, forecast)
-    return dataclasses.replace(schema, rhythm=dataclasses.replace(rhythm, season=season))
+    rhythm = dataclasses.replace(rhythm, season=_season(frame, schema, rhythm, forecast))
+    return dataclasses.replace(schema, columns=tuple(_told(c, rhythm) for c in schema.columns), rhythm=rhythm)
+
+
+def _told(column: Column, rhythm: Rhythm) -> Column:
+    """The column of times tells of its rhythm."""
+    if column.name != rhythm.time:
+        return column
+    season = f"season {' and '.join(map(str, rhythm.season))}" if rhythm.season else "no season"
+    return dataclasses.replace(column, why=f"{column.why}: every {rhythm.frequency}, {season}")
 
 
 def zoned(series: pl.Series) -> bool:

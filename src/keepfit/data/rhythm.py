@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -76,7 +75,8 @@ def periods(rhythm: Rhythm, moments: Floats) -> Floats:
         months = _months(np.where(known, moments, 0.0)) // span - _months(np.array([rhythm.origin])) // span
         return np.where(known, months, np.nan)
     size = count * FIXED.get(unit, 1.0)
-    found: Floats = np.floor((moments - rhythm.origin) / size + 0.5)
+    with np.errstate(over="ignore"):
+        found: Floats = np.floor((moments - rhythm.origin) / size + 0.5)
     return found
 
 
@@ -98,12 +98,12 @@ def times(rhythm: Rhythm, periods: NDArray[Any]) -> Floats:
 
 def written(rhythm: Rhythm, periods: NDArray[Any]) -> list[str | float]:
     """The times of periods as answers show them: ISO 8601 (a date where the clock says nothing), or numbers."""
-    moments = times(rhythm, periods).tolist()
+    moments = times(rhythm, periods)
     if not dated(rhythm.frequency):
-        return [int(moment) if moment.is_integer() else moment for moment in moments]
-    days = length(rhythm.frequency) >= DAY and rhythm.origin % DAY == 0
-    made = (datetime.fromtimestamp(moment, UTC).replace(tzinfo=None) for moment in moments)
-    return [moment.date().isoformat() if days else moment.isoformat() for moment in made]
+        return [int(moment) if moment.is_integer() else moment for moment in moments.tolist()]
+    unit = "D" if length(rhythm.frequency) >= DAY and rhythm.origin % DAY == 0 else "ms" if rhythm.origin % 1 else "s"
+    found: list[str | float] = np.datetime_as_string(np.round(moments * 1e6).astype("M8[us]"), unit).tolist()
+    return found
 
 
 def _months(moments: Floats) -> NDArray[np.int64]:
@@ -197,4 +197,6 @@ def _place(places: Floats, size: float) -> float:
         if counts.max() < 0.5 * len(places) and min(distinct[whole], size - distinct[whole]) < near:
             return 0.0
         return float(distinct[whole])
+    if free[widest] < size / 4:
+        return size / 2  # no pause tells where a period begins, so it begins where the calendar's does
     return float((distinct[widest] + free[widest] + (size - free[widest]) / 2) % size)

@@ -1,8 +1,9 @@
 """Which seasons the series of a forecast have: what the calendar suggests, if the values confirm it.
 
-A season of m periods is confirmed by the autocorrelation at lag m of the changes from one period to the next,
-averaged over the series; a longer one after the shorter is taken out by seasonal differences. Where times are
-plain numbers, the calendar suggests nothing, and the highest peak of the autocorrelation is looked for.
+A season of m periods is confirmed by the autocorrelation at lag m of what is left without the trend (a line, and the
+moving mean of m periods), averaged over the series; a longer one after the shorter is taken out by seasonal
+differences. Where times are plain numbers, the calendar suggests nothing, and the highest peak of the autocorrelation
+of the changes from one period to the next is looked for.
 
 >>> hours = np.arange(2000)
 >>> day, weekend = np.sin(hours * 2 * np.pi / 24), hours // 24 % 7 >= 5
@@ -26,7 +27,7 @@ LEAST = 0.05  # correlation that makes a season of the calendar's
 LEAST_FOUND = 0.15  # and one that nothing suggests
 CLOSE = 0.7  # of the highest peak: a shorter season that comes so near is taken
 LONGEST = 400  # lag that is searched
-SEEN = 2  # times a series must have gone through a season, and two periods more
+SEEN = 2  # times a series must have gone through a season, and a period more
 
 
 def candidates(frequency: str) -> tuple[int, ...]:
@@ -50,24 +51,45 @@ def candidates(frequency: str) -> tuple[int, ...]:
 
 def seasons(values: Floats, frequency: str) -> tuple[int, ...]:
     """The seasons of right-aligned series (series, T), NaN = not there; shortest first, () for none."""
-    some = values[:: max(1, -(-len(values) // SERIES)), -COLUMNS:]
-    changes = _even(np.diff(some, axis=1))
+    left = values[:: max(1, -(-len(values) // SERIES)), -COLUMNS:]
     wanted = candidates(frequency)
     if not wanted and step(frequency)[1] == "i":
-        first = _peak(changes[:: max(1, -(-len(changes) // SEARCHED))])
+        first = _peak(left[:: max(1, -(-len(left) // SEARCHED))])
         wanted = () if first is None else (first, 7 * first)  # hours or days of a week, if it is one
     found: list[int] = []
     for lag in wanted:
-        strength, pairs = _strength(changes, lag)
+        long = left[(~np.isnan(left)).sum(axis=1) > SEEN * lag]
+        strength, pairs = _strength(_without_trend(long, lag), lag)
         if strength > max(LEAST, 2 / np.sqrt(max(pairs, 1))):
             found.append(lag)
-            changes = changes[:, lag:] - changes[:, :-lag]
+            left = left[:, lag:] - left[:, :-lag]
     return tuple(found)
 
 
-def _even(changes: Floats) -> Floats:
-    """Changes about zero, all series of one size; an outlier counts as ten ordinary changes."""
-    centred = changes - _mean(changes)[:, None]
+def _without_trend(values: Floats, window: int) -> Floats:
+    """Values less their line and their moving mean over `window` periods (fewer at the ends)."""
+    known = ~np.isnan(values)
+    place = np.broadcast_to(np.arange(values.shape[1], dtype=float), values.shape)
+    away = np.where(known, place - _mean(np.where(known, place, np.nan))[:, None], 0)
+    level = np.where(known, values - _mean(values)[:, None], 0)
+    slope = (away * level).sum(axis=1) / np.maximum((away**2).sum(axis=1), 1e-300)
+    flat = level - slope[:, None] * away
+    sums, counts = (_moving(part, window) for part in (flat, known.astype(float)))
+    return np.where(known, flat - sums / np.maximum(counts, 1), np.nan)
+
+
+def _moving(values: Floats, window: int) -> Floats:
+    """The sum of `window` columns around each, of fewer at the ends."""
+    total = np.pad(values.cumsum(axis=1), ((0, 0), (1, 0)))
+    places = np.arange(values.shape[1])
+    first, last = np.maximum(places - window // 2, 0), np.minimum(places - window // 2 + window, values.shape[1])
+    found: Floats = total[:, last] - total[:, first]
+    return found
+
+
+def _even(values: Floats) -> Floats:
+    """Values about zero, all series of one size; an outlier counts as ten ordinary ones."""
+    centred = values - _mean(values)[:, None]
     size = np.sqrt(_mean(centred**2))[:, None]
     scaled: Floats = np.clip(np.divide(centred, size, out=centred * 0, where=size > 0), -10, 10)
     return scaled
@@ -80,17 +102,10 @@ def _mean(values: Floats) -> Floats:
     return found
 
 
-def _long_enough(changes: Floats, lag: int) -> Floats:
-    known = (~np.isnan(changes)).sum(axis=1)
-    long: Floats = changes[known >= SEEN * lag + 1]
-    return long
-
-
-def _strength(changes: Floats, lag: int) -> tuple[float, int]:
+def _strength(values: Floats, lag: int) -> tuple[float, int]:
     """Mean autocorrelation at `lag` over the series that are long enough, and how many pairs it is made of."""
-    long = _long_enough(changes, lag)
-    if not len(long):
-        return 0.0, 0
+    even = _even(values)
+    long = even[(~np.isnan(even)).sum(axis=1) > SEEN * lag]
     products = long[:, lag:] * long[:, :-lag]
     powers = _mean(long**2)
     alive = (powers > 0) & (~np.isnan(products)).any(axis=1)
@@ -100,9 +115,10 @@ def _strength(changes: Floats, lag: int) -> tuple[float, int]:
     return float(np.clip(found, -1, 1).mean()), int((~np.isnan(products[alive])).sum())
 
 
-def _peak(changes: Floats) -> int | None:
+def _peak(values: Floats) -> int | None:
     """The shortest lag whose correlation is a peak and near the highest; None where all peaks are luck."""
-    measured = [_strength(changes, lag) for lag in range(1, LONGEST + 2)]
+    changes = np.diff(values, axis=1)
+    measured = [_strength(changes, lag) for lag in range(1, min(LONGEST, changes.shape[1] // SEEN) + 2)]
     every = np.array([strength for strength, _ in measured])
     luck = np.array([max(LEAST_FOUND, 4 / np.sqrt(max(pairs, 1))) for _, pairs in measured[1:-1]])
     heights = every[1:-1]

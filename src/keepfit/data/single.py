@@ -48,7 +48,7 @@ def scores(frame: pl.DataFrame, schema: Schema, roles: tuple[str, ...] | None = 
         return {}
     there = set(frame.columns)
     columns = [c for c in schema.columns if c.role in roles] if roles else schema.features
-    wanted = [c for c in columns if c.name in there]
+    wanted = [c for c in columns if c.name in there and c.name != schema.target]
     some = _sample(known)
     half = _halves(len(some))
     targets = _targets(some[schema.target], schema)

@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from keepfit.config import Data
+from keepfit.config import Data, Forecast
+from keepfit.data import roles
 from keepfit.types import Schema
 
 WIDTH = 32  # where comments begin
@@ -91,7 +92,8 @@ def _task(schema: Schema, sections: Mapping[str, Mapping[str, Any]]) -> Iterator
     yield _line(f"task: {schema.task}", "the last periods of each series are the test")
     yield _line("forecast:", "what is forecast, and how far")
     yield _line(f"  horizon: {given.pop('horizon', rhythm.horizon)}", "periods ahead")
-    yield from (_line(f"  {key}: {_yaml(value)}", "") for key, value in given.items())
+    fields = Forecast.model_fields
+    yield from (_line(f"  {key}: {_yaml(value)}", fields[key].description or "") for key, value in given.items())
     if "frequency" not in given:
         yield _line("  # frequency: auto", f"{rhythm.frequency}, by the times in '{rhythm.time}'")
     if "season" not in given:
@@ -106,14 +108,14 @@ def _data(schema: Schema, data: Data) -> Iterator[str]:
         if key == "target":
             why += f": {schema.task}, because {schema.why_task}" if schema.why_task else ""
         yield _line(f"  {key}: {_yaml(value)}", why)
-    if not {"test", "test_size"} & set(given):
+    if not {"test", "test_size"} & set(given) and schema.rhythm is None:
         yield _line("  # test_size: 0.2", "share of the rows that the model is judged by; or test: a separate file")
     if "columns" not in given:
         yield _line(f"  # columns: {{{_example(schema)}}}", "roles that were taken wrongly in the table below")
 
 
 def _example(schema: Schema) -> str:
-    names = [column.name for column in schema.features] or ["age"]
+    names = [column.name for column in schema.features if column.role in roles.ROLES] or ["age"]
     return f"{_yaml(names[0])}: category"
 
 
