@@ -35,7 +35,7 @@ def fitted(weights: tuple[float, ...] = (0.7, 0.3)) -> tuple[Fitted, dict[str, o
     y = parts["known"]["sold"].to_numpy()
     names = ("theta", "seasonal_naive")
     members = [
-        Member(name, weight, state, Forecaster(name, (SEASON,), 6).fit(np.asarray(made), y))
+        Member(name, weight, state, Forecaster(name, (SEASON,), horizon=6).fit(np.asarray(made), y))
         for name, weight in zip(names, weights, strict=False)
     ]
     interval = {"low": [-1.0] * 6, "high": [2.0] * 6, "coverage": 0.9}

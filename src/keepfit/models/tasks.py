@@ -127,14 +127,16 @@ def _average(values: NDArray[Any], schema: Schema, known: Columns, asked: Column
 def _last_season(values: NDArray[Any], schema: Schema, known: Columns, asked: Columns) -> Floats:
     bare = replace(schema, columns=tuple(column for column in schema.columns if column.role in ROWS))
     state, made = features.fit_apply(known, bare, None)
-    model = Forecaster("seasonal_naive", **_rhythm(schema)).fit(np.asarray(made), values)
+    told = _rhythm(schema)
+    model = Forecaster("seasonal_naive", **{**told, "season": told["season"][:1]}).fit(np.asarray(made), values)
     return model.predict(np.asarray(features.apply(state, asked)))
 
 
 def _rhythm(schema: Schema) -> dict[str, Any]:
     if schema.rhythm is None:
         raise ModelError("A forecast needs to know its rhythm, which the schema does not tell.")
-    return {"season": schema.rhythm.season, "horizon": schema.rhythm.horizon}
+    season = schema.rhythm.season
+    return {"season": season, "unit": season[0] if season else 1, "horizon": schema.rhythm.horizon}
 
 
 def _origins(folds: Folds) -> Folds:

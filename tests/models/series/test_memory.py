@@ -17,7 +17,7 @@ def fitted(model: str = "seasonal_naive", horizon: int = 6, until: int = 48) -> 
     told = values()
     rows = matrix(told)
     known = rows[:, 1] < until
-    return Forecaster(model, (SEASON,), horizon).fit(hidden(rows[known]), rows[known, 2]), rows
+    return Forecaster(model, (SEASON,), horizon=horizon).fit(hidden(rows[known]), rows[known, 2]), rows
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -16,7 +16,7 @@ def forecasters() -> tuple[list[Forecaster], np.ndarray]:
     rows = matrix(values())
     known = rows[:, 1] < 48
     names = ("seasonal_naive", "theta")
-    return [Forecaster(name, (SEASON,), 6).fit(hidden(rows[known]), rows[known, 2]) for name in names], rows
+    return [Forecaster(name, (SEASON,), horizon=6).fit(hidden(rows[known]), rows[known, 2]) for name in names], rows
 
 
 def test_models_of_the_same_series_share_a_file_and_answer_as_alone() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ class Forecaster:
     Args:
         model: a name of `keepfit.models.series.MODELS`.
         season: periods of a season, shortest first.
+        unit: the lag of the differences that errors are measured by; default: the shortest season, or 1.
         horizon: periods ahead that are looked up; further ones are computed when they are asked for.
         options: of the model's fit.
     """
@@ -26,11 +27,14 @@ class Forecaster:
         self,
         model: str = "seasonal_naive",
         season: Sequence[int] = (),
+        unit: int | None = None,
         horizon: int = 12,
-        options: Mapping[str, Any] | None = None,
         random_state: int = 0,
+        **options: Any,
     ) -> None:
-        self.about = memory.About(((model, dict(options or {})),), tuple(season), horizon, random_state)
+        seasons = tuple(sorted(season))
+        known = memory.Model(model, seasons, random_state, options)
+        self.about = memory.About((known,), unit or (seasons[0] if seasons else 1), horizon)
         self.memory = memory.Memory(self.about, ())
 
     def fit(self, matrix: NDArray[Any], y: Floats) -> Forecaster:

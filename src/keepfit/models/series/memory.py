@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +27,30 @@ LAST = 2**24  # period that float32 can tell from the next
 FARTHEST = 10  # horizons ahead that are forecast; beyond there is no answer
 
 
-@dataclass(frozen=True)
-class About:
-    """What all parts of a memory share. `models`: names of MODELS with the options that each was fitted with."""
+class Model(NamedTuple):
+    """A name of MODELS, and what its fit is given: the periods of a season, shortest first, a seed, its options."""
 
-    models: tuple[tuple[str, Mapping[str, Any]], ...]
-    season: tuple[int, ...]
-    horizon: int
+    name: str
+    season: tuple[int, ...] = ()
     seed: int = 0
+    options: Mapping[str, Any] = MappingProxyType({})
 
     @property
-    def unit(self) -> int:
-        """The lag of the differences that errors are measured by: the shortest season, or 1."""
-        return self.season[0] if self.season else 1
+    def module(self) -> Any:
+        return load(MODELS[self.name], "model.type")
+
+    def fit(self, known: Panel) -> State:
+        state: State = self.module.fit(known, self.season, self.seed, **self.options)
+        return state
+
+
+@dataclass(frozen=True)
+class About:
+    """What all parts of a memory share. `unit`: the lag of the differences that errors are measured by."""
+
+    models: tuple[Model, ...]
+    unit: int
+    horizon: int
 
 
 @dataclass(frozen=True)
@@ -130,12 +142,8 @@ def _padded(values: Floats, width: int) -> Floats:
 
 
 def _forecasts(about: About, part: Part, steps: int) -> Floats:
-    each = [_model(name).forecast(state, steps) for (name, _), state in zip(about.models, part.states, strict=True)]
+    each = [model.module.forecast(state, steps) for model, state in zip(about.models, part.states, strict=True)]
     return np.stack(each, axis=2)
-
-
-def _model(name: str) -> Any:
-    return load(MODELS[name], "model.type")
 
 
 # --- rows → panel → memory ------------------------------------------------------------------------
@@ -162,7 +170,7 @@ def panel(matrix: NDArray[Any], values: Floats) -> Panel:
 
 def remember(about: About, known: Panel) -> Memory:
     """The memory of a panel: each model fitted to it."""
-    states = tuple(_model(name).fit(known, about.season, about.seed, **options) for name, options in about.models)
+    states = tuple(model.fit(known) for model in about.models)
     return Memory(about, (Part(known, scale(known.values, about.unit), states),))
 
 
@@ -218,9 +226,8 @@ def _after(memory: Memory, part: Part, count: int, matrix: NDArray[Any], owner: 
     taken, there = matrix[inside], row[owner[inside]]
     values = np.full((len(mine), count), np.nan)
     values[there, (taken[:, 1] - part.panel.ends[there]).astype(np.int64) - 1] = taken[:, 2]
-    states = tuple(
-        _model(name).update(state, values) for (name, _), state in zip(memory.about.models, part.states, strict=True)
-    )
+    models = zip(memory.about.models, part.states, strict=True)
+    states = tuple(model.module.update(state, values) for model, state in models)
     grown = Panel(np.concatenate([part.panel.values, values], axis=1), part.panel.ends + count, part.panel.numbers)
     return Part(grown, part.scale, states)
 

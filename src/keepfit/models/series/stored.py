@@ -1,6 +1,6 @@
 """A `Memory` as plain arrays, and back: what a model file of forecasts holds. Nothing in it can run code.
 
-about              JSON: models with their options, season, horizon, seed; what is no array in their states
+about              JSON: models with season, seed and options; unit, horizon; what is no array in their states
 values, ends, numbers, scale
 0/…, 1/…           the arrays of each model's state
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepfit.models.series.memory import About, Memory, Part
+from keepfit.models.series.memory import About, Memory, Model, Part
 from keepfit.models.series.panel import Panel, State
 
 Arrays = dict[str, NDArray[Any]]
@@ -24,7 +24,7 @@ def _together(memories: Sequence[Memory]) -> Memory:
     """Models that were fitted to the same rows, as one memory of them all."""
     first = memories[0]
     models = tuple(model for one in memories for model in one.about.models)
-    about = About(models, first.about.season, first.about.horizon, first.about.seed)
+    about = About(models, first.about.unit, first.about.horizon)
     parts = [
         Part(part.panel, part.scale, tuple(state for one in memories for state in one.parts[place].states))
         for place, part in enumerate(first.parts)
@@ -38,10 +38,9 @@ def arrays(memories: Sequence[Memory]) -> Arrays:
     (part,) = memory.parts
     about = memory.about
     told = {
-        "models": [[name, dict(options)] for name, options in about.models],
-        "season": list(about.season),
+        "models": [[one.name, list(one.season), one.seed, dict(one.options)] for one in about.models],
+        "unit": about.unit,
         "horizon": about.horizon,
-        "seed": about.seed,
         "states": [{key: value for key, value in state.items() if not _is_array(value)} for state in part.states],
     }
     panel = part.panel
@@ -58,8 +57,8 @@ def _is_array(value: Any) -> bool:
 def read(given: Mapping[str, NDArray[Any]]) -> Memory:
     """The memory of what `arrays` gave. Raises KeyError or ValueError where something is not there."""
     told = json.loads(str(given["about"]))
-    models = tuple((str(name), dict(options)) for name, options in told["models"])
-    about = About(models, tuple(told["season"]), int(told["horizon"]), int(told["seed"]))
+    models = tuple(Model(name, tuple(season), seed, options) for name, season, seed, options in told["models"])
+    about = About(models, int(told["unit"]), int(told["horizon"]))
     states = tuple(_state(place, plain, given) for place, plain in enumerate(told["states"]))
     panel = Panel(given["values"], given["ends"], given["numbers"])
     return Memory(about, (Part(panel, given["scale"], states),))
