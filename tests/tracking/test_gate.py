@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from keepfit import config
 from keepfit.errors import ConfigError
-from keepfit.models.fitted import Output
+from keepfit.models.fitted import Ahead, Output
 from keepfit.tracking import gate
 from keepfit.tracking.gate import Trial
 from keepfit.types import Check, Verdict
@@ -285,3 +285,52 @@ def test_a_clearly_worse_model_never_gets_through() -> None:
 def test_a_clearly_better_or_equal_model_gets_through_with_enough_rows() -> None:
     assert compare(2000, -0.03, 0.1, 50, seed=3) > 0.95
     assert compare(20_000, 0.0, 0.05, 12, seed=4) > 0.9
+
+
+def forecasts(error: float, series: int = 40, steps: int = 12, seed: int = 0, scale: float = 1.0) -> Output:
+    """Forecasts of zeros that are off by `error` scales, each series by the same amount all the way."""
+    random = np.random.default_rng(seed)
+    off = np.repeat(random.normal(size=series), steps) * error
+    ahead = Ahead(np.full(series * steps, scale), np.tile(np.arange(1.0, steps + 1), series))
+    return Output(off, low=off - 1.0, high=off + 1.0, ahead=ahead)
+
+
+def of_forecasts(challenger: Output, champion: Output | None, baseline: Output | None, **more: Any) -> Trial:
+    return Trial(np.zeros(len(challenger)), (), challenger, baseline, champion, **more)
+
+
+MASE = "better than the baseline: mase"
+
+
+def test_forecasts_are_compared_by_mase_and_a_goal_for_coverage_holds() -> None:
+    given = of_forecasts(forecasts(0.2), None, forecasts(2.0, seed=1))
+    found = judge(given, {"coverage": ">= 0.85", "mase": "<= 1"})
+    assert found["goal coverage"].outcome == found["goal mase"].outcome == found[MASE].outcome == "passed"
+    assert judge(of_forecasts(forecasts(2.0), None, None), {"coverage": ">= 0.85"})["goal coverage"].outcome == "failed"
+    with pytest.raises(ConfigError, match="no metric 'accuracy' for forecast"):
+        judge(given, metric="accuracy")
+
+
+def test_rows_of_one_series_are_no_more_evidence_than_the_series() -> None:
+    """Two models that are equally good: rows taken apart make a sure thing of what five series leave open."""
+    together = np.repeat(np.arange(5), 200)
+    sure = {"apart": 0, "whole": 0}
+    for seed in range(40):
+        one, two = (forecasts(1.0, 5, 200, seed=number) for number in (seed, seed + 1000))
+        for how, units in (("apart", None), ("whole", together)):
+            check = judge(of_forecasts(one, None, two, together=units))[MASE]
+            sure[how] += check.outcome == "passed"
+    assert sure["apart"] > 12
+    assert sure["whole"] <= 6
+
+
+def test_all_are_measured_by_the_challengers_scales() -> None:
+    wide = forecasts(0.2, scale=100.0)  # a champion that thinks the series swing more
+    found = judge(of_forecasts(forecasts(0.2), wide, forecasts(2.0, seed=1)))
+    assert found["not worse than the champion: mase"].value == 0.0
+    worse = judge(of_forecasts(forecasts(0.8, seed=2), wide, forecasts(2.0, seed=1)))
+    assert worse["not worse than the champion: mase"].outcome == "failed"
+
+
+def test_without_a_baseline_it_is_not_checked() -> None:
+    assert judge(of_forecasts(forecasts(0.2), None, None))[MASE].outcome == "not checked"
