@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from keepfit.data.parse import LOCAL, PARSE
 from keepfit.errors import DataError
-from keepfit.features.values import Coded, Columns, Documents
+from keepfit.features.values import Coded, Columns, Documents, Pictures
 from keepfit.types import Column, Schema
 
 Floats = NDArray[np.float64]
@@ -140,4 +140,5 @@ ARRAYS: Mapping[str, Callable[[pa.Array, Column], Any]] = {
     "series": coded,
     "moment": moments,
     "past": numbers,
+    "image": lambda array, column: Pictures(_read(array.to_pylist(), column)),
 }

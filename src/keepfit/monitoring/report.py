@@ -22,6 +22,7 @@ from keepfit.types import Check, Verdict, read
 LIMIT = 1_900_000  # bytes
 COLUMNS, CHECKS, SLICES = 200, 400, 400  # that are shown, at most; halved until the page is small enough
 OPEN = 12  # columns that are listed without a click, at most
+STRANGE = "strangest"  # small pictures in a pass, for its report alone
 LONGEST = 240  # characters of a name or a reason
 WIDTH = 480.0  # of a chart; about what it gets, so that its words can be read on a phone too
 FAMILIES = {
@@ -35,7 +36,7 @@ STATE = {"passed": "well", "failed": "not well", "not checked": "not checked"}
 
 def write(path: Path, found: Mapping[str, Any]) -> Path:
     """Write the report of a pass to `path`."""
-    share, told = 1.0, _bounded(found)
+    share, told = 1.0, {**_bounded(found), STRANGE: found.get(STRANGE, ())}
     while len(text := _page(told, share).encode()) > LIMIT and share > 0.01:
         share /= 2
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +66,7 @@ def _page(found: Mapping[str, Any], share: float) -> str:
         _measured(found, most[1]),
         *_over_time(found, most[2]),
         _columns(found["columns"], most[0]),
+        _strangest(found[STRANGE]),
         *_verdicts(found, most[1]),
         _budget(found.get("budget")),
     ]
@@ -239,6 +241,18 @@ def _columns(columns: Sequence[Mapping[str, Any]], most: int) -> str:
     rest = _folded(f"{show.counted(len(drawn[first:]), 'column')} that moved less", "".join(drawn[first:]))
     key = "<p class='soft'>Bars: the share of rows now; outlines: at training. Ranked by what a shift moved.</p>"
     return section("Columns, now and at training", key + "".join(drawn[:first]) + rest + _more(len(columns) - most))
+
+
+def _strangest(found: Sequence[Mapping[str, Any]]) -> str:
+    """The pictures that are farthest from those of training, small."""
+    figures = "".join(
+        f"<figure><img src='{html.escape(one['picture'], quote=True)}' alt='{html.escape(one['id'], quote=True)}'>"
+        f"<figcaption><b>{html.escape(one['prediction'][:LONGEST])}</b> {html.escape(show.text(one['distance']))}, "
+        f"{_when(one['time'])}</figcaption></figure>"
+        for one in found
+    )
+    key = "<p class='soft'>What was predicted, and the distance from the training set: about 1 is usual.</p>"
+    return section("Strangest pictures", f"{key}<div class='small'>{figures}</div>") if found else ""
 
 
 def _folded(told: str, parts: str) -> str:

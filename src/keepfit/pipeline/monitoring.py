@@ -44,6 +44,7 @@ from keepfit.monitoring import (
     reference,
     report,
     slices,
+    strangest,
 )
 from keepfit.monitoring.alarms import Alarm
 from keepfit.monitoring.counts import Counts, total
@@ -95,7 +96,7 @@ def monitor(config: Config, project: Path, now: datetime | None = None) -> Recor
         found |= {"evidently": told} if told else {}
         if {"untracked", "evidently"} & found.keys():
             _write(folder, found)
-    return Record(found)
+    return Record({key: value for key, value in found.items() if key != report.STRANGE})
 
 
 def subject(config: Config, project: Path, until: datetime) -> Watched:
@@ -158,6 +159,9 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
         "groups": measured["groups"],
         "columns": columns,
         "budget": limits.plain(),
+        report.STRANGE: strangest.strangest(
+            work / "predictions", seen.reference, schema, seen.version, seen.since, seen.until, config.serving.log.uri
+        ),
     }  # fmt: skip
 
 
@@ -300,9 +304,10 @@ def _stamp(time: datetime) -> str:
 
 
 def _write(folder: Path, found: Mapping[str, Any]) -> None:
-    """The pass as JSON and as a report; the oldest give way."""
+    """The pass as JSON, without pictures, and as a report; the oldest give way."""
     report.write(Path(found["report"]), found)
-    text = json.dumps(_finite(plain(found)), ensure_ascii=False)
+    kept = {key: value for key, value in found.items() if key != report.STRANGE}
+    text = json.dumps(_finite(plain(kept)), ensure_ascii=False)
     path = folder / "passes" / f"{Path(found['report']).stem}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     durable.write_text(path, text)
