@@ -129,8 +129,8 @@ def _known(estimator: Any, classes: tuple[str, ...]) -> list[int]:
 
 def _files(group: Group, width: int, classes: tuple[str, ...], runtime: str) -> list[_File]:
     """How the members on one features state are stored: all trees in one file, so forecasts, the others one by one."""
-    series = [(number, member) for number, member in group if _how(member.estimator) == "series"]
-    group = [(number, member) for number, member in group if _how(member.estimator) != "series"]
+    series = [(number, member) for number, member in group if stored_as(member.estimator) == "series"]
+    group = [(number, member) for number, member in group if stored_as(member.estimator) != "series"]
     forests = {number: _forest(member.estimator) for number, member in group} if runtime != "python" else {}
     read = [(number, forest) for number, forest in forests.items() if forest is not None]
     kinds = [[one for one in read if one[1].shared == shared] for shared in (False, True)]
@@ -141,7 +141,7 @@ def _files(group: Group, width: int, classes: tuple[str, ...], runtime: str) -> 
 
 def _forest(estimator: Any) -> Any:
     """The estimator's trees, or None if it has none with an exact form; then it is stored in another way."""
-    if _how(estimator) != "trees":
+    if stored_as(estimator) != "trees":
         return None
     try:
         return load("keepfit.models.trees:read", KEY)(estimator)
@@ -149,7 +149,8 @@ def _forest(estimator: Any) -> Any:
         return None
 
 
-def _how(estimator: Any) -> str:
+def stored_as(estimator: Any) -> str:
+    """How an estimator is stored, see EXPORTERS; "" for one that is not in it."""
     kind = type(estimator)
     return EXPORTERS.get(f"{kind.__module__.partition('.')[0]}.{kind.__name__}", "")
 
@@ -169,11 +170,11 @@ def _series(group: Group) -> _File:
 def _single(number: int, member: Member, width: int, classes: tuple[str, ...], runtime: str) -> _File:
     """How one estimator is stored: the first of arrays, ONNX and its own parts that can be."""
     estimator, score = member.estimator, "probabilities" if classes else "identity"
-    if runtime != "python" and _how(estimator) in ARRAYS:
-        stored = ARRAYS[_how(estimator)](estimator, classes)
+    if runtime != "python" and stored_as(estimator) in ARRAYS:
+        stored = ARRAYS[stored_as(estimator)](estimator, classes)
         arrays, answers = stored.arrays, ((number, stored.outputs, stored.score),)
         return _File(stored.kind, "npz", lambda path: np.savez(path, **arrays), answers)
-    if runtime != "python" and _how(estimator) == "network":
+    if runtime != "python" and stored_as(estimator) == "network":
         data = load("keepfit.models.networks:graph", KEY)(estimator, width, bool(classes))
         answers = ((number, len(_known(estimator, classes)) or 1, score),)
         return _File("network", "onnx", lambda path: path.write_bytes(data), answers)

@@ -10,11 +10,15 @@ from keepfit.config import WORK, Config
 from keepfit.extras import pick
 from keepfit.features import ahead
 from keepfit.features.values import Columns
+from keepfit.models.fitted import Fitted, Output
 from keepfit.progress import Tell
 from keepfit.types import Schema
 
 # role → function(its section of config.features, project) → options
 OPTIONS: dict[str, str] = {"image": "keepfit.models.backbones:options"}
+# role of all features → function(model, columns, answers, path) that writes the whole model as one ONNX graph
+GRAPHS: dict[str, str] = {"image": "keepfit.models.fused:write"}
+FUSED = "model.onnx"
 
 
 def options(config: Config, project: Path, schema: Schema, known: Columns) -> dict[str, dict[str, Any]]:
@@ -33,3 +37,12 @@ def seen(
 ) -> Columns:
     """Columns with all that no fold changes worked out; what was worked out before is found in the project's cache."""
     return ahead.ahead(columns, schema, found, project / WORK / "cache", tell)
+
+
+def fused(fitted: Fitted, columns: Columns, expected: Output, schema: Schema, folder: Path) -> dict[str, Path]:
+    """The model as one graph for other tools, as a file of the bundle, where it has that form."""
+    roles = {column.role for column in schema.features}
+    if len(roles) != 1 or not roles <= GRAPHS.keys():
+        return {}
+    path = pick(GRAPHS, roles.pop(), "model.type")(fitted, columns, expected, folder / FUSED)
+    return {FUSED: path} if path else {}

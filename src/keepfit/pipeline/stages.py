@@ -91,7 +91,7 @@ def train(config: Config, project: Path, data: Split, folder: Path, tell: Tell) 
         reference=_reference(known, asked, schema, output),
         config=settings.recorded(config),
         hooks=code,
-        files=files | _later(fitted, asked, schema, folder),
+        files=files | _later(fitted, asked, schema, folder) | given.fused(fitted, proof, expected, schema, folder),
         prove=lambda path: _prove(config, project, path, fitted, proof, expected, stored),
     )
     runtime, said = stored[-1]  # of the bundle as it was proved last
