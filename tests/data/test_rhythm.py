@@ -106,7 +106,7 @@ def test_days_of_a_zone_with_summer_time_are_one_day_apart():
 
 @pytest.mark.parametrize("wrong", ["", "d", "1.5d", "0h", "1 day", "1M", "monthly"])
 def test_what_is_no_frequency_is_told(wrong):
-    with pytest.raises(ConfigError, match="is no frequency. Write a number and a unit"):
+    with pytest.raises(ConfigError, match=r"is no frequency\. Write a number and a unit"):
         calendar.step(wrong)
 
 
@@ -114,4 +114,5 @@ def test_what_is_no_frequency_is_told(wrong):
 def test_no_time_breaks_the_calendar(moment):
     for frequency in FREQUENCIES:
         period = calendar.periods(Rhythm("t", frequency, 0.0, 1), np.array([moment]))
-        assert period.shape == (1,) and (np.isnan(period[0]) == np.isnan(moment) or np.isinf(moment))
+        assert period.shape == (1,)
+        assert np.isnan(period[0]) == np.isnan(moment) or np.isinf(moment)

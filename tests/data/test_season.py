@@ -56,4 +56,6 @@ def test_gaps_zeros_and_nothing_at_all_are_no_trouble():
 
 
 def test_the_calendar_suggests_days_and_weeks():
-    assert candidates("4h") == (6, 42) and candidates("7m") == () and candidates("6mo") == (2,)
+    assert candidates("4h") == (6, 42)
+    assert candidates("7m") == ()
+    assert candidates("6mo") == (2,)

@@ -46,8 +46,10 @@ def test_short_series_are_learned_from_and_named():
     late, _ = split.split(frame, schema(), DATA)
     assert set(frame.filter(late)["shop"]) == {"a", "b"}
     told = split.fair(late, frame, schema(), DATA)
-    assert told.severity == "warning" and told.outcome == "failed"
-    assert "1 of 3 series have fewer than 7 periods" in told.detail and "'tiny'" in told.detail
+    assert told.severity == "warning"
+    assert told.outcome == "failed"
+    assert "1 of 3 series have fewer than 7 periods" in told.detail
+    assert "'tiny'" in told.detail
 
 
 def test_a_horizon_longer_than_the_history_is_told():
@@ -77,7 +79,9 @@ def test_later_folds_need_two_seasons_and_half_of_the_series():
 @pytest.mark.parametrize("length", [3, 4, 5, 7])
 def test_a_short_history_has_one_fold_of_fewer_steps(length):
     [(learn, judge)] = split.folds(rows(a=length), schema(6), 5, 0, DATA)
-    assert len(learn) >= 2 and len(judge) >= 1 and len(learn) + len(judge) == length
+    assert len(learn) >= 2
+    assert len(judge) >= 1
+    assert len(learn) + len(judge) == length
     assert learn.max() < judge.min()
 
 
@@ -99,7 +103,8 @@ def test_rows_are_sorted_and_the_last_of_a_period_is_used():
 def test_series_of_several_columns_are_told_apart():
     frame = pl.DataFrame({"store": ["1", "1", "2"], "item": ["x", "y", "x"]})
     numbers, names = series.numbered(frame, ("store", "item"))
-    assert numbers.tolist() == [0, 1, 2] and names == ["1, x", "1, y", "2, x"]
+    assert numbers.tolist() == [0, 1, 2]
+    assert names == ["1, x", "1, y", "2, x"]
 
 
 def test_a_table_is_ordered_as_it_comes():

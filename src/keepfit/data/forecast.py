@@ -30,7 +30,7 @@ from keepfit.types import Column, Rhythm, Schema
 PARTS = frozenset({"train", "training", "test", "testing", "valid", "validation", "val", "dev", "holdout"})
 Floats = NDArray[np.float64]
 OFFSET = r"[T ]\d{2}:?\d{2}.*(Z|[+-]\d{2}:?\d{2})$"  # a clock with its distance to UTC
-TWICE = 0.5  # share of rows whose time came before, from which there are several series
+TWICE = 0.2  # share of rows whose time came before, from which there are several series
 
 
 def columns(frame: pl.DataFrame, data: Data, forecast: Forecast) -> list[Column | None]:
@@ -277,15 +277,17 @@ def _read_series(frame: pl.DataFrame, schema: Schema, names: Sequence[str]) -> p
 
 
 def _check_series(moments: Floats, numbers: NDArray[np.int64], frame: pl.DataFrame, data: Data, time: str) -> None:
+    """Raises DataError where many times come again in their series, with other values."""
     sort = np.lexsort((moments, numbers))
-    twice = (np.diff(moments[sort]) == 0) & (np.diff(numbers[sort]) == 0)
-    if twice.sum() <= TWICE * len(moments):
+    twice = int(((np.diff(moments[sort]) == 0) & (np.diff(numbers[sort]) == 0)).sum())
+    alike = frame.height - frame.n_unique()  # rows that repeat another are no series
+    if twice - alike <= TWICE * len(moments):
         return
     names = suggested(frame, data, time)
     told = f"Set 'forecast: {{series: [{', '.join(names)}]}}'" if names else "Name them in forecast.series"
     raise DataError(
-        f"{int(twice.sum()):,} of {len(moments):,} rows have a time in '{time}' that their series has already: there "
-        f"are more series than the config says. {told}, the columns that tell them apart."
+        f"{twice:,} of {len(moments):,} rows have a time in '{time}' that their series has already: there are more "
+        f"series than the config says. {told}, the columns that tell them apart."
     )
 
 

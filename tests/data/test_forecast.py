@@ -1,0 +1,196 @@
+"""The Schema of a forecast: times, series and covariates are found, and what is not clear is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from keepfit.config import Data, Forecast
+from keepfit.data.conform import conform
+from keepfit.data.forecast import told_apart
+from keepfit.data.schema import infer
+from keepfit.errors import ConfigError, DataError
+from keepfit.types import Schema
+
+
+def meaning(frame: pl.DataFrame, target: str = "sold", data: dict[str, Any] | None = None, **asked: Any) -> Schema:
+    return infer(frame, Data(source="x.csv", target=target, **(data or {})), "forecast", forecast=Forecast(**asked))
+
+
+def days(count: int = 60, start: date = date(2024, 1, 1)) -> list[date]:
+    return [start + timedelta(days=day) for day in range(count)]
+
+
+def weekly(count: int = 60) -> list[float]:
+    return [float(10 + (day % 7 == 6) * 8 + (day * 7919 % 13) / 13) for day in range(count)]
+
+
+def shops(count: int = 60) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "shop": ["a"] * count + ["b"] * count,
+            "day": days(count) * 2,
+            "sold": weekly(count) * 2,
+            "promo": [0, 1] * count,
+        }
+    )
+
+
+def test_air_passengers_are_one_monthly_series(shared_data: Path):
+    frame = pl.read_csv(shared_data / "air_passengers/airline-passengers.csv", infer_schema=False)
+    found = meaning(frame, "Passengers")
+    assert [(c.name, c.role) for c in found.columns] == [("Month", "moment"), ("Passengers", "past")]
+    assert found["Month"].why == "the one column of dates: every 1mo, season 12"
+    assert found.rhythm is not None
+    assert (found.rhythm.time, found.rhythm.frequency, found.rhythm.season) == ("Month", "1mo", (12,))
+    assert found.target == "Passengers"
+
+
+def test_m3_takes_the_times_that_all_series_have(shared_data: Path):
+    frame = pl.read_csv(shared_data / "m3_monthly/m3_monthly.csv.gz", infer_schema=False)
+    found = meaning(frame, "y", series=["unique_id"], horizon=18)
+    roles = {c.name: c.role for c in found.columns}
+    assert roles == {
+        "unique_id": "series", "category": "category", "t": "moment", "ds": "ignore", "y": "past", "split": "ignore",
+    }  # fmt: skip
+    assert found.rhythm is not None
+    assert (found.rhythm.frequency, found.rhythm.origin, found.rhythm.season) == ("1i", 1.0, (12,))
+    dated = meaning(frame, "y", {"time": "ds"}, series=["unique_id"]).rhythm
+    assert dated is not None
+    assert (dated.frequency, dated.season) == ("1mo", (12,))
+
+
+def test_series_times_and_covariates_have_their_roles():
+    found = meaning(shops(), series=["shop"], horizon=7)
+    assert {c.name: c.role for c in found.columns} == {
+        "shop": "series", "day": "moment", "sold": "past", "promo": "number",
+    }  # fmt: skip
+    assert found.rhythm is not None
+    assert (found.rhythm.series, found.rhythm.season, found.rhythm.horizon) == (("shop",), (7,), 7)
+    assert found.inputs == found.columns
+
+
+def test_what_the_config_says_wins():
+    found = meaning(
+        shops(), data={"columns": {"promo": "category"}}, series=["shop"], season=[14, 7, 1], frequency="1w"
+    )
+    assert found["promo"].role == "category"
+    assert found.rhythm is not None
+    assert (found.rhythm.frequency, found.rhythm.season) == ("1w", (7, 14))
+    assert meaning(shops(), series=["shop"], season=1).rhythm.season == ()  # type: ignore[union-attr]
+
+
+def test_second_clocks_and_marks_of_a_split_are_ignored():
+    frame = shops().with_columns(
+        week=pl.Series([*range(60)] * 2), epoch=pl.col("day").cast(pl.Datetime("us")).dt.epoch("s"),
+        part=pl.Series((["train"] * 50 + ["test"] * 10) * 2), price=pl.Series([1.0, 2.0, 4.0, 3.0] * 30),
+    )  # fmt: skip
+    found = meaning(frame, data={"time": "day"}, series=["shop"])
+    assert {c.name: c.role for c in found.columns if c.role == "ignore"} == {
+        "week": "ignore", "epoch": "ignore", "part": "ignore",
+    }  # fmt: skip
+    assert "second clock" in found["week"].why
+    assert "marks a split" in found["part"].why
+    assert found["price"].role == "number"
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        ([f"{day:%d.%m.%Y}" for day in days()], 1704067200.0),
+        ([int(f"{day:%Y%m%d}") for day in days()], 1704067200.0),
+        ([1704067200 + 86400 * day for day in range(60)], 1704067200.0),
+        ([datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(60)], 1704067200.0),
+        ([f"{day}T00:00:00Z" for day in days()], 1704067200.0),
+        ([f"{day}T00:00:00+09:00" for day in days()], 1704067200.0),  # the date that is written
+    ],
+)
+def test_times_are_read_however_they_are_written(values, first):
+    frame = pl.DataFrame({"date": values, "sold": weekly()})
+    found = meaning(frame)
+    assert found.rhythm is not None
+    assert (found.rhythm.frequency, found.rhythm.origin, found.rhythm.season) == ("1d", first, (7,))
+    typed, problems = conform(frame, found)
+    assert not problems
+    assert np.diff(typed["date"].to_numpy()).tolist() == [86400.0] * 59
+
+
+def test_days_with_a_zone_are_the_dates_that_are_written():
+    zone = "Europe/Berlin"
+    stamps = pl.datetime_range(datetime(2024, 3, 1), datetime(2024, 4, 29), "1d", time_zone=zone, eager=True)
+    frame = pl.DataFrame({"date": stamps, "sold": weekly(len(stamps))})
+    found = meaning(frame)
+    assert found.rhythm is not None
+    assert (found.rhythm.frequency, found.rhythm.origin) == ("1d", datetime(2024, 3, 1, tzinfo=UTC).timestamp())
+    written = frame.with_columns(date=pl.col("date").dt.strftime("%Y-%m-%d %H:%M:%S%:z"))
+    assert meaning(written).rhythm == found.rhythm
+    for one in (frame, written):
+        typed, problems = conform(one, meaning(one))
+        assert not problems
+        assert set(np.diff(typed["date"].to_numpy()).tolist()) == {86400.0}
+
+
+def test_hours_with_a_zone_are_utc():
+    zone = "Europe/Berlin"
+    stamps = pl.datetime_range(datetime(2024, 3, 30), datetime(2024, 4, 2), "1h", time_zone=zone, eager=True)
+    found = meaning(pl.DataFrame({"date": stamps, "sold": weekly(len(stamps))}))
+    assert found.rhythm is not None
+    assert (found.rhythm.frequency, found.rhythm.origin) == ("1h", datetime(2024, 3, 29, 23, tzinfo=UTC).timestamp())
+
+
+# --- what cannot be forecast
+
+
+def test_names_that_are_not_there_are_told_together():
+    with pytest.raises(ConfigError, match=r"(?s)no column 'shp'. Did you mean 'shop'.*'sold' is the target"):
+        meaning(shops(), series=["shp", "sold"])
+
+
+def test_a_target_of_texts_or_nothing_is_told():
+    with pytest.raises(DataError, match=r"needs numbers, but the target 'shop' holds texts such as 'a'"):
+        meaning(shops(), "shop", {"time": "day"})
+    with pytest.raises(DataError, match="has no values at all"):
+        meaning(shops().with_columns(sold=pl.lit(None, pl.Float64)), series=["shop"])
+    with pytest.raises(ConfigError, match=r"needs data\.target"):
+        infer(shops(), Data(source="x"), "forecast")
+
+
+def test_several_series_that_nobody_named_are_told():
+    with pytest.raises(DataError, match=r"60 of 120 rows .* more series .*'forecast: {series: \[shop\]}"):
+        meaning(shops())
+    alike = pl.concat([shops().filter(shop="a").drop("shop")] * 2)  # the same rows twice are no two series
+    assert meaning(alike).rhythm.frequency == "1d"  # type: ignore[union-attr]
+
+
+def test_columns_that_tell_the_series_apart_are_found():
+    two = pl.concat([shops().with_columns(item=pl.lit(item)) for item in ("x", "y", "z")])
+    data = Data(source="x", target="sold")
+    assert told_apart(two.sample(fraction=1.0, shuffle=True, seed=1), data) == ["shop", "item"]
+    assert told_apart(shops(), data) == ["shop"]
+    assert told_apart(shops().head(60), data) == []
+
+
+def test_no_times_or_several_are_told():
+    with pytest.raises(DataError, match="No column holds times"):
+        meaning(shops().drop("day"), series=["shop"])
+    with pytest.raises(DataError, match=r"Several columns could hold the times: 'day', 'seen'. Name one"):
+        meaning(shops().with_columns(seen=pl.col("day").reverse()), series=["shop"])
+    with pytest.raises(DataError, match=r"holds no times that keepfit can read, such as 'a'"):
+        meaning(shops(), data={"time": "shop"})
+
+
+def test_times_without_a_rhythm_are_told():
+    odd = [datetime(2024, 1, 1) + timedelta(hours=17 * n + (n * n) % 11) for n in range(60)]
+    frame = pl.DataFrame({"date": odd, "sold": weekly()})
+    with pytest.raises(DataError, match=r"keep no rhythm: the median step is 0\.7"):
+        meaning(frame)
+    assert meaning(frame, frequency="1d").rhythm.frequency == "1d"  # type: ignore[union-attr]
+    with pytest.raises(DataError, match="No series has two different times"):
+        meaning(pl.DataFrame({"shop": list("abcdefghij"), "date": days(10), "sold": weekly(10)}), series=["shop"])
+    with pytest.raises(ConfigError, match="1i does not fit 'day', which holds dates"):
+        meaning(shops(), series=["shop"], frequency="1i")

@@ -1,0 +1,235 @@
+"""What is told of times and series: duplicates, contradictions, gaps, clock changes, short and flat series."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from keepfit.config import Data, Forecast
+from keepfit.data import leakage, schema, series, series_checks, validate
+from keepfit.data.conform import conform
+from keepfit.types import Check, Schema
+
+HOUR = timedelta(hours=1)
+
+
+def told(frame: pl.DataFrame, data: dict[str, Any] | None = None, **asked: Any) -> dict[str, Check]:
+    """Check by name, of rows and of whole series."""
+    section = Data(source="x.csv", target="sold", **(data or {}))
+    meaning = schema.infer(frame, section, "forecast", forecast=Forecast(**asked))
+    typed, problems = conform(frame, meaning)
+    made = validate.validate(frame, meaning, {}, section, (typed, problems)).checks
+    known = typed.filter(pl.col("sold").is_not_null())
+    used = known[series.order(known, meaning, section.known_at)]
+    return {check.name: check for check in (*made, *series_checks.history(used, meaning))}
+
+
+def daily(count: int = 60, **series_of: Any) -> pl.DataFrame:
+    start = datetime(2024, 1, 1)
+    days = [f"{start + timedelta(days=day):%Y-%m-%d}" for day in range(count)]
+    return pl.DataFrame({"day": days, "sold": [float(day % 7 + (day * 31 % 11) / 11) for day in range(count)]})
+
+
+def failed(found: dict[str, Check]) -> set[str]:
+    return {name for name, check in found.items() if check.outcome == "failed"}
+
+
+def test_a_sound_series_has_nothing_to_tell():
+    found = told(daily())
+    assert failed(found) == set()
+    assert found["data.series"].detail == "1 series of 60 values; frequency 1d, season 7, 12 periods ahead"
+
+
+def test_the_same_value_twice_is_counted_and_left_out():
+    frame = daily()
+    found = told(pl.concat([frame, frame[3:5]]))
+    assert failed(found) == {"data.times.duplicates"}
+    assert found["data.times.duplicates"].value == 2
+    assert found["data.times.duplicates"].severity == "warning"
+
+
+def test_values_that_contradict_each_other_stop_and_are_listed():
+    frame = daily()
+    found = told(pl.concat([frame, frame[3:5].with_columns(sold=pl.lit(99.0))]))
+    check = found["data.times.conflicts"]
+    assert (check.outcome, check.severity, check.value) == ("failed", "error", 2)
+    assert "2024-01-04: 3.45455 and 99" in check.detail
+    assert "2024-01-05" in check.detail
+
+
+def test_versions_are_no_contradiction():
+    frame = daily().with_columns(known=pl.col("day"))
+    late = frame[3:4].with_columns(sold=pl.lit(99.0), known=pl.lit("2024-02-20"))
+    found = told(pl.concat([late, frame]), {"known_at": "known", "time": "day"})
+    assert failed(found) == set()
+    assert "the last by 'known' is used" in found["data.times.versions"].detail
+
+
+def test_gaps_are_counted_and_named():
+    frame = daily().filter(~pl.col("day").is_in(["2024-01-10", "2024-01-11", "2024-02-03"]))
+    check = told(frame)["data.series.gaps"]
+    assert (check.value, check.severity) == (3, "warning")
+    assert "3 of 60 periods have no value, in 1 series: they stay unknown. Most in the one series" in check.detail
+
+
+def test_missing_values_are_gaps_too():
+    frame = daily().with_columns(sold=pl.when(pl.col("day") == "2024-01-10").then(None).otherwise("sold"))
+    found = told(frame)
+    assert found["data.series.gaps"].value == 1
+    assert "has no value that can be used in 1 of 60" in found["data.target.missing"].detail
+
+
+def test_text_among_the_numbers_is_told_and_read_as_missing():
+    frame = daily(200).with_columns(pl.col("sold").cast(pl.String)).with_columns(
+        sold=pl.when(pl.col("day") == "2024-01-10").then(pl.lit("closed")).otherwise("sold")
+    )  # fmt: skip
+    found = told(frame)
+
+    assert found["data.unreadable.sold"].detail.startswith("1 cell is no number (not a number: 'closed')")
+    assert found["data.series.gaps"].value == 1
+
+
+def test_a_gap_of_years_is_told():
+    frame = pl.concat([daily(), daily().with_columns(day=pl.col("day").str.replace("2024", "2026"))])
+    found = told(frame)
+    assert (
+        "1 series have a gap of a year or more (2024-02-29 to 2026-01-01)" in found["data.series.years_without"].detail
+    )
+
+
+def test_rows_without_a_time_are_left_out_and_series_that_vanish_named():
+    frame = pl.concat([daily().with_columns(shop=pl.lit(name)) for name in "abc"])
+    frame = frame.with_columns(day=pl.when(pl.col("shop") == "b").then(None).otherwise("day"))
+    check = told(frame, {"time": "day"}, series=["shop"])["data.times.missing"]
+    assert check.value == 60
+    assert "nothing is left of 1 series: 'b'" in check.detail
+
+
+def test_times_off_the_grid_are_put_into_the_nearest_period():
+    start = datetime(2024, 1, 1)
+    times = [start + n * HOUR + timedelta(minutes=(n % 5)) for n in range(200)]
+    found = told(pl.DataFrame({"at": times, "sold": np.sin(np.arange(200.0))}))
+    check = found["data.times.irregular"]
+    assert check.value == 160
+    assert "not in step with 1h" in check.detail
+    assert found["data.series.gaps"].outcome == "passed"
+
+
+def test_two_times_in_one_period_with_different_values_stop():
+    start = datetime(2024, 1, 1)
+    times = [start + n * HOUR for n in range(200)] + [start + 7 * HOUR + timedelta(minutes=10)]
+    found = told(pl.DataFrame({"at": times, "sold": np.sin(np.arange(201.0))}))
+    assert "(1 of them at different times within one period of 1h)" in found["data.times.conflicts"].detail
+
+
+def test_times_to_come_are_doubted():
+    frame = daily(40)
+    ahead = f"{datetime.now(UTC).year + 5}-01-01"
+    frame = frame.with_columns(day=pl.when(pl.col("day") == "2024-02-09").then(pl.lit(ahead)).otherwise("day"))
+    found = told(frame)
+    assert found["data.times.future"].value == 1
+    assert "data.series.years_without" in failed(found)
+
+
+def test_rows_in_any_order_are_sorted():
+    found = told(daily().sample(fraction=1.0, shuffle=True, seed=3))
+    assert failed(found) == set()
+    assert found["data.times.order"].detail.endswith("rows come after a later one of their series: sorted")
+
+
+def clocks() -> pl.DataFrame:
+    """Two years of local hours of Berlin, as clocks showed them."""
+    zone = "Europe/Berlin"
+    stamps = pl.datetime_range(datetime(2022, 1, 1), datetime(2024, 1, 1), "1h", time_zone=zone, eager=True)
+    sold = 5 + np.sin(np.arange(len(stamps)) * 2 * np.pi / 24) + np.arange(len(stamps)) % 3 / 9
+    return pl.DataFrame({"at": stamps, "sold": sold})
+
+
+def test_local_hours_with_summer_time_are_understood():
+    local = clocks().with_columns(at=pl.col("at").dt.replace_time_zone(None))
+    found = told(local)
+    assert "data.times.conflicts" not in found
+    assert found["data.times.clock"].value == 2
+    assert "2022-10-30T02:00:00" in found["data.times.clock"].detail
+    assert "; 2 gaps are the hour that clocks leave out in spring" in found["data.series.gaps"].detail
+
+
+def test_hours_of_a_zone_are_utc_and_have_no_gaps():
+    found = told(clocks())
+    assert failed(found) == set()
+    assert "converted to UTC" in found["data.times.zone"].detail
+
+
+def test_a_double_hour_on_any_day_is_a_contradiction():
+    start = datetime(2024, 1, 1)
+    times = [start + n * HOUR for n in range(200)]
+    frame = pl.DataFrame({"at": [*times, times[50]], "sold": np.sin(np.arange(201.0))})
+    assert "data.times.conflicts" in failed(told(frame))
+
+
+def test_short_flat_and_zero_series_are_listed():
+    parts = [daily(60).with_columns(shop=pl.lit("long")), daily(9).with_columns(shop=pl.lit("short"))]
+    parts += [daily(60).with_columns(shop=pl.lit(name), sold=pl.lit(at)) for name, at in (("flat", 5.0), ("zero", 0.0))]
+    found = told(pl.concat(parts), series=["shop"], horizon=7)
+    assert failed(found) == {"data.series.short", "data.series.constant", "data.series.zeros"}
+    assert "1 of 4 series are shorter than two seasons of 7 periods" in found["data.series.short"].detail
+    assert "'short'" in found["data.series.short"].detail
+    assert found["data.series.constant"].detail == "1 of 4 series never change: 'flat'"
+    assert found["data.series.zeros"].detail == "1 of 4 series are zero throughout: 'zero'"
+    assert all(check.severity == "warning" for check in found.values() if check.outcome == "failed")
+
+
+def test_one_series_of_zeros_is_a_warning():
+    found = told(daily().with_columns(sold=pl.lit(0.0)))
+    assert failed(found) == {"data.series.zeros"}
+
+
+# --- leaks
+
+
+def meaning(frame: pl.DataFrame, **asked: Any) -> tuple[pl.DataFrame, Schema]:
+    found = schema.infer(frame, Data(source="x", target="sold"), "forecast", forecast=Forecast(**asked))
+    return conform(frame, found)[0], found
+
+
+@pytest.mark.parametrize("settings", [{}, {"time": "day"}, {"time": "day", "group": "shop"}])
+def test_a_trend_and_series_of_different_ends_are_no_leak(settings):
+    frame = pl.concat(
+        [daily(60).with_columns(shop=pl.lit("a"), sold=pl.Series(range(60)) * 1.0),
+         daily(90).with_columns(shop=pl.lit("b"), sold=pl.Series(range(90)) * 1.0)]
+    )  # fmt: skip
+    typed, told = meaning(frame, series=["shop"], horizon=7)
+    late, _ = series.split(typed, told)
+    verdict = leakage.leakage(
+        typed.filter(~late), typed.filter(late), told, Data(source="x", target="sold", **settings)
+    )
+    assert verdict.outcome == "passed"
+    assert not verdict.warnings
+
+
+def test_a_test_that_lies_in_the_training_is_a_leak():
+    typed, told = meaning(daily(60), horizon=7)
+    verdict = leakage.leakage(typed, typed.tail(7), told, Data(source="x", target="sold"))
+    assert {check.name for check in verdict.failures} == {"leakage.known_later.time", "leakage.duplicates"}
+
+
+def test_new_series_and_a_longer_reach_of_the_test_are_told():
+    frame = pl.concat([daily(60).with_columns(shop=pl.lit(name)) for name in "ab"])
+    typed, told = meaning(frame, series=["shop"], horizon=7)
+    train = typed.filter((pl.col("shop") == "a") & (pl.col("day") < typed["day"].max() - 20 * 86400.0))
+    test = typed.filter(pl.col("day") >= typed["day"].max() - 20 * 86400.0)
+    found = {check.name: check for check in series_checks.later(train, test, told)}
+    assert found["leakage.known_later.time"].outcome == "passed"
+    assert found["test.series"].detail == "1 series of the test have no training row: 'b'"
+    assert found["test.horizon"].value == 21
+
+
+def test_a_covariate_that_tells_the_target_is_suspected():
+    typed, told = meaning(daily(200).with_columns(copy=pl.col("sold") * 2), horizon=7)
+    late, _ = series.split(typed, told)
+    verdict = leakage.leakage(typed.filter(~late), typed.filter(late), told, Data(source="x", target="sold"))
+    assert [check.name for check in verdict.warnings] == ["leakage.target_alone.copy"]
