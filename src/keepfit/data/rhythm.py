@@ -101,7 +101,8 @@ def written(rhythm: Rhythm, periods: NDArray[Any]) -> list[str | float]:
     moments = times(rhythm, periods)
     if not dated(rhythm.frequency):
         return [int(moment) if moment.is_integer() else moment for moment in moments.tolist()]
-    unit: Literal["D", "ms", "s"] = "D" if length(rhythm.frequency) >= DAY and rhythm.origin % DAY == 0 else "ms" if rhythm.origin % 1 else "s"
+    days = length(rhythm.frequency) >= DAY and rhythm.origin % DAY == 0
+    unit: Literal["D", "ms", "s"] = "D" if days else "ms" if rhythm.origin % 1 else "s"
     stamps: NDArray[np.datetime64] = np.round(moments * 1e6).astype("M8[us]")
     found: list[str | float] = np.datetime_as_string(stamps, unit).tolist()
     return found
