@@ -51,7 +51,8 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     """One answered row. `time` is seconds since 1970 UTC, `latency` seconds.
 
     `inputs` are raw values in the order of the header's columns (`Writer.inputs`), bytes as base64; `prediction`
-    is a label or a number, `probabilities` are in the order of the schema's classes. JSON has null for NaN.
+    is a label or a number, `probabilities` are in the order of the schema's classes, `step` is that of a
+    forecast. JSON has null for NaN.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     probabilities: Sequence[float | None] | None = None
     low: float | None = None
     high: float | None = None
+    step: float | None = None
 
 
 class Block(msgspec.Struct, omit_defaults=True, gc=False):
@@ -87,6 +89,7 @@ class Block(msgspec.Struct, omit_defaults=True, gc=False):
     probabilities: Sequence[Sequence[float | None]] | None = None
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
+    step: Sequence[float | None] | None = None
 
 
 def unblocked(block: Block) -> list[Line]:
@@ -99,7 +102,7 @@ def unblocked(block: Block) -> list[Line]:
     n = len(block.ids)
     shared = ([value] * n for value in (block.time, block.request, block.caller, block.route, block.latency))
     inputs = [*zip(*block.inputs, strict=True)] if block.inputs else [()] * n
-    said = (block.prediction, block.confidence, block.probabilities, block.low, block.high)
+    said = (block.prediction, block.confidence, block.probabilities, block.low, block.high, block.step)
     own = ([None] * n if part is None else part for part in said)
     return [Line(*row) for row in zip(block.ids, *shared, inputs, *own, strict=True)]
 

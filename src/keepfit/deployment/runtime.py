@@ -232,7 +232,8 @@ def _rows(
                 return found.finish([scores]), []
         columns, problems = read(asked)
         output = found.predict(columns)
-        if late := faults(columns):
+        late = [*faults(columns), *(wishes.unanswered(schema.rhythm, output) if schema.rhythm else ())]
+        if late:
             problems = sorted({*problems, *late}, key=lambda p: (p.row, p.column))
         return output, problems
 

@@ -309,9 +309,9 @@ def _part(told: Said, start: int, end: int) -> Said:
 
 
 def fields(told: Said) -> Iterator[Iterable[Any]]:
-    """The last fields of each row's Line, prediction to high; None for what the task does not have."""
-    values, sure, chances, low, high = told
-    return (repeat(None) if part is None else part for part in (values, sure, chances, low, high))
+    """The last fields of each row's Line, prediction to step; None for what the task does not have."""
+    parts: Sequence[Any] = told
+    return (repeat(None) if part is None else part for part in parts)
 
 
 def refusal(fault: RequestError, protocol: ModuleType) -> Response:

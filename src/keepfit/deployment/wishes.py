@@ -26,8 +26,10 @@ import numpy as np
 
 from keepfit.data import parse
 from keepfit.data import rhythm as calendar
+from keepfit.data.parse import Problem
 from keepfit.data.rows import Rows, Table
 from keepfit.errors import RequestError
+from keepfit.models.fitted import Output
 from keepfit.types import Column, Rhythm, Schema
 
 HORIZON, SERIES, HISTORY = "horizon", "series", "history"
@@ -197,6 +199,25 @@ def _named(known: Known, value: Any, place: int) -> Key:
         return known.key(given)
     except (ValueError, TypeError) as error:
         raise _wrong(str(error), SERIES, place) from None
+
+
+def unanswered(rhythm: Rhythm, output: Output) -> list[Problem]:
+    """Why rows have no forecast, each with the column that is about."""
+    if output.ahead is None:
+        return []
+    found, scale, step = [], output.ahead.scale, output.ahead.step
+    for row in np.flatnonzero(np.isnan(output.values)).tolist():
+        if np.isnan(step[row]) and np.isnan(scale[row]):
+            column, told = ", ".join(rhythm.series) or rhythm.time, "a series that is not known; send what was observed"
+        elif np.isnan(step[row]):
+            column, told = rhythm.time, "no time, and so nothing to forecast"
+        elif step[row] > FARTHEST * rhythm.horizon:
+            far = f"{step[row]:,.0f} periods after the last observation"
+            column, told = rhythm.time, f"{far}; {FARTHEST * rhythm.horizon:,} are forecast at most"
+        else:
+            column, told = rhythm.time, "before the last observation, at a time of which nothing is known"
+        found.append(Problem(row, column, told))
+    return found
 
 
 def _wrong(problem: str, column: str, place: int) -> RequestError:

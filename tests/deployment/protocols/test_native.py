@@ -19,8 +19,8 @@ from tests.deployment.protocols import requests
 
 
 def test_one_object_or_a_list():
-    assert native.decode(b'{"age": 1}', {}, requests.SCHEMA) == (({"age": 1},), True)
-    assert native.decode(b'[{"age": 1}, 2]', {}, requests.SCHEMA) == ([{"age": 1}, 2], False)
+    assert native.decode(b'{"age": 1}', {}, requests.SCHEMA)[:2] == (({"age": 1},), True)
+    assert native.decode(b'[{"age": 1}, 2]', {}, requests.SCHEMA)[:2] == ([{"age": 1}, 2], False)
 
 
 @pytest.mark.parametrize(

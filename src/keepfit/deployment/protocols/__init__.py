@@ -44,9 +44,10 @@ class Said(NamedTuple):
 
     values: list[Any]
     sure: list[float] | None = None  # the probability of the value
-    chances: list[list[float]] | None = None  # of the classes
+    chances: list[tuple[float, ...]] | None = None  # of the classes
     low: list[float] | None = None
     high: list[float] | None = None
+    step: list[float] | None = None
 
 
 def said(output: Output, classes: Sequence[str]) -> Said:
@@ -59,11 +60,12 @@ def said(output: Output, classes: Sequence[str]) -> Said:
     values: list[Any] = output.values.tolist()
     if output.probabilities is not None:
         places = {name: k for k, name in enumerate(classes)}
-        chances = output.probabilities.tolist()
+        chances = [*zip(*output.probabilities.T.tolist(), strict=True)]
         return Said(values, [row[places[value]] for value, row in zip(values, chances, strict=True)], chances)
+    step = None if output.ahead is None else output.ahead.step.tolist()
     if output.low is not None and output.high is not None:
-        return Said(values, low=output.low.tolist(), high=output.high.tolist())
-    return Said(values)
+        return Said(values, low=output.low.tolist(), high=output.high.tolist(), step=step)
+    return Said(values, step=step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat, starmap
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -24,6 +24,7 @@ from keepfit.types import Column, Schema
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
 SPECIAL = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")  # what JSON has no numbers for
+KEPT = 16  # schemas
 SHORT = 2_000  # bytes; of so few rows it does not matter how they are read
 ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')  # what is not written as it is
 
@@ -65,9 +66,10 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
         rows = forms.rows(body, headers.get("content-type", ""), schema)
         if rows is not None:
             return Asked(rows, len(rows) == 1)
-    wrapped = forms.WRAPPED in body
+    known = _known(schema)
+    wrapped = known.files and forms.WRAPPED in body
     if len(body) > SHORT and body.startswith(b"[") and not wrapped:
-        table = _table(body, schema)
+        table = _table(body, known)
         if table:
             return Asked(table, False)
     value = parsed(body)
@@ -80,54 +82,85 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
     return Asked(forms.plain(value, schema) if wrapped else value, False)
 
 
-def _table(body: bytes, schema: Schema) -> Table | None:
+def _table(body: bytes, known: Known) -> Table | None:
     """A list of objects that all have the same columns, those of the model; None for anything else.
 
     Read so, a batch costs half of what its objects would.
     """
-    names, needed = tuple(c.name for c in schema.columns), frozenset(c.name for c in schema.inputs)
-    rows = _read(_rows(names, needed, tuple(map(_words, schema.columns))), body)
-    rows = _read(_rows(names, needed, ((),) * len(names)), body) if rows is None else rows
+    rows, numbers = _read(known.expected, body), known.numbers
+    if rows is None:
+        rows, numbers = _read(known.any, body), frozenset()
     if not rows:
         return None
-    columns = dict(zip(names, zip(*map(astuple, rows), strict=True), strict=True))
-    for name in [name for name in names if name not in needed and UNSET in columns[name]]:
+    columns = dict(zip(known.names, zip(*map(astuple, rows), strict=True), strict=True))
+    for name in [name for name in known.free if UNSET in columns[name]]:
         if any(value is not UNSET for value in columns.pop(name)):  # only some rows have it
             return None
-    return Table(columns)
+    return Table(columns, numbers)
 
 
-def _read(read: Callable[[bytes], list[Any]] | None, body: bytes) -> list[Any] | None:
+def _read(read: Read | None, body: bytes) -> list[Any] | None:
     try:
         return read(body) if read else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _words(column: Column) -> tuple[str, ...]:
-    """All texts that a category is expected to be, or none. Of these none is made anew for each row."""
+Read = Callable[[bytes], list[Any]]
+
+
+class Known(NamedTuple):
+    """What reading bodies needs of a schema: all columns, those that may be left out, whether some are files, and
+    functions from a body to its rows: of the kinds of values that are `expected`, and of `any`."""
+
+    schema: Schema
+    names: tuple[str, ...]
+    free: tuple[str, ...]
+    files: bool
+    numbers: frozenset[str]
+    expected: Read | None
+    any: Read | None
+
+
+KNOWN: dict[int, Known] = {}  # by the schema's id; a schema is here as long as its id
+
+
+def _known(schema: Schema) -> Known:
+    """Worked out once: a server has few schemas, and to hash one takes longer than to look at a batch's columns."""
+    found = KNOWN.get(id(schema))
+    if found is None:
+        if len(KNOWN) >= KEPT:
+            KNOWN.clear()
+        names, needed = tuple(c.name for c in schema.columns), frozenset(c.name for c in schema.inputs)
+        free = tuple(name for name in names if name not in needed)
+        numbers = frozenset(c.name for c in schema.columns if c.role == "number")
+        expected = _rows(names, free, [*map(_kind, schema.columns)])
+        whatever = _rows(names, free, [Any] * len(names))
+        files = bool(forms.files(schema))
+        found = KNOWN[id(schema)] = Known(schema, names, free, files, numbers, expected, whatever)
+    return found
+
+
+def _kind(column: Column) -> Any:
+    """What a column's values are expected to be. Of texts that are expected none is made anew for each row."""
+    if column.role == "number":
+        return int | float | None
     whole = column.role == "category" and 0 < column.distinct == len(column.levels)
-    return column.levels + column.tokens if whole else ()
+    return Literal[(*column.levels, *column.tokens, None)] if whole else Any
 
 
-@functools.lru_cache(16)
-def _rows(
-    columns: tuple[str, ...], needed: frozenset[str], words: tuple[tuple[str, ...], ...]
-) -> Callable[[bytes], list[Any]] | None:
-    """The function from a body to its rows as structs with a field for each column; None where JSON escapes a name.
-
-    A column with `words` has these and null, and no other values.
-    """
+def _rows(columns: Sequence[str], free: Sequence[str], kinds: Sequence[Any]) -> Read | None:
+    """The function from a body to its rows as structs with a field for each column, of its kind; None where JSON
+    escapes a name. It raises for rows with values of other kinds."""
     if any(ESCAPED.search(name) for name in columns):
         return None
     fields = {f"column_{k}": name for k, name in enumerate(columns)}
-    kinds: list[Any] = [Literal[(*expected, None)] if expected else Any for expected in words]
     told = [
-        (field, kind) if name in needed else (field, kind, UNSET)
+        (field, kind, UNSET) if name in free else (field, kind)
         for (field, name), kind in zip(fields.items(), kinds, strict=True)
     ]
     made = msgspec.defstruct("Row", told, rename=fields, kw_only=True, forbid_unknown_fields=True, gc=False)
-    read: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[made]).decode  # type: ignore[valid-type]
+    read: Read = msgspec.json.Decoder(list[made]).decode  # type: ignore[valid-type]
     return read
 
 
@@ -179,7 +212,7 @@ def ahead(asked: Asked, answered: Answered) -> list[Any]:
     """What is written for each row of a forecast: id, series and time as they were asked for, step, value, interval."""
     found = answered.said or said(answered.output, answered.classes)
     made = _placed(answered.keys, found.low is not None)
-    steps = answered.output.ahead.step.astype(int).tolist() if answered.output.ahead is not None else repeat(None)
+    steps = repeat(None) if found.step is None else [*map(round, found.step)]
     keys = [[row.get(name) for row in asked.rows] for name in answered.keys]
     interval = [zip(found.low, found.high, strict=True)] if found.low is not None and found.high is not None else []
     return [*map(made, answered.ids, *keys, steps, found.values, *interval)]
