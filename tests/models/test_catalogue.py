@@ -1,8 +1,11 @@
+from importlib.util import find_spec
+
 import pytest
 
 from keepfit.errors import ConfigError, MissingExtraError
 from keepfit.extras import load
 from keepfit.models import catalogue, tune
+from keepfit.models.series import MODELS
 
 
 @pytest.mark.parametrize(("name", "task"), [(n, t) for n, row in catalogue.CATALOGUE.items() for t in row.factory])
@@ -87,3 +90,15 @@ def test_a_space_that_is_none_is_an_error(space, message):
 def test_what_the_user_fixed_is_not_searched():
     assert "C" not in tune.space("logistic_regression", "classification", {"C": 1.0}, {})
     assert tune.space("logistic_regression", "classification", {"C": 1.0}, {"C": [1, 2]}) == {"C": [1, 2]}
+
+
+def test_each_forecasting_model_has_a_row_with_the_options_that_its_fit_takes():
+    for name, module in MODELS.items():
+        if find_spec(module) is None:
+            continue
+        row = catalogue.row(name, "forecast")
+        assert row.defaults["model"] == name
+        assert {"season", *load(module, "model.type").DEFAULTS} == set(row.extra)
+        made = catalogue.build(name, "forecast", {"season": (4,), "horizon": 3}, 7)
+        (model,) = made.about.models
+        assert (model.name, model.season, model.seed, made.about.horizon) == (name, (4,), 7, 3)

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from keepfit.errors import ConfigError
 from keepfit.extras import load, nearest
-from keepfit.models.series import MODELS
 
 Style = Mapping[str, Mapping[str, Any]]
 Adapt = Callable[[Any, NDArray[Any], int], Mapping[str, Any]]  # matrix, encoded target, number of classes
@@ -86,9 +85,10 @@ class Row:
     adapt: Adapt | None = None  # defaults that depend on the training rows
 
 
-def _series(model: str, **more: Any) -> Row:
-    """A row of a forecasting model: covariates as trees take them."""
-    return Row({"forecast": "keepfit.models.series.estimator:Forecaster"}, TREE, {"model": model}, **more)
+def _series(model: str, *options: str) -> Row:
+    """A row of a forecasting model with the options of its fit; covariates as trees take them."""
+    named = ("season", *options)
+    return Row({"forecast": "keepfit.models.series.estimator:Forecaster"}, TREE, {"model": model}, extra=named)
 
 
 def _sklearn(module: str, classifier: str = "", regressor: str = "") -> dict[str, str]:
@@ -264,7 +264,12 @@ CATALOGUE: dict[str, Row] = {
         pictures="pictures",
     ),
     "dummy": Row(_sklearn("dummy", "DummyClassifier", "DummyRegressor"), TREE),
-    **{name: _series(name) for name in MODELS},
+    "seasonal_naive": _series("seasonal_naive"),
+    "theta": _series("theta", "dynamic"),
+    "ces": _series("ces"),
+    "auto_ets": _series("auto_ets", "forms"),
+    "auto_arima": _series("auto_arima"),
+    "boosted_lags": _series("boosted_lags"),
 }
 ALIASES = {"naive_bayes_linear": "nb_linear"}
 

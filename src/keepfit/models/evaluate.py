@@ -33,6 +33,7 @@ SLICE_ROWS = 30  # a smaller slice tells more about its few rows than about the 
 SHOWN = 10  # slices that are named
 LEVELS = 20  # levels of a category that is sliced by default
 QUARTERS = (0.25, 0.5, 0.75)
+FEW_SERIES = 20  # fewer are cut into blocks
 UNITS = ("series", "group")  # roles whose values rows may have in common
 SURE = 2.0  # standard errors by which a slice must be worse than all rows
 
@@ -84,14 +85,36 @@ def _number(value: float) -> float | None:
 def together(frame: pl.DataFrame, schema: Schema) -> NDArray[np.intp] | None:
     """(n,) which rows belong together, numbers from 0 on: those of a series, or of a `data.group`.
 
-    What one of them tells, the others tell in part: a bootstrap draws them as one. None where each row stands
-    alone, or all are of one series or group, so that there is nothing to draw from.
+    What one of them tells, the others tell in part: a bootstrap draws them as one. Where there are few series,
+    each is cut into blocks of rows that follow each other (Künsch, The jackknife and the bootstrap for general
+    stationary observations, Ann Stat 17, 1989), as long as the cube root of their number. None where each row
+    stands alone.
     """
     names = [name for role in UNITS for name in schema.role(role) if name in frame.columns]
-    if not names:
+    clock = [name for name in schema.role("moment") if name in frame.columns]
+    if not (names or clock):
         return None
-    found = frame.select(pl.struct(names).rank("dense")).to_series().to_numpy() - 1
-    return found.astype(np.intp) if found.any() else None
+    whole = np.zeros(frame.height, np.intp)
+    if names:
+        whole = frame.select(pl.struct(names).rank("dense")).to_series().to_numpy().astype(np.intp) - 1
+    if not clock or whole.max(initial=0) + 1 >= FEW_SERIES:
+        return whole
+    return _blocks(whole, frame[clock[0]].to_numpy())
+
+
+def _blocks(series: NDArray[np.intp], moments: Floats) -> NDArray[np.intp]:
+    """(n,) the number of each row's block.
+
+    >>> _blocks(np.array([0, 0, 1, 0, 1, 0, 0, 0, 0, 0]), np.arange(10.0)).tolist()
+    [0, 0, 4, 1, 5, 1, 2, 2, 3, 3]
+    """
+    order = np.lexsort((moments, series))
+    counts = np.bincount(series)
+    place = np.empty(len(series), np.intp)
+    place[order] = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
+    length = np.maximum(np.round(counts ** (1 / 3)), 1).astype(np.intp)
+    block = series * len(series) + place // length[series]
+    return np.asarray(np.unique(block, return_inverse=True)[1], np.intp)
 
 
 def confusion(y: NDArray[Any], output: Output, classes: tuple[str, ...]) -> dict[str, Any]:
