@@ -41,3 +41,10 @@ def test_no_rows() -> None:
 def test_rows_of_several_requests(other: Table) -> None:
     assert [*joined([TABLE, other, TABLE])] == [*ROWS, *other, *ROWS]
     assert joined([other]) is other
+
+
+def test_what_all_requests_are_known_to_hold_is_known_of_their_rows() -> None:
+    one, other = Table({"a": (1,), "b": (2,)}, frozenset("ab")), Table({"a": (1,), "b": ("2",)}, frozenset("a"))
+    assert joined([one, one]).numbers == {"a", "b"}
+    assert joined([one, other]).numbers == {"a"}
+    assert joined([one, Table(other.columns)]).numbers == frozenset()

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from keepfit import features
 from keepfit.data.conform import conform
+from keepfit.data.rows import Table
 from keepfit.errors import DataError
 from keepfit.features.frame import from_frame
-from keepfit.features.rows import _each, from_rows, levels, reader, remembered
+from keepfit.features.rows import FEW, PLAIN, _each, from_rows, levels, reader, remembered
 from keepfit.features.values import Coded, Documents, Tokens
 from keepfit.types import Column, Schema
 
@@ -206,6 +207,20 @@ def test_a_column_read_at_once_is_what_its_values_are_one_by_one(place, requests
         expected = _each(rows, column, expected_problems)
         assert problems == expected_problems
         exactly(found.values[column.name], expected)
+
+
+@pytest.mark.parametrize("place", range(len(COLUMNS)))
+@given(KINDS, st.booleans())
+def test_many_values_at_once_are_what_they_are_one_by_one(place, some, table):
+    column, values = COLUMNS[place], some * FEW
+    plain = column.role == "number" and {*map(type, values)} <= PLAIN and math.inf not in map(abs, filter(None, values))
+    rows = [{column.name: value} for value in values]
+    asked = Table({column.name: values}, frozenset([column.name] * plain)) if table else rows
+    found, problems = READERS[place](asked)
+    expected_problems = []
+    expected = _each(rows, column, expected_problems)
+    assert problems == expected_problems
+    exactly(found.values[column.name], expected)
 
 
 def exactly(one, two):

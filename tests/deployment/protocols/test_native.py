@@ -116,6 +116,23 @@ def test_levels_that_are_known_are_not_made_anew() -> None:
     assert len({*map(id, table.columns["plan"])}) == 4
 
 
+@pytest.mark.parametrize("value", [7, 7.5, None, 10**25, "7", True, [1]])
+def test_columns_are_known_to_hold_numbers_where_each_value_is_one(value: Any) -> None:
+    rows = [*KNOWN, {"age": value, "plan": "pro"}]
+    table = native.decode(json.dumps(rows).encode(), {}, LEVELS).rows
+    assert type(table) is Table
+    kinds = {*map(type, table.columns["age"])}
+    assert table.numbers == ({"age"} if kinds <= {int, float, type(None)} else set())
+    assert [*table] == rows
+
+
+def test_schemas_are_forgotten_when_there_are_many() -> None:
+    for _ in range(3 * native.KEPT):
+        schema = Schema((Column("age", "number"),), "none")
+        assert native.decode(b'{"age": 1}', {}, schema)[0] == ({"age": 1},)
+    assert len(native.KNOWN) <= native.KEPT
+
+
 @pytest.mark.parametrize("end", [b"", b"] x", b', {"age": NaN}]', b', "\xff"]', b"," + b"[" * 100_000], ids=len)
 def test_many_rows_that_are_no_json(end: bytes) -> None:
     with pytest.raises(RequestError) as caught:
