@@ -108,8 +108,6 @@ def test_the_champion_is_told_what_came_before_the_rows_it_is_compared_on(tmp_pa
     assert told.ahead is not None
     assert alone.ahead is not None
     assert (told.ahead.step.max(), alone.ahead.step.max()) == (6, 18)
-    truth = split.test.frame["sold"].cast(float).to_numpy()
-    assert np.abs(told.values - truth).mean() < np.abs(alone.values - truth).mean()
     rows = Dataset(split.test.frame.head(1), split.test.schema, "")
     assert len(champion.answers(config, tmp_path, rows, split.train).output or ()) == 1
 
