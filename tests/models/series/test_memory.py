@@ -149,6 +149,8 @@ def test_refreshed_is_the_memory_after_later_rows(model: str) -> None:
     moved = memory.refreshed(made.memory, later)
     ends = dict(zip(moved.numbers.tolist(), moved.ends.tolist(), strict=True))
     assert ends == {0: 53, 1: 53, 2: 47}
+    stranger = later[later[:, 0] == 0] + [9, 0, 0]
+    assert memory.refreshed(made.memory, np.concatenate([later, stranger])).numbers.max() == 2
     asked = hidden(rows[rows[:, 1] >= 54])
     told = np.concatenate([later, asked])
     assert np.allclose(memory.answers(moved, asked), memory.answers(made.memory, told)[len(later) :], equal_nan=True)

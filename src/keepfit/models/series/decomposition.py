@@ -1,34 +1,38 @@
 """Taking the season off before a model is fitted, and putting it back on its forecasts.
 
 The classical decomposition: the ratio (or difference) to a centred moving average of one season,
-averaged by the place within the season. With several seasons (24 and 168 hours) the shorter comes
-off first and the longer explains what is left.
+averaged by the place within the season. The averages are shrunk towards no season as far as their
+spread is no more than what noise alone would give them (Miller and Williams, "Shrinkage estimators
+of time series seasonal factors and their effect on forecasting accuracy", International Journal of
+Forecasting 19, 2003); so there is no test of whether a series has a season at all. With several
+seasons (24 and 168 hours) the shorter comes off first and the longer explains what is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from keepfit.models.series.panel import Floats, Mask, filled, lengths, seasonal
+from keepfit.models.series.panel import Floats, Mask, filled, lengths
 
 Season = dict[str, Any]  # "factors" (series, period) by column modulo period, "ratio" (series,) whether they multiply
 
 
-def take_off(
-    values: Floats, periods: Sequence[int], ratio: Mask | None = None, test: Callable[..., Mask] = seasonal
-) -> tuple[Floats, list[Season]]:
+SEASONS = 3  # that tell a season from chance
+SMALLEST = 0.01  # factor that may divide
+
+
+def take_off(values: Floats, periods: Sequence[int]) -> tuple[Floats, list[Season]]:
     """Values (series, T) without their seasons, and the seasons found.
 
-    `ratio` (series,): where the season multiplies rather than adds; default: where all values are
-    above zero. A series that does not pass the `test` keeps its values.
+    A season multiplies where all values of a series are above zero, else it adds. A series of less
+    than three seasons keeps its values.
     """
-    ratio = positive(values) if ratio is None else ratio & positive(values)
-    found = []
+    ratio, found = positive(values), []
     for period in periods:
-        one = season(values, period, ratio, test(values, period))
+        one = season(values, period, ratio)
         values = without(values, one, 0)
         found.append(one)
     return values, found
@@ -39,21 +43,43 @@ def positive(values: Floats) -> Mask:
     return np.asarray(np.where(np.isnan(values), 1.0, values).min(axis=1, initial=1.0) > 0)
 
 
-def season(values: Floats, period: int, ratio: Mask, there: Mask) -> Season:
-    """The mean deviation from a centred moving average at each place of the season."""
+def season(values: Floats, period: int, ratio: Mask, least: int = SEASONS) -> Season:
+    """The mean deviation from a centred moving average at each place of the season, shrunk.
+
+    `ratio` (series,) is whether it multiplies; fewer than `least` seasons are none.
+    """
     neutral = np.where(ratio, 1.0, 0.0)[:, None]
+    there = lengths(values) >= least * period
     if period < 2 or not there.any():
         return {"factors": np.repeat(neutral, max(period, 1), axis=1), "ratio": ratio}
-    whole = filled(values)
-    trend = moving_average(whole, period)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        apart = np.where(ratio[:, None], whole / trend, whole - trend)
+    apart = _apart(filled(values), period, ratio)
     factors = by_place(apart, period)
     mean = factors.mean(axis=1, keepdims=True)
-    factors = np.where(ratio[:, None], factors / np.where(mean > 0, mean, 1.0), factors - mean)
-    usable = there & np.isfinite(factors).all(axis=1) & (~ratio | (factors > 0.01).all(axis=1))
-    usable &= lengths(values) >= 2 * period
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factors = np.where(ratio[:, None], factors / mean, factors - mean)
+        noise = apart - factors[:, np.arange(values.shape[1]) % period]
+    factors = neutral + _sure(noise, factors)[:, None] * (factors - neutral)
+    usable = there & np.isfinite(factors).all(axis=1) & (~ratio | (factors > SMALLEST).all(axis=1))
     return {"factors": np.where(usable[:, None], factors, neutral), "ratio": ratio}
+
+
+def _apart(whole: Floats, period: int, ratio: Mask) -> Floats:
+    """Ratio or difference (series, T) to the moving average; NaN near the ends."""
+    trend = moving_average(whole, period)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.where(ratio[:, None], whole / trend, whole - trend)
+
+
+def _sure(noise: Floats, factors: Floats) -> Floats:
+    """The share (series,) of the factors' variance that is not that of means of so much noise."""
+    period = factors.shape[1]
+    there = np.isfinite(noise)
+    count = there.sum(axis=1)
+    variance = (np.where(there, noise, 0.0) ** 2).sum(axis=1) / np.maximum(count - period, 1)
+    spread = factors.var(axis=1, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = variance * period / np.maximum(count, 1) / spread
+    return np.where(spread > 0, np.clip(1 - share, 0, 1), 0.0)
 
 
 def moving_average(values: Floats, period: int) -> Floats:
