@@ -56,6 +56,8 @@ def strangest(
         rows = batch.rows if batch.version == version else batch.rows.slice(0, 0)
         looked += rows.num_rows
         for one in _distances(rows, watched, reference, schema, since, until):
+            if one.data in {other.data for other in found}:
+                continue  # one picture is strange once
             (heapq.heappushpop if len(found) >= MOST else heapq.heappush)(found, one)
     return [_told(*one) for one in sorted(found, reverse=True)]
 

@@ -73,8 +73,10 @@ def _fields(made: Form, before: Mapping[str, Any]) -> None:
 def _buttons(made: Form) -> None:
     with ui.element("div").classes("kf-bar"):
         button("Predict", primary=True).props("type=submit")
-        button("Example").on("click", lambda: fill(made, example(made.told))).tooltip("A row as training saw it")
-        button("Typical").on("click", lambda: fill(made, made.told.usual)).tooltip("Medians and most frequent values")
+        if any(value is not None for value in example(made.told).values()):  # of pictures there is none
+            button("Example").on("click", lambda: fill(made, example(made.told))).tooltip("A row as training saw it")
+            told = "Medians and most frequent values"
+            button("Typical").on("click", lambda: fill(made, made.told.usual)).tooltip(told)
         button("Clear").on("click", lambda: fill(made, {})).tooltip("Everything unknown")
 
 

@@ -19,6 +19,7 @@ from nicegui.events import UploadEventArguments
 from keepfit import config as settings
 from keepfit.data import read
 from keepfit.data.parse import Problem
+from keepfit.deployment.protocols import forms
 from keepfit.deployment.routes import Service
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import KeepfitError, RequestError
@@ -53,9 +54,11 @@ class Scored:
 def panel(service: Service, told: About, caller: str) -> None:
     """The place for a file, and below it what became of it."""
     names = ", ".join(column.name for column in told.schema.inputs)
+    files = " Pictures are base64 text in it; for a folder of them: keepfit predict FOLDER -o OUT." if (
+        forms.files(told.schema)) else ""  # fmt: skip
     ui.html(
         "<p class=kf-lead>A CSV with a header and a row for each question. Other columns are kept, in the download too."
-        f"</p><details class=kf-columns><summary>{len(told.schema.inputs)} columns are needed"
+        f"{files}</p><details class=kf-columns><summary>{len(told.schema.inputs)} columns are needed"
         f"</summary><p>{escape(names)}</p></details>"
     )
 

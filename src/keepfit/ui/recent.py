@@ -96,10 +96,11 @@ def _line(row: Mapping[str, Any]) -> str:
     sure = views.percent(row["confidence"]) if row["confidence"] is not None else ""
     value = views.number(row["value"]) if row["value"] is not None else views.shown(row["prediction"])
     images = "".join(f"<img src='{url}' alt='{escape(name)}'>" for name, url in row["pictures"].items())
+    values = f"<span>{views.shown(' · '.join(inputs[:INPUTS]))}</span>" if inputs or not images else ""
     return (
         f"<p>{images}<time datetime='{row['time'].isoformat()}' title='{row['time'].isoformat(timespec='seconds')}'>"
         f"{age(ago)} ago</time><strong>{value}</strong><em>{sure}</em>"
-        f"<span>{views.shown(' · '.join(inputs[:INPUTS]))}</span>"
+        f"{values}"
         f"<small>version {views.shown(row['version'])} · {views.shown(row['route'])} · "
         f"{views.shown(row['caller'])}</small></p>"
     )
