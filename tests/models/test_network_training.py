@@ -9,8 +9,9 @@ import pytest
 
 from keepfit.data.pictures import encoded
 from keepfit.deployment import runtime
+from keepfit.errors import ModelError
 from keepfit.features.values import Columns, Pictures
-from keepfit.models import bundle, crossfit, portfolio, train
+from keepfit.models import bundle, crossfit, networks, portfolio, train
 from keepfit.models.export import parity
 from keepfit.types import Column, Schema
 from tests.models import fits
@@ -73,6 +74,16 @@ def test_a_bundle_answers_like_the_trained_network(tmp_path, one_fold, shape):
         assert (values == rows[1]).mean() > 0.8
 
 
+def test_a_file_that_answers_otherwise_is_not_packaged(tmp_path, one_fold, monkeypatch):
+    rows = album()
+    model, other = (fit(rows, model={**MODEL, "epochs": epochs}) for epochs in (2, 1))
+    wrong = networks.graph(other.members[0].estimator, int(other.members[0].features["width"]), True)
+    monkeypatch.setattr(networks, "graph", lambda *given: wrong)
+    prove = lambda path: parity(model, runtime.load(path).predict, rows[0])
+    with pytest.raises(ModelError, match="does not answer like the trained one"):
+        bundle.write(tmp_path / "bundle", model, rows[2], fits.ABOUT, prove=prove, **fits.REST)
+
+
 def test_on_few_pixels_the_folds_networks_are_a_bag():
     model = fit(album(), model=MODEL)
     assert len(model.members) == 5
@@ -126,7 +137,7 @@ def test_what_is_told_names_the_epoch(one_fold):
 def test_a_table_without_pictures_has_no_network():
     columns, y, schema = album(beside=True)
     plain = Schema(schema.columns[1:], schema.task, schema.target, schema.classes)
-    with pytest.raises(train.ModelError, match="needs a column of pictures"):
+    with pytest.raises(ModelError, match="needs a column of pictures"):
         fit((Columns({"light": columns.values["light"]}, len(y)), y, plain), model=MODEL)
 
 

@@ -174,7 +174,7 @@ def _single(number: int, member: Member, width: int, classes: tuple[str, ...], r
         stored = ARRAYS[stored_as(estimator)](estimator, classes)
         arrays, answers = stored.arrays, ((number, stored.outputs, stored.score),)
         return _File(stored.kind, "npz", lambda path: np.savez(path, **arrays), answers)
-    if runtime != "python" and stored_as(estimator) == "network":
+    if stored_as(estimator) == "network":  # it has no other form
         data = load("keepfit.models.networks:graph", KEY)(estimator, width, bool(classes))
         answers = ((number, len(_known(estimator, classes)) or 1, score),)
         return _File("network", "onnx", lambda path: path.write_bytes(data), answers)
