@@ -47,6 +47,7 @@ def test_a_part_is_plain_parquet(tmp_path: Path) -> None:
         "inputs": "struct<customer: string, age: double, plan: string, since: timestamp[us, tz=UTC], note: string>",
         "prediction": "string", "value": "double", "confidence": "double",
         "probabilities": "map<string, double ('probabilities')>", "low": "double", "high": "double", "step": "double",
+        "scale": "double",
     }  # fmt: skip
     row = table.to_pylist()[0]
     assert row == {
@@ -55,7 +56,7 @@ def test_a_part_is_plain_parquet(tmp_path: Path) -> None:
         "inputs": {"customer": "Customer 1", "age": 41.0, "plan": "pro", "since": datetime(2014, 10, 13, tzinfo=UTC),
                    "note": "  Fine\n"},
         "prediction": "no", "value": None, "confidence": 0.75, "probabilities": [("no", 0.75), ("yes", 0.25)],
-        "low": None, "high": None, "step": None,
+        "low": None, "high": None, "step": None, "scale": None,
     }  # fmt: skip
 
 

@@ -51,8 +51,8 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     """One answered row. `time` is seconds since 1970 UTC, `latency` seconds.
 
     `inputs` are raw values in the order of the header's columns (`Writer.inputs`), bytes as base64; `prediction`
-    is a label or a number, `probabilities` are in the order of the schema's classes, `step` is that of a
-    forecast. JSON has null for NaN.
+    is a label or a number, `probabilities` are in the order of the schema's classes, `step` and `scale`
+    are those of a forecast (`models.fitted.Ahead`). JSON has null for NaN.
     """
 
     id: str
@@ -68,6 +68,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     low: float | None = None
     high: float | None = None
     step: float | None = None
+    scale: float | None = None
 
 
 class Block(msgspec.Struct, omit_defaults=True, gc=False):
@@ -90,6 +91,7 @@ class Block(msgspec.Struct, omit_defaults=True, gc=False):
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
     step: Sequence[float | None] | None = None
+    scale: Sequence[float | None] | None = None
 
 
 def unblocked(block: Block) -> list[Line]:
@@ -102,7 +104,7 @@ def unblocked(block: Block) -> list[Line]:
     n = len(block.ids)
     shared = ([value] * n for value in (block.time, block.request, block.caller, block.route, block.latency))
     inputs = [*zip(*block.inputs, strict=True)] if block.inputs else [()] * n
-    said = (block.prediction, block.confidence, block.probabilities, block.low, block.high, block.step)
+    said = (block.prediction, block.confidence, block.probabilities, block.low, block.high, block.step, block.scale)
     own = ([None] * n if part is None else part for part in said)
     return [Line(*row) for row in zip(block.ids, *shared, inputs, *own, strict=True)]
 

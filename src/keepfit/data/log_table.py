@@ -1,14 +1,15 @@
 """Lines of the prediction log, and of the feedback, as tables of plain types that Parquet readers share.
 
     predictions   id, time, model, version, role, request, caller, route, latency, inputs, prediction,
-                  value, confidence, probabilities, low, high, step
+                  value, confidence, probabilities, low, high, step, scale
     feedback      id, time, label, value, caller
 
 `inputs` is a struct, with each value as `keepfit.data.conform` reads it: number float64, date
 timestamp, image binary, anything else string; what makes no sense in its column is null. `prediction` and `label`
 are always text, so that files of different models go together; `value` is the number where there are
-no classes, and `step` how many periods after the last observation a forecast is. `probabilities` is a
-map from class to probability, for the same reason. Timestamps are microseconds UTC, `latency` is seconds.
+no classes; `step` is how many periods after the last observation a forecast is, `scale` what its error is
+measured by. `probabilities` is a map from class to probability, for the same reason as text. Timestamps are
+microseconds UTC, `latency` is seconds.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _predictions(header: Header, rows: Rows) -> pa.Table:
     columns["value"] = pa.array([_number(row.prediction) for row in rows], NUMBER)
     columns["confidence"] = _of(rows, "confidence", NUMBER)
     columns["probabilities"] = _shares([row.probabilities for row in rows], header["classes"])
-    for name in ("low", "high", "step"):
+    for name in ("low", "high", "step", "scale"):
         columns[name] = _of(rows, name, NUMBER)
     return pa.table(columns)
 

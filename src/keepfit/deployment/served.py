@@ -309,7 +309,7 @@ def _part(told: Said, start: int, end: int) -> Said:
 
 
 def fields(told: Said) -> Iterator[Iterable[Any]]:
-    """The last fields of each row's Line, prediction to step; None for what the task does not have."""
+    """The last fields of each row's Line, prediction to scale; None for what the task does not have."""
     parts: Sequence[Any] = told
     return (repeat(None) if part is None else part for part in parts)
 

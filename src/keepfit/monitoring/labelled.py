@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from keepfit.data import log_read
 from keepfit.models import metrics
-from keepfit.models.fitted import Floats, Output
+from keepfit.models.fitted import Ahead, Floats, Output
 from keepfit.types import Schema
 
 NEWEST = 100_000  # labelled rows that are read: their metrics are known to a third of a percent
@@ -83,7 +83,7 @@ def read(
 
 
 KEPT = (
-    *("id", "version", "inputs", "prediction", "value", "probabilities", "low", "high"),
+    *("id", "version", "inputs", "prediction", "value", "probabilities", "low", "high", "step", "scale"),
     *("label", "label_value", TIME),
 )
 
@@ -119,8 +119,17 @@ def _texts(column: pl.Series) -> NDArray[Any]:
 def _output(frame: pl.DataFrame, classes: tuple[str, ...]) -> Output:
     if classes:
         return Output(_texts(frame["prediction"]), probabilities(frame["probabilities"], classes))
-    bounds = [frame[name].to_numpy() if not frame[name].null_count() else None for name in ("low", "high")]
-    return Output(frame["value"].to_numpy(), None, *(bounds if all(b is not None for b in bounds) else (None, None)))
+    low, high = _both(frame, "low", "high")
+    scale, step = _both(frame, "scale", "step")
+    ahead = None if scale is None or step is None else Ahead(scale, step)
+    return Output(frame["value"].to_numpy(), None, low, high, ahead)
+
+
+def _both(frame: pl.DataFrame, one: str, other: str) -> tuple[Floats | None, Floats | None]:
+    """Two columns of numbers (n,); None where a row lacks one of them."""
+    if not {one, other} <= {*frame.columns} or frame[one].null_count() or frame[other].null_count():
+        return None, None
+    return frame[one].to_numpy(), frame[other].to_numpy()
 
 
 def probabilities(column: pl.Series, classes: tuple[str, ...]) -> Floats | None:

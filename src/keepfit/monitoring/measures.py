@@ -30,6 +30,7 @@ from keepfit.models import influence, metrics
 from keepfit.models.metrics import Answers
 
 SHARES = frozenset({"accuracy", "interval_coverage"})  # of all rows: exact tests
+SIGNED = frozenset({"bias"})  # on both sides of 0
 NORMAL = NormalDist()
 
 
@@ -107,6 +108,8 @@ def interval(found: Measure, confidence: float) -> tuple[float, float]:
     z = NORMAL.inv_cdf((1 + confidence) / 2)
     if bounded(found.name):
         return wilson(found.value, _effective(found), z)
+    if found.name in SIGNED:
+        return found.value - z * found.error, found.value + z * found.error
     loss = 1 - found.value if found.name == "r2" else found.value
     factor = math.exp(min(z * found.error / loss, 700.0)) if loss > 0 else 1.0
     low, high = loss / factor, loss * factor

@@ -11,8 +11,9 @@ The figures, ready for JSON (None where a metric is not defined):
 
     performance   metric → {"value", "low", "high", "rows", "goal", "reference"}
     slices        by time, oldest first: {"since", "until", "labelled", "performance": metric → {…}}
+    steps         of forecasts, by runs of steps ahead: {"step", "rows", METRIC: {…}}
     groups        {"column", "value", "rows", METRIC: {"value", "low", "high", "reference"}}, METRIC being
-                  accuracy or rmse; "unknown" instead of it says why a column cannot be sliced by
+                  accuracy, rmse or mase; "unknown" instead of it says why a column cannot be sliced by
     labelled      {"since", "until", "rows", "unknown", "older"}: of the window; see Labelled
 """
 
@@ -40,8 +41,10 @@ from keepfit.types import Schema
 
 CONFIDENCE = 0.95  # of the intervals
 TRIFLE = 0.005  # worse by less is no matter: of a score the difference, of a loss a share of the reference
-DECIDING = ("accuracy", "log_loss", "roc_auc", "mae", "rmse")  # compared with training, and what goals name
+DECIDING = ("accuracy", "log_loss", "roc_auc", "mae", "rmse", "mase")  # compared with training, and what goals name
 SLICES = 200  # time slices that are shown at most
+BIAS = 0.1  # scales that forecasts may be off by on the average before it matters
+RUNS = 8  # of steps ahead that are told apart
 GROUPS = 20  # groups of one column that are shown at most, the largest
 RANGE = re.compile(r"(?:> (?P<low>[-+.\w]+))?(?:, )?(?:<= (?P<high>[-+.\w]+))?")
 
@@ -71,7 +74,10 @@ def measured(
         name: _figure(one) | {"goal": wanted.get(name), "reference": _value(before[name])}
         for name, one in found.items()
     }
-    findings = [*_goals(found, wanted), *_changes(found, before, wanted)]
+    findings: list[Finding] = [*_goals(found, wanted), *_changes(found, before, wanted)]
+    if inside.ahead is not None:
+        figures["steps"] = by_step(inside, settings.min_rows)
+        findings.append(_one_sided(found["bias"]))
     figures["groups"], weak = groups(inside, window.inputs, told, settings.slices, schema)
     return figures, findings + weak
 
@@ -207,6 +213,34 @@ def take(given: Answers, rows: NDArray[np.intp]) -> Answers:
     return Answers(given.truth[rows], given.picked[rows], given.count, *more)
 
 
+# --- by step ahead -------------------------------------------------------------------------------
+
+
+def by_step(given: Answers, least: int) -> list[dict[str, Any]]:
+    """The metrics of forecasts by runs of steps with about as many rows each, at least `least`; nearest first."""
+    if given.ahead is None or len(given.truth) < least:
+        return []
+    order = np.argsort(given.ahead.step, kind="stable")
+    step = given.ahead.step[order].astype(np.int64)
+    cuts = _cuts(step, max(least, math.ceil(len(order) / RUNS)))
+    found = []
+    for start, stop in itertools.pairwise(cuts):
+        part = take(given, np.sort(order[start:stop]))  # in the order of time, as measures want them
+        first, last = int(step[start]), int(step[stop - 1])
+        told = {name: _figure(measures.measure(name, part)) for name in metrics.available(part)}
+        found.append({"step": str(first) if first == last else f"{first} to {last}", "rows": stop - start, **told})
+    return found
+
+
+def _one_sided(one: Measure) -> Finding:
+    """A finding: do the forecasts lie above or below what came true, beyond chance? A shift of the level does that."""
+    low, high = measures.interval(one, CONFIDENCE)
+    p = min(1.0, 2 * measures.tail(abs(one.value), one.error, 0.0))
+    side = "above" if one.value > 0 else "below"
+    detail = f"forecasts lie {side} what came true by {abs(one.value):.3g} scales, interval {low:.3g} to {high:.3g}"
+    return Finding("performance", one.name, "one-sided", p, one.value, 0.0, abs(one.value), one.rows, BIAS, detail)
+
+
 # --- by group -------------------------------------------------------------------------------------
 
 
@@ -217,7 +251,7 @@ def groups(
 
     Groups of fewer than 30 rows are left out: they tell more about their few rows than about the model.
     """
-    name = "accuracy" if given.count else "rmse"
+    name = _grouped(given)
     weak = {(one["column"], one["group"]): one for one in told.get("slices", ()) if one["metric"] == name}
     parts = [(c, group, _members(inputs, c, group)) for c, group in weak]
     known = [(c, g, rows, weak[c, g]) for c, g, rows in parts if rows is not None and len(rows) >= evaluate.SLICE_ROWS]
@@ -227,6 +261,11 @@ def groups(
     else:
         shown = [each for column in columns for each in _column(given, inputs, column, schema)]
     return shown, _weaker(found)
+
+
+def _grouped(given: Answers) -> str:
+    """The metric that groups are compared by."""
+    return "accuracy" if given.count else "rmse" if given.ahead is None else "mase"
 
 
 def _before(old: Told, told: Told) -> Measure | None:
@@ -250,7 +289,7 @@ def _column(given: Answers, inputs: pl.DataFrame, column: str, schema: Schema) -
     for k in np.argsort(-counts, kind="stable")[:GROUPS]:
         if counts[k] >= evaluate.SLICE_ROWS:
             part = take(given, np.flatnonzero(place == k))
-            yield _group(column, str(names[k]), measures.measure("accuracy" if given.count else "rmse", part))
+            yield _group(column, str(names[k]), measures.measure(_grouped(given), part))
 
 
 def _conformed(column: pl.Series) -> pl.Series:

@@ -82,6 +82,11 @@ class Reference:
     key: str = ""
 
 
+# tasks whose answers move on with time, and whose rows are asked for again and again: neither what they said at
+# training nor that a row comes twice is a measure of today; what came true is
+MOVING = frozenset({"forecast"})
+
+
 # --- at training ----------------------------------------------------------------------------------
 
 
@@ -106,6 +111,8 @@ def make(known: Columns, asked: Columns, schema: Schema, output: Output, y: NDAr
             name = f"{column.name}: {part}" if part else column.name
             signal = signals.learn(name, column.name, part, values, features.steady(column.role))
             made.append(_moved(signal, later[column.name][part], effect))
+    if schema.task in MOVING:
+        return _keyed(Reference(len(known), tuple(made), memory, None, np.empty(0, np.uint64)))
     mine = [_moved(signal, told[signal.name], effect) for signal in _own(told, schema)]
     inputs = {column.name: known.values[column.name] for column in bare.features}
     rows = sketch.smallest(sketch.hashed(inputs, len(known)))

@@ -48,6 +48,7 @@ class Said(NamedTuple):
     low: list[float] | None = None
     high: list[float] | None = None
     step: list[float] | None = None
+    scale: list[float] | None = None
 
 
 def said(output: Output, classes: Sequence[str]) -> Said:
@@ -62,10 +63,10 @@ def said(output: Output, classes: Sequence[str]) -> Said:
         places = {name: k for k, name in enumerate(classes)}
         chances = [*zip(*output.probabilities.T.tolist(), strict=True)]
         return Said(values, [row[places[value]] for value, row in zip(values, chances, strict=True)], chances)
-    step = None if output.ahead is None else output.ahead.step.tolist()
+    ahead = {} if output.ahead is None else {"step": output.ahead.step.tolist(), "scale": output.ahead.scale.tolist()}
     if output.low is not None and output.high is not None:
-        return Said(values, low=output.low.tolist(), high=output.high.tolist(), step=step)
-    return Said(values, step=step)
+        return Said(values, low=output.low.tolist(), high=output.high.tolist(), **ahead)
+    return Said(values, **ahead)
 
 
 @dataclass(frozen=True, slots=True)
