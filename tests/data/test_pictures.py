@@ -260,3 +260,12 @@ def test_real_photographs(shared_data: Path) -> None:
         assert min(facts.width, facts.height) > 100
     plain = np.asarray(Image.open(io.BytesIO(every[0])).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR))
     assert near(pixels(every[0], 64, 64), plain, 4.0)
+
+
+@pytest.mark.parametrize("how", ["squash", "crop"])
+def test_a_part_is_the_middle_of_the_whole(how):
+    rows, places = np.mgrid[:90, :120]
+    data = pictures.encoded(np.stack([rows * 2, places * 2, rows + places], axis=2).astype(np.uint8))
+    whole = pictures.pixels(data, 40, 30, "RGB", how).astype(int)
+    part = pictures.pixels(data, 32, 20, "RGB", how, (32 / 40, 20 / 30)).astype(int)
+    assert np.abs(part - whole[5:25, 4:36]).max() <= 2

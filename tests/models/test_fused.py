@@ -37,9 +37,9 @@ def model(estimator, classes=("dark", "light"), calibration=None, data=DATA, **o
     return Fitted(task, classes, (member,), calibration or {}, threshold, interval=None if classes else 1.0), columns
 
 
-def asked(path, data=DATA, size=(8, 8), how="squash"):
+def asked(path, data=DATA, how="squash", part=(1.0, 1.0)):
     session = onnxruntime.InferenceSession(path)
-    seen = np.stack([pictures.pixels(one, size[1], size[0], "RGB", how) for one in data])
+    seen = np.stack([pictures.pixels(one, 8, 8, "RGB", how, part) for one in data])
     return session.run(None, {"pictures": seen})[0]
 
 
@@ -73,13 +73,16 @@ def test_the_graph_answers_what_the_model_answers(tmp_path, estimator, classes, 
     assert told["how"] == "squash"
 
 
-def test_the_middle_is_cut_out_inside_and_rows_are_as_many_as_pictures(tmp_path):
+def test_the_frame_is_told_and_rows_are_as_many_as_pictures(tmp_path):
     cut = {**backbone(), "frame": [12, 10], "how": "crop"}
     fitted, columns = model(LogisticRegression(), backbone=cut)
     said = train.predict(fitted, columns)
     path = fused.write(fitted, columns, said, tmp_path / "model.onnx")
-    assert np.allclose(asked(path, size=(12, 10), how="crop"), said.probabilities, atol=1e-5)
-    assert asked(path, DATA[:1], size=(12, 10), how="crop").shape == (1, 2)
+    cut = {"how": "crop", "part": (8 / 10, 8 / 12)}
+    assert np.allclose(asked(path, **cut), said.probabilities, atol=1e-5)
+    assert asked(path, DATA[:1], **cut).shape == (1, 2)
+    told = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert (told["how"], told["frame"]) == ("crop", "[12, 10]")
 
 
 def test_a_column_with_missing_pictures_gives_a_graph_for_those_that_are_there(tmp_path):

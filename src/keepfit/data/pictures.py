@@ -129,30 +129,39 @@ def _decoded(text: str) -> bytes | None:
         raise ValueError("neither bytes nor base64") from None
 
 
-def pixels(data: bytes, width: int, height: int, mode: str = "RGB", how: str = "squash") -> Pixels:
+def pixels(
+    data: bytes, width: int, height: int, mode: str = "RGB", how: str = "squash", part: tuple[float, float] = (1.0, 1.0)
+) -> Pixels:
     """The picture upright in a given size: uint8 (height, width, 3), or (height, width, 1) for mode "L".
 
     `how` is "squash" (both sides to the size) or "crop" (the largest middle part of the wanted
-    shape). The first frame counts; what is transparent lies on white; 16 bits become 8; CMYK and
-    palettes become `mode`. Bilinear, over all pixels that fall into one (antialiased). JPEG is
-    decoded at the smallest of its own scales that is not below the size. Raises ValueError.
+    shape); of what that gives, the middle `part` of its width and height is kept. The first frame
+    counts; what is transparent lies on white; 16 bits become 8; CMYK and palettes become `mode`.
+    Bilinear, over all pixels that fall into one (antialiased). JPEG is decoded at the smallest of
+    its own scales that is not below the size. Raises ValueError.
     """
-    if (found := RAW.match(data)) and _raw(data, found) == Facts("PPM", mode, width, height):
+    whole = part == (1.0, 1.0)
+    if whole and (found := RAW.match(data)) and _raw(data, found) == Facts("PPM", mode, width, height):
         return np.frombuffer(data, np.uint8, offset=found.end()).reshape(height, width, -1)
+    frame = round(width / part[0]), round(height / part[1])
     with _opened(data) as image:
-        upright = (width, height)
-        stored = upright if _orientation(image) < 5 else upright[::-1]
+        stored = _as_stored(frame, _orientation(image))
         image.draft("L" if mode == "L" else "RGB", _covering(image.size, stored))
         image.load()
         turned = _orientation(image)  # TIFF turns itself while it loads
-        stored = upright if turned < 5 else upright[::-1]
         plain = _plain(image, mode)
-        box = BOXES[how](plain.size, stored)
-        if plain.size != stored or box != (0, 0, *plain.size):
-            plain = plain.resize(stored, _pillow().Resampling.BILINEAR, box=box)
+        box = _inner(BOXES[how](plain.size, _as_stored(frame, turned)), _as_stored(part, turned))
+        size = _as_stored((width, height), turned)
+        if plain.size != size or box != (0, 0, *plain.size):
+            plain = plain.resize(size, _pillow().Resampling.BILINEAR, box=box)
         if turned in TURNS:
             plain = plain.transpose(_pillow().Transpose[TURNS[turned]])
         return np.asarray(plain, dtype=np.uint8).reshape(height, width, -1)
+
+
+def _as_stored(upright: tuple[Any, Any], turned: int) -> tuple[Any, Any]:
+    """Across and down, as the picture lies in its file."""
+    return upright if turned < 5 else upright[::-1]
 
 
 def fingerprint(data: bytes) -> int:
@@ -286,6 +295,13 @@ def _middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, floa
     width, height = wanted[0] * scale, wanted[1] * scale
     left, top = max(0.0, (size[0] - width) / 2), max(0.0, (size[1] - height) / 2)
     return (left, top, min(size[0], left + width), min(size[1], top + height))
+
+
+def _inner(box: tuple[float, float, float, float], part: tuple[float, float]) -> tuple[float, float, float, float]:
+    """The middle of a box: so much of its width and of its height."""
+    left, top, right, bottom = box
+    across, down = (right - left) * (1 - part[0]) / 2, (bottom - top) * (1 - part[1]) / 2
+    return (left + across, top + down, right - across, bottom - down)
 
 
 BOXES: dict[str, Callable[[tuple[int, int], tuple[int, int]], tuple[float, float, float, float]]] = {

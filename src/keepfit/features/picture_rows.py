@@ -113,18 +113,22 @@ def _for_matrix(lens: Lens) -> Callable[[bytes], NDArray[Any]]:
 
 
 def _for_graph(backbone: Mapping[str, Any]) -> Callable[[bytes], NDArray[Any]]:
-    """Brought to the frame, its middle cut out, and as the numbers and in the order that the graph takes."""
+    """The middle of the frame, as the numbers and in the order that the graph takes."""
     (tall, wide), height, width = backbone["frame"], backbone["height"], backbone["width"]
-    top, left = (tall - height) // 2, (wide - width) // 2
+    part = width / wide, height / tall
     colours, how, first = backbone["colours"], backbone["how"], backbone["layout"] == "NCHW"
-    factor, shift, whole = backbone["factor"], backbone["shift"], backbone["number"] == "uint8"
+    factor, shift = (backbone[key][:, None, None] if first else backbone[key] for key in ("factor", "shift"))
+    whole = backbone["number"] == "uint8"
 
     def ready(data: bytes) -> NDArray[Any]:
-        seen = pictures.pixels(data, wide, tall, colours, how)[top : top + height, left : left + width]
-        if not whole:
-            seen = seen * factor
-            seen += shift
-        return np.ascontiguousarray(seen.transpose(2, 0, 1) if first else seen)
+        seen = pictures.pixels(data, width, height, colours, how, part)
+        seen = np.ascontiguousarray(seen.transpose(2, 0, 1) if first else seen)
+        if whole:
+            return seen
+        numbers = seen.astype(np.float32)
+        numbers *= factor
+        numbers += shift
+        return numbers
 
     return ready
 

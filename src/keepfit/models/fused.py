@@ -1,9 +1,10 @@
 """Backbone and head as one ONNX graph, for tools that know nothing of keepfit: pixels in, probabilities out.
 
-    pictures        uint8 (n, height, width, colours): decoded, upright, brought to that size
+    pictures        uint8 (n, height, width, colours): decoded, upright, brought to that size (see below)
     probabilities   float32 (n, classes), in the order of `classes`; or value, float32 (n,), of a regression
 
-The graph's metadata has `classes` (JSON), and `how` the size is reached: "squash" or "crop", antialiased bilinear.
+The graph's metadata has `classes` (JSON), and how the size is reached, antialiased bilinear: `how` is "squash" or
+"crop" (the largest middle part of the frame's shape) to `frame` (JSON: height, width), whose middle is the picture.
 A model has this form where its one member is linear or a small network (`export.ARRAYS`) on one column of
 pictures. The bundle itself does not use the graph: it answers what the bundle answers, or it is not written.
 """
@@ -61,26 +62,39 @@ def write(fitted: Fitted, columns: Columns, expected: Output, path: Path) -> Pat
 
 def _some(data: Sequence[bytes | None], lens: Mapping[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Places of pictures that can be seen, and their pixels as the graph takes them."""
-    height, width, colours, how = _taken(lens)
+    taken = _taken(lens)
     places: list[int] = []
     seen: list[NDArray[np.uint8]] = []
     for place, one in enumerate(data):
         if one is None or len(seen) == ROWS:
             continue
         try:
-            seen.append(codec.pixels(one, width, height, colours, how))
+            seen.append(codec.pixels(one, taken.width, taken.height, taken.colours, taken.how, taken.part))
             places.append(place)
         except ValueError:
             continue
     return np.array(places, np.int64), np.array(seen, np.uint8)
 
 
-def _taken(lens: Mapping[str, Any]) -> tuple[int, int, str, str]:
-    """Height, width, colours and how of the pictures that a lens takes."""
-    found = lens["backbone"]
-    if found:
-        return found["frame"][0], found["frame"][1], found["colours"], found["how"]
-    return lens["height"], lens["width"], lens["colours"], lens["how"]
+class _Taken(NamedTuple):
+    """The pictures that a graph takes: their size, and how they are brought to it."""
+
+    height: int
+    width: int
+    colours: str
+    how: str
+    frame: tuple[int, int]
+
+    @property
+    def part(self) -> tuple[float, float]:
+        return self.width / self.frame[1], self.height / self.frame[0]
+
+
+def _taken(lens: Mapping[str, Any]) -> _Taken:
+    found = lens["backbone"] or lens
+    height, width = found["height"], found["width"]
+    frame = found.get("frame", (height, width))
+    return _Taken(height, width, found["colours"], found["how"], (frame[0], frame[1]))
 
 
 def graph(fitted: Fitted) -> Any:
@@ -222,11 +236,9 @@ def _to_matrix(drawing: _Drawing, lens: Mapping[str, Any]) -> str:
 
 
 def _to_backbone(drawing: _Drawing, lens: Mapping[str, Any]) -> str:
-    """The middle of the pictures as the backbone takes it, and below them their mirror images."""
+    """The pictures as the backbone takes them, and below them their mirror images."""
     found = lens["backbone"]
-    size, frame = np.array([found["height"], found["width"]]), np.array(found["frame"])
-    start = (frame - size) // 2
-    steps: list[Step] = [("Slice", [start, start + size, np.array([1, 2])], {})]
+    steps: list[Step] = []
     if found["number"] != "uint8":
         steps += [
             ("Cast", [], {"to": TensorProto.FLOAT}),
@@ -269,9 +281,8 @@ def _named(drawing: _Drawing, value: str, fitted: Fitted) -> str:
     return drawing.node("Concat", [other, value], "probabilities", axis=1)
 
 
-def _model(drawing: _Drawing, name: str, taken: tuple[int, int, str, str], fitted: Fitted, backbone: Any) -> Any:
-    height, width, colours, how = taken
-    shape = ["n", height, width, 3 if colours == "RGB" else 1]
+def _model(drawing: _Drawing, name: str, taken: _Taken, fitted: Fitted, backbone: Any) -> Any:
+    shape = ["n", taken.height, taken.width, 3 if taken.colours == "RGB" else 1]
     given = helper.make_tensor_value_info("pictures", TensorProto.UINT8, shape)
     answer = ["n", len(fitted.classes)] if fitted.classes else ["n"]
     made = helper.make_tensor_value_info(name, TensorProto.FLOAT, answer)
@@ -280,5 +291,6 @@ def _model(drawing: _Drawing, name: str, taken: tuple[int, int, str, str], fitte
     model = helper.make_model(drawn, opset_imports=opsets, ir_version=backbone.ir_version if backbone else 8)
     if backbone:
         model.functions.extend(backbone.functions)
-    helper.set_model_props(model, {"classes": json.dumps(list(fitted.classes)), "how": how})
+    told = {"classes": json.dumps(list(fitted.classes)), "how": taken.how, "frame": json.dumps(taken.frame)}
+    helper.set_model_props(model, told)
     return model
