@@ -6,7 +6,7 @@ is averaged over its places, and joins the other features before one linear laye
 
 The rate of learning rises and falls in one cycle (Smith and Topin 2017) that ends with the last epoch, AdamW
 (Loshchilov and Hutter 2019) does the steps. All that is drawn comes from one seeded generator, and nothing
-from torch's own: the same seed gives the same network, also beside other fits.
+from torch's own: on one CPU the same seed gives the same network, also beside other fits.
 """
 
 from __future__ import annotations
