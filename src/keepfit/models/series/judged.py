@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from keepfit.models.metrics import Answers
 from keepfit.types import Schema
 
 Floats = NDArray[np.floating[Any]]
-BINS = 12  # runs of steps that are told apart
+BINS = 12  # runs of steps that are told apart, at most
 SHOWN = 10  # series that are named
 
 
@@ -50,12 +49,13 @@ def _by_step(given: Answers, other: Answers) -> list[dict[str, Any]]:
     assert given.ahead is not None
     step = given.ahead.step
     last = int(step.max(initial=1))
-    edges = np.unique(np.linspace(0, last, min(last, BINS) + 1).round())
+    length = -(-last // BINS)
     rows = []
-    for low, high in itertools.pairwise(edges):
+    for low in range(0, last, length):
+        high = min(low + length, last)
         inside = (step > low) & (step <= high)
         if inside.any():
-            title = f"{high:.0f}" if high == low + 1 else f"{low + 1:.0f} to {high:.0f}"
+            title = f"{high}" if high == low + 1 else f"{low + 1} to {high}"
             rows.append({"step": title, "rows": int(inside.sum()), **_told(given, other, inside)})
     return rows
 

@@ -233,9 +233,13 @@ def _after(memory: Memory, part: Part, count: int, matrix: NDArray[Any], owner: 
 
 
 def refreshed(memory: Memory, matrix: NDArray[Any]) -> Memory:
-    """The memory of all series after the observed rows of a matrix; rows without a value are passed over."""
+    """The memory of all series after the observed rows of a matrix.
+
+    Rows without a value are passed over, and so are series that are not known: their numbers mean something in
+    the matrix alone.
+    """
     rows = _rows(matrix)
-    moved = observe(memory, rows[np.isfinite(rows).all(axis=1)])
+    moved = observe(memory, rows[np.isfinite(rows).all(axis=1) & (memory.places(rows[:, 0]) >= 0)])
     rest = np.flatnonzero(moved.places(memory.numbers.astype(np.float64)) < 0)
     return Memory(memory.about, (*moved.parts, *memory.only(rest).parts))
 
