@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from keepfit import features
 from keepfit.deployment import linear_rows, runtime
 from keepfit.errors import ModelError
-from keepfit.features.rows import from_rows
+from keepfit.features.rows import Memory, from_rows
 from keepfit.features.values import Columns
 from keepfit.models import bundle
 from keepfit.models.fitted import Fitted, Member
@@ -155,3 +155,17 @@ def test_a_schema_with_an_input_that_the_model_does_not_use(loaded):
     wider = Schema((*SCHEMA.columns, Column("more", "number")), "classification", "y", ("no", "yes"))
     assert linear_rows.rows(wider, model) is None  # its values are to be checked all the same
     assert linear_rows.rows(SCHEMA, model)(rows(2)).shape == (2, 1)
+
+
+def test_what_is_looked_up_is_bounded_and_of_known_kinds():
+    memory = Memory(float, 10, {int, str})
+    look = linear_rows._looked_up(memory)
+    for start in range(0, 100, 5):
+        asked = [start, str(start + 1), 1.5, Decimal(start)]
+        for _ in range(2):
+            assert [*look(asked)] == [float(value) for value in asked]
+    known = look.__closure__[0].cell_contents
+    assert 0 < len(known) <= 14
+    assert {*map(type, known)} <= {int, str}
+    with pytest.raises(ValueError, match="float"):
+        look([1, "no number"])

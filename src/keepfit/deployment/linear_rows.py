@@ -8,18 +8,18 @@ come again and again. Both sum the same numbers in the same order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keepfit.data import parse
-from keepfit.data.rows import Rows, columns_of
+from keepfit.data.rows import Rows, Table, columns_of
 from keepfit.deployment import runtime_linear
 from keepfit.errors import ModelError
 from keepfit.features.fold import Term, fold
-from keepfit.features.rows import NUMBERS, ODD, WORDS, remembered, together
+from keepfit.features.rows import NUMBERS, ODD, REMEMBERED, WORDS, Memory, packed, together
 from keepfit.features.values import Columns
 from keepfit.models.fitted import Floats
 from keepfit.types import Column, Schema
@@ -27,7 +27,7 @@ from keepfit.types import Column, Schema
 FEW = 8  # up to so many rows, Python on each value is faster than numpy on each column
 DISTINCT = 1_000  # a number that had so many values in the training rows is one that comes again and again
 SCALARS = NUMBERS | WORDS
-Plan = Sequence[tuple[str, Callable[[Any], float]]]  # column, and what a raw value of it adds to the score
+Plan = Sequence[tuple[str, Memory | Callable[[Any], float]]]  # column, and what a raw value of it adds to the score
 
 
 class Folded(NamedTuple):
@@ -75,7 +75,7 @@ def rows(schema: Schema, model: Folded) -> Callable[[Rows], Floats | None] | Non
         return None
     ones = [(columns[name], one) for t in model.terms for name, one in zip(t.columns, t.one or (), strict=True)]
     plan = [(column.name, _reader(column, one)) for column, one in ones]
-    few, many = _row_by_row(plan, model.intercept), _at_once(plan, model, [_recurring(column) for column, _ in ones])
+    few, many = _row_by_row(plan, model.intercept), _at_once(plan, model)
 
     def scores(asked: Rows) -> Floats | None:
         try:
@@ -87,11 +87,13 @@ def rows(schema: Schema, model: Folded) -> Callable[[Rows], Floats | None] | Non
 
 
 def _row_by_row(plan: Plan, start: float) -> Callable[[Rows], Floats]:
+    reads = [(name, read.__getitem__ if isinstance(read, Memory) else read) for name, read in plan]
+
     def scores(asked: Rows) -> Floats:
         totals = []
         for row in asked:
             total = start
-            for name, read in plan:
+            for name, read in reads:
                 total += read(row[name])
             totals.append(total)
         return np.array(totals)[:, None]
@@ -99,25 +101,28 @@ def _row_by_row(plan: Plan, start: float) -> Callable[[Rows], Floats]:
     return scores
 
 
-def _at_once(plan: Plan, model: Folded, recurring: Sequence[bool]) -> Callable[[Rows], Floats | None]:
+def _at_once(plan: Plan, model: Folded) -> Callable[[Rows], Floats | None]:
     """The same by look-ups of all values that come again and again, and arithmetic on arrays of all others."""
-    given, start = columns_of([name for name, _ in plan]), model.intercept
-    known = [(k, read) for k, (_, read) in enumerate(plan) if recurring[k]]
-    places, reads = [k for k, _ in known], [read for _, read in known]
+    names, start = [name for name, _ in plan], model.intercept
+    given = columns_of(names)
+    recurring = [(k, _looked_up(read)) for k, (_, read) in enumerate(plan) if isinstance(read, Memory)]
+    rest = sorted({*range(len(plan))} - {k for k, _ in recurring})
+    numeric = {names[k] for k in rest}
     others, end = [], 0
     for term in model.terms:
         begin, end = end, end + len(term.columns)
-        at = [k for k in range(begin, end) if not recurring[k]]
+        at = [k for k in rest if begin <= k < end]
         if at and term.some:
             others.append((at, term.some([k - begin for k in at])))
 
     def scores(asked: Rows) -> Floats | None:
         raw, n = given(asked), len(asked)
         parts = np.empty((len(plan), n))
-        looked_up = chain.from_iterable(map(map, reads, [raw[k] for k in places]))
-        parts[places] = np.fromiter(looked_up, np.float64, n * len(places)).reshape(-1, n)
+        for k, look in recurring:
+            parts[k] = packed(look(raw[k]), "d")
+        known = type(asked) is Table and asked.numbers >= numeric
         for at, score in others:
-            numbers = together([raw[k] for k in at])
+            numbers = together([raw[k] for k in at], known)
             if numbers is None:
                 return None
             parts[at] = score(numbers)
@@ -127,16 +132,33 @@ def _at_once(plan: Plan, model: Folded, recurring: Sequence[bool]) -> Callable[[
     return scores
 
 
+def _looked_up(memory: Memory) -> Callable[[Sequence[Any]], Sequence[float]]:
+    """What `memory` says of many values. A plain dict is asked in half of the time, so what it learns is copied."""
+    known: dict[Any, float] = {}
+
+    def look(raw: Sequence[Any]) -> Sequence[float]:
+        try:
+            found: Sequence[float] = itemgetter(*raw)(known)
+        except KeyError:
+            found = [*map(memory.__getitem__, raw)]
+            if len(known) > memory.kept:
+                known.clear()
+            known.update((value, part) for value, part in zip(raw, found, strict=True) if value in memory)
+        return found
+
+    return look
+
+
 def _recurring(column: Column) -> bool:
     """Whether its values are worth remembering."""
     return column.role != "number" or 0 < column.distinct <= DISTINCT
 
 
-def _reader(column: Column, one: Callable[[Any], float]) -> Callable[[Any], float]:
+def _reader(column: Column, one: Callable[[Any], float]) -> Memory | Callable[[Any], float]:
     """What a raw value adds to the score. Raises ValueError for what is no value of the column."""
     meaning, tokens = parse.PARSE[column.role], column.tokens
     if column.role != "number":
-        return remembered(lambda value: one(meaning(value, column)))
+        return Memory(lambda value: one(meaning(value, column)), REMEMBERED, WORDS)
     gap = one(None)
 
     def number(value: Any) -> float:
@@ -151,4 +173,4 @@ def _reader(column: Column, one: Callable[[Any], float]) -> Callable[[Any], floa
             return gap
         raise ValueError("infinite")
 
-    return remembered(number, kinds=SCALARS) if _recurring(column) else number
+    return Memory(number, REMEMBERED, SCALARS) if _recurring(column) else number
