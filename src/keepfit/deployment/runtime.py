@@ -57,7 +57,7 @@ class Runtime:
     hooks: Mapping[str, Callable[[Any], Any]]
     models: Sequence[Raw] = ()  # the model files, opened
     faults: Callable[[Columns], list[Problem]] = lambda columns: []  # what only came to light by `predict`
-    wish: wishes.Wish | None = None  # makes rows of what a request asks for otherwise
+    wish: wishes.Known | None = None  # makes rows of what a request asks for otherwise
 
 
 def load(
@@ -110,7 +110,7 @@ class Predictor(NamedTuple):
     finish: Callable[[list[Floats]], Output]
     folded: linear_rows.Folded | None
     models: Sequence[Raw]
-    wish: wishes.Wish | None
+    wish: wishes.Known | None
 
 
 def _folded(bundle: Bundle, entry: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]) -> Any:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ from keepfit.data.parse import Problem
 from keepfit.data.rows import Rows, Table
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
+from keepfit.models.series.memory import Memory
 from keepfit.types import Column, Rhythm, Schema
 
 HORIZON, SERIES, HISTORY = "horizon", "series", "history"
@@ -45,10 +45,7 @@ class Wished(NamedTuple):
     observed: tuple[int, ...] = ()
 
 
-Wish = Callable[[Rows], Wished]
-
-
-def reader(schema: Schema, models: Sequence[Any], learned: Sequence[Mapping[str, Any]]) -> Wish | None:
+def reader(schema: Schema, models: Sequence[Any], learned: Sequence[Mapping[str, Any]]) -> Known | None:
     """What makes rows of a request's wishes; None for a task that has none.
 
     `models` are the opened model files and `learned` their features' states, as the runtime has them.
@@ -59,12 +56,28 @@ def reader(schema: Schema, models: Sequence[Any], learned: Sequence[Mapping[str,
 
 @dataclass(frozen=True)
 class Known:
-    """The series that a model knows, each with the period of its last observation."""
+    """The series that a model knows, each with the period of its last observation. Called, it reads a request.
+
+    `memory` has their histories, each at its place of `places`.
+    """
 
     rhythm: Rhythm
     target: str
     ends: Mapping[Key, int]
     columns: Mapping[str, Column] = field(default_factory=dict)
+    memory: Memory | None = None
+    places: Mapping[Key, int] = field(default_factory=dict)
+
+    def __call__(self, asked: Rows) -> Wished:
+        """The rows that a request stands for. Raises RequestError."""
+        return forecast(self, asked)
+
+    def past(self, key: Key, most: int) -> dict[int, float]:
+        """Period → what was observed of a series, of its last `most` periods; gaps are left out."""
+        if self.memory is None or key not in self.places:
+            return {}
+        values, end = self.memory.history[self.places[key]][-most:], self.ends[key]
+        return {end + 1 - len(values) + k: value for k, value in enumerate(values.tolist()) if value == value}
 
     def key(self, row: Mapping[str, Any]) -> Key:
         """The series of a row, as the features read it."""
@@ -92,19 +105,21 @@ class Known:
         return int(calendar.periods(self.rhythm, np.array([found], np.float64))[0])
 
 
-def _forecasts(schema: Schema, models: Sequence[Any], learned: Sequence[Mapping[str, Any]]) -> Wish | None:
+def _forecasts(schema: Schema, models: Sequence[Any], learned: Sequence[Mapping[str, Any]]) -> Known | None:
     if schema.rhythm is None or schema.target is None:
         return None
     block = next(block["state"] for block in learned[0]["blocks"] if "series" in block["state"])
     keys = [tuple(key) for key in block["series"]] or [()]
-    memory = models[0].known
-    ends = {keys[int(number)]: int(end) for number, end in zip(memory.numbers, memory.ends, strict=True)}
-    known = Known(schema.rhythm, schema.target, ends, {column.name: column for column in schema.columns})
-    return partial(forecast, known)
+    memory: Memory = models[0].known
+    named = enumerate(memory.numbers.tolist())  # a series that came after the training has a number and no name
+    places = {keys[number]: place for place, number in named if number < len(keys)}
+    ends = {key: int(memory.ends[place]) for key, place in places.items()}
+    columns = {column.name: column for column in schema.columns}
+    return Known(schema.rhythm, schema.target, ends, columns, memory, places)
 
 
 # task → the function that makes its reader
-WISHES: Mapping[str, Callable[[Schema, Sequence[Any], Sequence[Mapping[str, Any]]], Wish | None]] = {
+WISHES: Mapping[str, Callable[[Schema, Sequence[Any], Sequence[Mapping[str, Any]]], Known | None]] = {
     "forecast": _forecasts
 }
 

@@ -165,7 +165,7 @@ def _faults(made: Form, fault: RequestError | None) -> None:
     """Each problem to its field; what belongs to none into the result's place."""
     problems = {d["column"]: d["problem"] for d in fault.details if d.get("column")} if fault else {}
     for name, its in made.fields.items():
-        its.fault(_sentence(problems[name]) if name in problems else None)
+        its.fault(sentence(problems[name]) if name in problems else None)
     if fault is None:
         return
     made.result.clear()
@@ -175,9 +175,9 @@ def _faults(made: Form, fault: RequestError | None) -> None:
         ui.html(views.notice(f"{count} cannot be read: see the marked fields." if many else fault.message))
 
 
-def _sentence(problem: str) -> str:
+def sentence(problem: str) -> str:
     """
-    >>> _sentence("not a number: 'old'")
+    >>> sentence("not a number: 'old'")
     "Not a number: 'old'."
     """
     return f"{problem[:1].upper()}{problem[1:]}."
@@ -201,14 +201,14 @@ def truth(service: Service, caller: str, key: str, served: Any) -> None:
             its.fault("Choose what it was." if served.runtime.schema.classes else "Say what it was.")
             return
         try:
-            sentence = await asking.label(service, key, its.value, caller)
+            thanks = await asking.label(service, key, its.value, caller)
         except RequestError as fault:
-            its.fault(_sentence(fault.message))
+            its.fault(sentence(fault.message))
             return
         its.fault(None)
         said.clear()
         with said:
-            ui.html(sentence, tag="span")
+            ui.html(thanks, tag="span")
 
     place.on("submit.prevent", send)
 

@@ -2,9 +2,9 @@
 export default {
   template: `
     <label class="kf-drop" :class="{ over, busy }" @dragover.prevent="over = true" @dragleave="over = false" @drop.prevent="dropped">
-      <input type="file" :accept="accept" :disabled="busy" @change="chosen" :aria-describedby="'kf-drop-told'" />
+      <input type="file" :accept="accept" :disabled="busy" @change="chosen" :aria-describedby="'told-' + url" />
       <b>{{ busy ? "Reading …" : label }}</b>
-      <span id="kf-drop-told" aria-live="polite">{{ fault || told }}</span>
+      <span :id="'told-' + url" aria-live="polite">{{ fault || told }}</span>
     </label>`,
   props: { url: String, label: String, told: String, accept: String, most: Number },
   data: () => ({ over: false, busy: false, fault: "" }),

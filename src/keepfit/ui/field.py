@@ -157,6 +157,12 @@ WIDGETS: Mapping[str, Widget] = {
     "date": Widget(
         lambda column, about: "date" if _daily(about) else "time", _date_props, str, _written_date
     ),
+    "series": Widget(
+        lambda column, about: "category", lambda column, about: {"levels": list(column.levels[:OFFERED]), "free": True},
+        str, lambda column, value: str(value),
+    ),
+    "moment": Widget(lambda column, about: "line", lambda column, about: {}, _number, lambda column, value: str(value)),
+    "past": Widget(lambda column, about: "number", lambda column, about: {}, _number, _written_number),
     "text": Widget(lambda column, about: "text", lambda column, about: {}, str, lambda column, value: str(value)),
     "image": Widget(
         lambda column, about: "image", lambda column, about: {}, bytes, lambda column, value: value, Picture

@@ -23,6 +23,7 @@ from keepfit.deployment.protocols import forms
 from keepfit.deployment.routes import Service
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import KeepfitError, RequestError
+from keepfit.types import Schema
 from keepfit.ui import asking, views
 from keepfit.ui.about import About
 from keepfit.ui.ask import button
@@ -53,12 +54,12 @@ class Scored:
 
 def panel(service: Service, told: About, caller: str) -> None:
     """The place for a file, and below it what became of it."""
-    names = ", ".join(column.name for column in told.schema.inputs)
+    names = ", ".join(needed(told))
     files = " Pictures are base64 text in it; for a folder of them: keepfit predict FOLDER -o OUT." if (
         forms.files(told.schema)) else ""  # fmt: skip
     ui.html(
         "<p class=kf-lead>A CSV with a header and a row for each question. Other columns are kept, in the download too."
-        f"{files}</p><details class=kf-columns><summary>{len(told.schema.inputs)} columns are needed"
+        f"{files}{_observing(told)}</p><details class=kf-columns><summary>{len(needed(told))} columns are needed"
         f"</summary><p>{escape(names)}</p></details>"
     )
 
@@ -76,19 +77,31 @@ def panel(service: Service, told: About, caller: str) -> None:
     place = ui.element("section").props('aria-label="Answers" aria-live=polite').classes("kf-many")
 
 
+def needed(told: About) -> list[str]:
+    """The columns that a file must have: what was observed may be left out."""
+    return [column.name for column in told.schema.inputs if column.name != told.schema.target]
+
+
+def _observing(told: About) -> str:
+    if not told.schema.observes:
+        return ""
+    return f" Rows with a value of {escape(str(told.schema.target))} are observations: they are taken up, not answered."
+
+
 def _template(told: About) -> None:
-    """Download a file with the header and one typical row."""
+    """Download a file with the header and one typical row, if there is such a thing."""
     out = io.StringIO()
     writer = csv.writer(out)
     names = [column.name for column in told.schema.inputs]
     writer.writerow(names)
-    writer.writerow(["" if told.usual.get(name) is None else told.usual[name] for name in names])
+    if any(value is not None for value in told.usual.values()):
+        writer.writerow(["" if told.usual.get(name) is None else told.usual[name] for name in names])
     ui.download.content(out.getvalue(), f"{told.served.name}.csv", "text/csv")
 
 
 async def _show(service: Service, told: About, caller: str, event: UploadEventArguments) -> None:
     try:
-        columns, rows = await asyncio.to_thread(_parsed, await event.file.read(), event.file.name)
+        columns, rows = await asyncio.to_thread(parsed, await event.file.read(), event.file.name)
         found = await score(service, told, columns, rows, caller)
     except KeepfitError as error:
         ui.html(views.notice(str(error)))
@@ -102,7 +115,7 @@ async def _show(service: Service, told: About, caller: str, event: UploadEventAr
         ui.html(_table(found, told))
 
 
-def _parsed(content: bytes, name: str) -> tuple[list[str], list[dict[str, Any]]]:
+def parsed(content: bytes, name: str) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns and rows of a file, read as `keepfit predict` reads it. Raises DataError."""
     suffix = Path(name).suffix.lower()
     with tempfile.TemporaryDirectory(prefix="keepfit-") as folder:
@@ -130,20 +143,30 @@ async def score(
     bad = {problem.row for problem in problems}
     good = [place for place in range(len(rows)) if place not in bad]
     answers: list[Mapping[str, Any] | None] = [None] * len(rows)
-    version, most = told.version, min(AT_ONCE, service.rules.rows)
+    version, most = told.version, _at_once(told.schema, len(rows), service.rules.rows)
     for start in range(0, len(good), most):
         places = good[start : start + most]
         part = await asking.predict(service, [asked[place] for place in places], caller)
         version = part.served.version
-        for place, answer in zip(places, part.predictions, strict=True):
+        wanted = [place for place in places if not _observed(told.schema, asked[place])]
+        for place, answer in zip(wanted, part.predictions, strict=True):
             answers[place] = answer
     named = {column.name for column in told.schema.columns}
     return Scored(columns, rows, answers, problems, [name for name in columns if name not in named], version)
 
 
+def _at_once(schema: Schema, rows: int, most: int) -> int:
+    """Rows of one question: all, where what some of them observed bears on the others."""
+    return max(1, rows) if schema.observes else min(AT_ONCE, most)
+
+
+def _observed(schema: Schema, row: Mapping[str, Any]) -> bool:
+    return schema.observes and row.get(str(schema.target)) is not None
+
+
 def _complete(told: About, columns: Sequence[str], rows: int) -> None:
     """Raises RequestError for a file that a page cannot score."""
-    absent = [column.name for column in told.schema.inputs if column.name not in columns]
+    absent = [name for name in needed(told) if name not in columns]
     if absent:
         raise RequestError(422, "no_columns", f"The file lacks {', '.join(absent)}. Leave cells empty where unknown.")
     if rows > ROWS:
@@ -152,9 +175,10 @@ def _complete(told: About, columns: Sequence[str], rows: int) -> None:
 
 
 def _problems(runtime: Runtime, rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
-    return [problem for start in range(0, len(rows), AT_ONCE)
+    most = _at_once(runtime.schema, len(rows), AT_ONCE)
+    return [problem for start in range(0, len(rows), most)
             for problem in (Problem(p.row + start, p.column, p.problem)
-                            for p in runtime.rows(rows[start : start + AT_ONCE])[1])]  # fmt: skip
+                            for p in runtime.rows(rows[start : start + most])[1])]  # fmt: skip
 
 
 def _summary(found: Scored, good: int, name: str) -> str:
@@ -180,7 +204,7 @@ def _summary(found: Scored, good: int, name: str) -> str:
 
 def _table(found: Scored, told: About) -> str:
     sure = ["sure"] if told.schema.classes else ["from", "to"] if told.manifest.get("interval") else []
-    names = [column.name for column in told.schema.inputs][:INPUTS]
+    names = [name for name in needed(told) if name in found.columns][:INPUTS]
     rows = [
         [place + 1, answer["prediction"], *_surely(answer), *(found.rows[place][name] for name in names)]
         for place, answer in enumerate(found.answers)

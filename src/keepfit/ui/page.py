@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -17,16 +17,17 @@ from keepfit.deployment.rollout import CANARY, CHAMPION
 from keepfit.deployment.routes import Service
 from keepfit.errors import ConfigError
 from keepfit.pipeline import state_of_loop
-from keepfit.ui import ask, loop, many, recent, views
+from keepfit.ui import ahead, ask, loop, many, recent, views
 from keepfit.ui.about import About, about, age
-from keepfit.ui.ask import Form
 from keepfit.ui.moving import Moves, Where
 
-STYLE, LOOP_STYLE = (Path(__file__).with_name(name) for name in ("style.css", "loop.css"))
+STYLES = [Path(__file__).with_name(name) for name in ("style.css", "loop.css", "ahead.css")]
 EVERY = 0.5  # seconds between two looks at who is champion
 AGAIN = 60.0  # seconds after which the ages are told anew
-TABS = ("One row", "Many rows", "Recent", "Model")
-LOOP = "Loop"
+MANY, RECENT, MODEL, LOOP = "Many rows", "Recent", "Model", "Loop"
+ROW = ("One row", ask.form)
+# task → the first tab: its name, and the form in it
+FORMS: Mapping[str, tuple[str, Callable[..., ask.Form | ahead.Form]]] = {"forecast": ("Forecast", ahead.form)}
 
 
 @dataclass
@@ -37,19 +38,19 @@ class Page:
     caller: str
     told: About
     where: Where | None = None  # whose loop is shown
-    form: Form | None = None
+    form: ask.Form | ahead.Form | None = None
     home: Any = None
     head: Any = None
     body: Any = None
     news: Any = None
-    tab: str = TABS[0]
+    tab: str = ""
     drawn: float = 0.0  # when the head was, monotonic seconds
 
 
 def build(service: Service, caller: str, leave: bool, where: Where | None = None) -> None:
     """Build the page for one visitor. `leave`: there is a session that can be ended. `where`: of a project's model."""
-    ui.add_css(STYLE)
-    ui.add_css(LOOP_STYLE)
+    for style in STYLES:
+        ui.add_css(style)
     active = service.rollout.active.get(CHAMPION)
     if active is None:
         ui.html(views.notice("There is no champion. Next: keepfit run"))
@@ -107,6 +108,7 @@ def _head(page: Page, leave: bool) -> None:
 def _body(page: Page, kept: Mapping[str, Any]) -> None:
     """The tabs. What was typed before another version came stays."""
     names = _tabs(page)
+    first, form = _first(page)
     with page.body:
         with ui.tabs(on_change=lambda event: setattr(page, "tab", event.value)).props(
             "no-caps inline-label align=left outside-arrows mobile-arrows"
@@ -114,13 +116,13 @@ def _body(page: Page, kept: Mapping[str, Any]) -> None:
             for name in names:
                 ui.tab(name)
         with ui.tab_panels(tabs, value=page.tab, animated=False).props("keep-alive").classes("kf-panels"):
-            with ui.tab_panel(TABS[0]):
-                page.form = ask.form(page.service, page.told, page.caller, kept)
-            with ui.tab_panel(TABS[1]):
+            with ui.tab_panel(first):
+                page.form = form(page.service, page.told, page.caller, kept)
+            with ui.tab_panel(MANY):
                 many.panel(page.service, page.told, page.caller)
-            with ui.tab_panel(TABS[2]):
+            with ui.tab_panel(RECENT):
                 refresh = recent.panel(page.service, page.told, page.caller)
-            with ui.tab_panel(TABS[3]):
+            with ui.tab_panel(MODEL):
                 _model(page)
             if page.where:
                 with ui.tab_panel(LOOP):
@@ -128,7 +130,7 @@ def _body(page: Page, kept: Mapping[str, Any]) -> None:
                     loop.panel(moves, bool(page.told.schema.classes), lambda: page.tab == LOOP)
 
         async def shown() -> None:
-            if tabs.value == TABS[2]:
+            if tabs.value == RECENT:
                 await refresh()
 
         tabs.on_value_change(shown)
@@ -136,9 +138,14 @@ def _body(page: Page, kept: Mapping[str, Any]) -> None:
 
 def _tabs(page: Page) -> tuple[str, ...]:
     """The loop comes first where it was begun; a bundle's folder has none."""
+    names = (_first(page)[0], MANY, RECENT, MODEL)
     if page.where is None:
-        return TABS
-    return (LOOP, *TABS) if state_of_loop.begun(page.where.project) else (*TABS, LOOP)
+        return names
+    return (LOOP, *names) if state_of_loop.begun(page.where.project) else (*names, LOOP)
+
+
+def _first(page: Page) -> tuple[str, Callable[..., ask.Form | ahead.Form]]:
+    return FORMS.get(page.told.schema.task, ROW)
 
 
 # --- the model ------------------------------------------------------------------------------------
