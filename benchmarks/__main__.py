@@ -17,7 +17,7 @@ from benchmarks.measure import CommandError
 from benchmarks.results import Options, Result
 
 NAMES = (  # the quickest first
-    *("startup", "overhead", "imdb", "scoring", "memory", "images-scratch"),
+    *("startup", "overhead", "imdb", "scoring", "memory", "images", "images-serving", "images-scratch"),
     *("monitoring-speed", "monitoring-planted", "monitoring-null", "elec2"),
     *("serving-profile", "serving-limit", "serving-log", "monitoring-cost", "serving-swap", "serving"),
     *("serving-soak", "quality"),
