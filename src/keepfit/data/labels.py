@@ -1,7 +1,8 @@
 """Feedback: what was true, told by the id of a prediction, hours or months after it.
 
 Labels are appended like the predictions they belong to (see `keepfit.data.segments`), under
-`.keepfit/feedback`, and rolled into Parquet by the same command. Nothing is ever overwritten: of
+`.keepfit/feedback`, and rolled into Parquet by the same command. An observation of a series
+(`keepfit.data.observations`) is a label too, its key is the id. Nothing is ever overwritten: of
 several labels for one id the last wins when they are read (`keepfit.data.log_roll.latest`), and the
 others stay as history.
 
@@ -14,11 +15,11 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,13 +33,28 @@ RETRY = 5.0  # seconds after which a client may ask again, when the feedback can
 HEADER = {"kind": "feedback"}
 
 
-class Label(msgspec.Struct):
-    """One label as it is written: the class, or the number; `time` is seconds since 1970 UTC."""
+class Observation(NamedTuple):
+    """One observation as the feedback keeps it: its key, the target's value, and the row without the target as JSON."""
+
+    key: str
+    value: float
+    row: str
+
+
+Read = Callable[[Mapping[str, Any]], Observation]  # raises ValueError that says what is wrong
+
+
+class Label(msgspec.Struct, omit_defaults=True):
+    """One label as it is written: the class, or the number; `time` is seconds since 1970 UTC.
+
+    `row` is that of an observation, as JSON; its id is no prediction's.
+    """
 
     id: str
     label: str | float
     time: float
     caller: str | None = None
+    row: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ class Invalid:
 @dataclass(frozen=True)
 class Report:
     """What became of the entries. Of the `accepted`, `repeated` had a label before; the last one wins.
+    (Repeated observations win as well, but are not counted.)
 
     `unknown` ids were never given here; the rows of `expired` ones are no longer kept.
     """
@@ -70,12 +87,13 @@ def add(
     entries: Iterable[Any],
     caller: str | None = None,
     retention: float | None = None,
+    observed: Read | None = None,
 ) -> Report:
     """Append the labels of `entries`, mappings with `id` and `label`, to the feedback in `folder`.
 
-    `predictions` is the log that gave the ids, `retention` how many seconds it keeps. What cannot be
-    accepted is told in the Report; the rest is on the disk when this returns. For any
-    number of threads and processes at once.
+    With `observed`, entries without `label` are rows that it reads. `predictions` is the log that gave the ids,
+    `retention` how many seconds it keeps. What cannot be accepted is told in the Report; the rest is on the disk
+    when this returns. For any number of threads and processes at once.
     Raises RequestError (503) where the system refuses to write: then nothing was accepted.
     """
     now = time.time()
@@ -85,6 +103,12 @@ def add(
     expired: list[str] = []
     invalid: list[Invalid] = []
     for row, entry in enumerate(entries):
+        if observed and isinstance(entry, Mapping) and "label" not in entry:
+            try:
+                labels.append(_observation(observed(entry), now, caller))
+            except ValueError as error:
+                invalid.append(Invalid(row, str(error)))
+            continue
         key, problem = _key(entry)
         place = segments.place(key)
         known = _known(predictions, place[0], asked) if place else None
@@ -104,6 +128,10 @@ def add(
         told = "The feedback cannot be written, and none of it was accepted. Try again later."
         raise RequestError(503, "feedback_unwritable", told, retry=RETRY) from error
     return Report(len(labels), _mark(folder, labels), tuple(unknown), tuple(expired), tuple(invalid))
+
+
+def _observation(found: Observation, now: float, caller: str | None) -> Label:
+    return Label(found.key, found.value, now, caller, found.row)
 
 
 def _key(entry: Any) -> tuple[str, str]:
@@ -170,6 +198,8 @@ def _mark(folder: Path, labels: Sequence[Label]) -> int:
     """Note which ids have a label; how many of them had one before, in `labels` or earlier."""
     places: dict[str, list[int]] = {}
     for label in labels:
+        if label.row is not None:
+            continue
         segment, number = segments.place(label.id) or ("", 0)
         places.setdefault(segment, []).append(number)
     try:

@@ -6,8 +6,11 @@ both, and taken from the part. So all that was acknowledged before the call is i
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -21,6 +24,8 @@ from keepfit.extras import nearest
 MOMENT = pl.Datetime("us", "UTC")
 Fresh = tuple[str, date, pa.Table]
 EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+TOLD = ["label", "label_value", "label_time"]
+OBSERVED = " observed"
 
 
 def read(
@@ -45,10 +50,46 @@ def read(
     if role is not None:
         rows = rows.filter(pl.col("role") == role)
     if labels:
-        told = latest(folder.parent / FEEDBACK, uri).drop("caller")
-        told = told.rename({"value": "label_value", "time": "label_time"})
-        rows = rows.join(told.lazy(), on="id", how="left")
+        rows = _labelled(rows, latest(folder.parent / FEEDBACK, uri).drop("caller"))
     return rows
+
+
+def _labelled(rows: pl.LazyFrame, told: pl.DataFrame) -> pl.LazyFrame:
+    """The rows with the last label of each: that of its id, or what was observed at its time of its series."""
+    told = told.rename({"value": "label_value", "time": "label_time"})
+    observed = told.filter(pl.col("row").is_not_null())
+    rows = rows.join(told.filter(pl.col("row").is_null()).drop("row").lazy(), on="id", how="left")
+    inputs = rows.collect_schema().get("inputs") if observed.height else None
+    if not isinstance(inputs, pl.Struct):
+        return rows
+    for names, keys in keyed(observed, inputs):
+        rows = rows.join(
+            keys.lazy(), left_on=[pl.col("inputs").struct.field(name) for name in names], right_on=names, how="left",
+            suffix=OBSERVED,
+        ).drop(name for name in names if name not in TOLD)  # fmt: skip
+        later = pl.col("label_time").is_null() | (pl.col("label_time" + OBSERVED) >= pl.col("label_time"))
+        each = [pl.when(later).then(pl.coalesce(name + OBSERVED, name)).otherwise(name).alias(name) for name in TOLD]
+        rows = rows.with_columns(each).drop(name + OBSERVED for name in TOLD)
+    return rows
+
+
+def keyed(observed: pl.DataFrame, inputs: pl.Struct) -> Iterator[tuple[list[str], pl.DataFrame]]:
+    """The columns of keys and, in the types of `inputs`, their values with what was told, by kind of key."""
+    kinds = {field.name: field.dtype for field in inputs.fields}
+    keys = [json.loads(key) for key in observed["id"]]
+    for names in {tuple(key): None for key in keys}:
+        if not kinds.keys() >= set(names):
+            continue
+        mine = [place for place, key in enumerate(keys) if tuple(key) == names]
+        columns = [as_logged(name, [keys[place][name] for place in mine], kinds[name]) for name in names]
+        yield [*names], pl.DataFrame(columns).hstack(observed[mine].select(TOLD))
+
+
+def as_logged(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+    """Values of JSON in the type that the log has them in."""
+    if kind.is_temporal():
+        return pl.Series(name, [_utc(datetime.fromisoformat(str(value)), EARLIEST) for value in values], MOMENT)
+    return pl.Series(name, values, strict=False).cast(kind, strict=False)
 
 
 def event(columns: pl.Schema, name: str | None) -> pl.Expr:
@@ -68,7 +109,7 @@ def event(columns: pl.Schema, name: str | None) -> pl.Expr:
 
 
 def latest(folder: Path, uri: str | None = None) -> pl.DataFrame:
-    """The last label of each id in the feedback of `folder`: id, time, label, value, caller."""
+    """The last label of each id in the feedback of `folder`: id, time, label, value, caller, row."""
     history = _all(folder, "feedback", EARLIEST, LATEST, uri)
     return history.sort("time", maintain_order=True).unique("id", keep="last", maintain_order=True).collect()
 

@@ -2,7 +2,7 @@
 
     predictions   id, time, model, version, role, request, caller, route, latency, inputs, prediction,
                   value, confidence, probabilities, low, high, step, scale
-    feedback      id, time, label, value, caller
+    feedback      id, time, label, value, caller, row
 
 `inputs` is a struct, with each value as `keepfit.data.conform` reads it: number float64, date
 timestamp, image binary, anything else string; what makes no sense in its column is null. `prediction` and `label`
@@ -114,6 +114,7 @@ def _feedback(header: Header, rows: Rows) -> pa.Table:
         "label": pa.array([_text(row.label) for row in rows], TEXT),
         "value": pa.array([_number(row.label) for row in rows], NUMBER),
         "caller": _of(rows, "caller", TEXT),
+        "row": _of(rows, "row", TEXT),
     })  # fmt: skip
 
 

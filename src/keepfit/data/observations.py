@@ -1,0 +1,92 @@
+"""Observations: what became of a series, told by its columns and the time instead of a prediction's id.
+
+An observation stands in the feedback like a label. Its id is its key, the columns of the series and the time
+as JSON, so that the last one told of a series and a period wins as the last label of an id does; `row` is all
+that was told beside the target. It is a label of every forecast that was given for that series and time, and
+one more row to learn from.
+
+>>> from keepfit.types import Column, Rhythm
+>>> columns = (Column("shop", "series"), Column("month", "moment", "date"), Column("sold", "past"))
+>>> read = reader(Schema(columns, "forecast", "sold", rhythm=Rhythm("month", "1mo", 0.0, 2, ("shop",))))
+>>> read({"shop": "north", "month": "1971-03-20", "sold": "7"})
+Observation(key='{"shop":"north","month":"1971-03-01"}', value=7.0, row='{"shop":"north","month":"1971-03-01"}')
+>>> reader(Schema(columns, "regression", "sold")) is None
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from keepfit.data import parse
+from keepfit.data import rhythm as calendar
+from keepfit.data.labels import Observation, Read
+from keepfit.types import Column, Rhythm, Schema
+
+
+def reader(schema: Schema, redact: Sequence[str] = ()) -> Read | None:
+    """What reads the observations of a task; None for a task that has none.
+
+    Columns of `redact` are kept in no file; where they tell series or times, nothing can be observed.
+    """
+    made = READERS.get(schema.task)
+    return made(schema, redact) if made else None
+
+
+def _of_forecasts(schema: Schema, redact: Sequence[str]) -> Read | None:
+    return None if schema.rhythm is None or schema.target is None else partial(_read, schema, schema.rhythm, redact)
+
+
+READERS: Mapping[str, Callable[[Schema, Sequence[str]], Read | None]] = {"forecast": _of_forecasts}
+
+
+def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], entry: Mapping[str, Any]) -> Observation:
+    """What a row says of its series. Raises ValueError."""
+    if hidden := {rhythm.time, *rhythm.series} & {*redact}:
+        raise ValueError(f"'{min(hidden)}' is kept out of the log (serving.log.redact), so nothing can be observed")
+    key: dict[str, Any] = {name: _level(schema[name], entry) for name in rhythm.series}
+    key[rhythm.time] = _time(schema[rhythm.time], rhythm, entry)
+    value = parse.number(_there(entry, str(schema.target)))
+    if value is None:
+        raise ValueError(f"'{schema.target}' is missing: an observation has a value")
+    others = [c.name for c in schema.inputs if c.name not in key and c.name != schema.target and c.name not in redact]
+    row = {**key, **{name: entry[name] for name in others if entry.get(name) is not None}}
+    try:
+        return Observation(written(key), value, written(row))
+    except (TypeError, ValueError):
+        raise ValueError("a value of the row is none that JSON has") from None
+
+
+def written(key: Mapping[str, Any]) -> str:
+    """A key, or a row, as JSON."""
+    return msgspec.json.encode(key).decode()
+
+
+def _there(entry: Mapping[str, Any], name: str) -> Any:
+    if name not in entry:
+        raise ValueError(f"'{name}' is not there")
+    return entry[name]
+
+
+def _level(column: Column, entry: Mapping[str, Any]) -> str:
+    found = parse.PARSE["series"](_there(entry, column.name), column)
+    if found is None:
+        raise ValueError(f"'{column.name}' is missing: it tells the series")
+    return str(found)
+
+
+def _time(column: Column, rhythm: Rhythm, entry: Mapping[str, Any]) -> str | float:
+    """The time of the row's period, as answers show it."""
+    given = _there(entry, column.name)
+    try:
+        found = parse.PARSE["moment"](given, column)
+    except ValueError as error:
+        raise ValueError(f"'{column.name}': {error}") from None
+    if found is None:
+        raise ValueError(f"'{column.name}' is missing: an observation needs its time")
+    return calendar.written(rhythm, calendar.periods(rhythm, np.array([found], np.float64)))[0]

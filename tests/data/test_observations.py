@@ -1,0 +1,115 @@
+"""Observations: told by series and time, kept as labels, found again by the forecasts they are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keepfit.data import labels, log_read, log_roll, observations
+from keepfit.data.log import Line, open_log
+from keepfit.types import Column, Rhythm, Schema
+
+COLUMNS = (
+    Column("shop", "series"), Column("month", "moment", "date"), Column("sold", "past"), Column("price", "number"),
+)  # fmt: skip
+SCHEMA = Schema(COLUMNS, "forecast", "sold", rhythm=Rhythm("month", "1mo", 0.0, 2, ("shop",)))
+read = observations.reader(SCHEMA)
+assert read is not None
+
+
+def give(folder: Path, months: list[str], schema: Schema = SCHEMA) -> list[str]:
+    """Forecasts of these months for 'north', in the log; their ids."""
+    log = open_log(folder / "predictions", schema, "shops", "1")
+    ids = log.ids(len(months))
+    asked = [{"shop": "north", "month": month} for month in months]
+    lines = zip(ids, log.inputs(asked), strict=True)
+    log.write([Line(key, 1.0, "r", None, "/predict", 0.1, row, 5.0, step=1.0, scale=2.0) for key, row in lines])
+    log.close()
+    return ids
+
+
+def tell(folder: Path, *entries: dict[str, Any]) -> labels.Report:
+    return labels.add(folder / "feedback", folder / "predictions", entries, observed=read)
+
+
+def known(folder: Path) -> dict[str, float | None]:
+    """Month → what the forecasts of it are labelled with."""
+    rows = log_read.read(folder / "predictions", labels=True).collect()
+    months = rows["inputs"].struct.field("month").dt.strftime("%Y-%m").to_list()
+    return dict(zip(months, rows["label_value"].to_list(), strict=True))
+
+
+def test_an_observation_labels_the_forecasts_of_its_series_and_time(tmp_path: Path) -> None:
+    give(tmp_path, ["1971-01-01", "1971-02-01"])
+    told = tell(
+        tmp_path,
+        {"shop": "north", "month": "1971-01-20", "sold": 7},
+        {"shop": "south", "month": "1971-02-01", "sold": 9},
+    )
+    assert told.accepted == 2
+    assert known(tmp_path) == {"1971-01": 7.0, "1971-02": None}
+    assert log_read.read(tmp_path / "predictions", labels=True).collect().height == 2
+
+
+@pytest.mark.parametrize("rolled", [False, True])
+def test_the_last_value_wins_whether_told_by_id_or_by_time(tmp_path: Path, rolled: bool) -> None:
+    [first, second] = give(tmp_path, ["1971-01-01", "1971-02-01"])
+    tell(tmp_path, {"id": first, "label": 1}, {"shop": "north", "month": "1971-02-01", "sold": 2})
+    tell(tmp_path, {"shop": "north", "month": "1971-01-01", "sold": 3}, {"id": second, "label": 4})
+    if rolled:
+        for name in ("predictions", "feedback"):
+            log_roll.roll(tmp_path / name)
+    assert known(tmp_path) == {"1971-01": 3.0, "1971-02": 4.0}
+
+
+def test_an_observation_keeps_what_is_known_ahead_and_its_key_is_the_period(tmp_path: Path) -> None:
+    give(tmp_path, ["1971-01-01"])
+    for day, value in (("1971-03-04", 5), ("1971-03-30", "6")):
+        tell(tmp_path, {"shop": "north", "month": day, "sold": value, "price": 1.5, "other": 3})
+    [row] = log_read.latest(tmp_path / "feedback").to_dicts()
+    assert row["id"] == '{"shop":"north","month":"1971-03-01"}'
+    assert row["row"] == '{"shop":"north","month":"1971-03-01","price":1.5}'
+    assert row["value"] == 6.0
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"shop": "north", "month": "1971-01-01"}, "'sold' is not there"),
+        ({"shop": "north", "month": "1971-01-01", "sold": None}, "'sold' is missing"),
+        ({"shop": "north", "month": "1971-01-01", "sold": "many"}, "many"),
+        ({"shop": None, "month": "1971-01-01", "sold": 1}, "'shop' is missing"),
+        ({"month": "1971-01-01", "sold": 1}, "'shop' is not there"),
+        ({"shop": "north", "month": "soon", "sold": 1}, "soon"),
+        ({"shop": "north", "month": "1971-01-01", "sold": float("inf")}, ""),
+    ],
+)
+def test_what_is_no_observation_is_told_and_costs_the_others_nothing(
+    tmp_path: Path, entry: dict[str, Any], problem: str
+) -> None:
+    give(tmp_path, ["1971-01-01"])
+    report = tell(tmp_path, entry, {"shop": "north", "month": "1971-01-01", "sold": 8})
+    assert report.accepted == 1
+    [fault] = report.invalid
+    assert fault.row == 0
+    assert problem in fault.problem
+    assert known(tmp_path) == {"1971-01": 8.0}
+
+
+def test_what_is_redacted_reaches_no_file(tmp_path: Path) -> None:
+    hidden = observations.reader(SCHEMA, ["price"])
+    assert hidden is not None
+    assert "price" not in hidden({"shop": "north", "month": "1971-01-01", "sold": 8, "price": 2}).row
+    unknown = observations.reader(SCHEMA, ["shop"])
+    assert unknown is not None
+    with pytest.raises(ValueError, match=r"'shop' is kept out of the log"):
+        unknown({"shop": "north", "month": "1971-01-01", "sold": 8})
+
+
+def test_without_a_reader_a_row_is_no_label(tmp_path: Path) -> None:
+    give(tmp_path, ["1971-01-01"])
+    entry = {"shop": "north", "month": "1971-01-01", "sold": 8}
+    report = labels.add(tmp_path / "feedback", tmp_path / "predictions", [entry])
+    assert (report.accepted, report.invalid[0].problem) == (0, "'id' is not there")
