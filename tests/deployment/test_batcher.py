@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -54,6 +55,49 @@ def test_what_arrives_in_one_turn_is_one_batch_and_is_answered_in_order() -> Non
     assert worker.batches == [[1, 2, 3], [4]]
     assert worker.done == [(1, 10), (2, 20), (3, 30), (4, 40)]
     assert batcher.rows == 0
+
+
+def test_a_batch_waits_for_those_that_were_answered_together_while_each_turn_brings_some() -> None:
+    worker = Worker()
+
+    async def script(batcher: Batcher) -> None:
+        batcher.inline = math.inf  # however busy the machine is
+        for job in range(4):
+            batcher.put(job, 1)
+        while not worker.batches:
+            await asyncio.sleep(0)
+        for job in range(4, 7):  # one a turn
+            batcher.put(job, 1)
+            await asyncio.sleep(0)
+        while len(worker.batches) < 2:
+            await asyncio.sleep(0)
+        batcher.put(7, 1)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(worker.batches) == 3  # nobody else came: it was not kept waiting
+        batcher.put(8, 1)
+        await asyncio.sleep(0)
+        assert len(worker.batches) == 4  # at once: the last one was alone
+
+    drive(worker, script)
+    assert worker.batches == [[0, 1, 2, 3], [4, 5, 6], [7], [8]]
+
+
+def test_a_batch_grows_to_no_more_than_the_last_one_had_by_waiting() -> None:
+    worker = Worker()
+
+    async def script(batcher: Batcher) -> None:
+        batcher.inline = math.inf
+        batcher.put(0, 1)
+        batcher.put(1, 1)
+        while not worker.batches:
+            await asyncio.sleep(0)
+        for job in range(2, 12):
+            batcher.put(job, 1)
+            await asyncio.sleep(0)
+
+    drive(worker, script)
+    assert [len(batch) for batch in worker.batches] == [2] * 6
 
 
 def test_long_work_leaves_the_event_loop_free_and_what_comes_meanwhile_is_the_next_batch() -> None:

@@ -1,9 +1,11 @@
 """Micro-batching: requests that arrive together are answered together.
 
 What has come in one turn of the event loop is one batch: with one client that is one request, at
-once; with many it grows by itself, and nobody waits for a timer. Work that is expected to take
-longer than INLINE seconds runs in a thread, and what arrives meanwhile is the next batch. A batch
-has no more than MOST rows, and none that would make it longer than SPAN.
+once; with many it grows by itself, and nobody waits for a timer. Who was answered together asks again
+at about the same time, but not all in one turn: so while each turn brings more, a batch may grow to as
+many requests as the last one had. Work that is expected to take longer than INLINE seconds runs in a
+thread, and what arrives meanwhile is the next batch. A batch has no more than MOST rows, and none that
+would make it longer than SPAN.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class Batcher:
         self.rows = 0  # that wait
         self.cost = 0.0  # expected seconds of a row
         self.scheduled = self.busy = False
+        self.seen, self.last = 0, 1  # jobs that waited at the end of the last turn, and that the last batch had
         self.idle: Callable[[], None] | None = None  # called once when nothing waits or runs
 
     def put(self, job: Job, rows: int) -> None:
@@ -76,8 +79,13 @@ class Batcher:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
+        if self.seen < len(self.jobs) < self.last and self.rows * self.cost < self.inline:
+            self.seen = len(self.jobs)
+            asyncio.get_running_loop().call_soon(self._flush)
+            return
         self.scheduled = False
         batch, rows = self._next()
+        self.seen, self.last = 0, len(batch)
         if rows * (self.cost or FIRST) <= self.inline:
             self._finish(batch, partial(self.work, batch), rows, time.perf_counter())
             return
