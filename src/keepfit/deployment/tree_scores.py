@@ -26,14 +26,13 @@ SHARE = 2_048  # rows that are worth a thread
 COUNTED = 128  # up to so many thresholds are counted, more are searched (as uint8: at most 255)
 
 
-class Joint(NamedTuple):
-    """Axes taken together. The row of a group's table in `masks` is the sum of its axes' bins, each times its
-    step; a group's axes stand together, from its place in `first` on."""
+class Part(NamedTuple):
+    """An axis among those that are taken together: the row of their common table `group` is the sum of each
+    one's bin times its step."""
 
-    axes: tuple[Axis, ...]
-    steps: Places  # (axes, 1)
-    first: Places  # (groups,)
-    masks: tuple[NDArray[Any], ...]
+    axis: Axis
+    group: int
+    step: int
 
 
 def scorer(found: Tables, threads: int = 1) -> Callable[[Matrix], Floats]:
@@ -60,13 +59,13 @@ def scorer(found: Tables, threads: int = 1) -> Callable[[Matrix], Floats]:
 
 def _many(found: Tables) -> Callable[[Matrix, Floats], None]:
     """The function that fills the scores (rows, outputs) of a matrix's rows."""
-    joint = _joint(found)
-    bins, (start, *others) = _bins(joint), joint.masks
+    parts, tables = _joint(found)
+    find, (start, *others) = _places(parts, len(tables)), tables
     trees = found.masks.shape[1]
     block = max(BLOCK // trees, 1)
 
     def fill(matrix: Matrix, scores: Floats) -> None:
-        places = np.add.reduceat(bins(matrix), joint.first, axis=0)
+        places = find(matrix)
         size = (min(block, len(matrix)), trees)
         left, entry = np.empty(size, found.masks.dtype), np.empty(size, found.masks.dtype)
         exponent, values = np.empty(size, f"f{found.bits // 8}"), np.empty(size)
@@ -84,8 +83,8 @@ def _many(found: Tables) -> Callable[[Matrix, Floats], None]:
     return fill
 
 
-def _joint(found: Tables) -> Joint:
-    """The two smallest tables are made one as long as all of them have room."""
+def _joint(found: Tables) -> tuple[list[Part], list[NDArray[Any]]]:
+    """All axes, and their common tables: the two smallest ones are made one as long as all of them have room."""
     groups = [([axis], found.masks[axis.start : axis.start + axis.bins]) for axis in found.axes]
     trees = found.masks.shape[1]
     while len(groups) > 1:
@@ -94,43 +93,41 @@ def _joint(found: Tables) -> Joint:
         if (len(one) * len(other) + sum(len(table) for _, table in rest)) * trees > CELLS:
             break
         groups = [*rest, (axes + more, (one[:, None] & other).reshape(-1, trees))]
-    steps = [step for axes, _ in groups for step in _steps(axes)]
-    first = np.cumsum([0] + [len(axes) for axes, _ in groups])[:-1]
-    axes = [axis for group, _ in groups for axis in group]
-    return Joint(tuple(axes), np.array(steps, np.intp)[:, None], first, tuple(table for _, table in groups))
+    parts = [part for group, (axes, _) in enumerate(groups) for part in _stepped(axes, group)]
+    return parts, [table for _, table in groups]
 
 
-def _steps(axes: Sequence[Axis]) -> list[int]:
-    """How far apart in their common table the bins of each axis are; those of the last one are neighbours."""
-    steps = [1]
-    for axis in axes[:0:-1]:
-        steps.append(steps[-1] * axis.bins)
-    return steps[::-1]
+def _stepped(axes: Sequence[Axis], group: int) -> Iterator[Part]:
+    """The axes of a common table; the bins of the last one are neighbours in it."""
+    step = 1
+    for axis in reversed(axes):
+        yield Part(axis, group, step)
+        step *= axis.bins
 
 
-def _bins(joint: Joint) -> Callable[[Matrix], Places]:
-    """The function from a matrix to the bins of each axis, times its step, (axes, rows)."""
-    plan = [(k, axis.column, _below(axis.grid), axis) for k, axis in enumerate(joint.axes) if axis.way != SET]
-    coded = [k for k, axis in enumerate(joint.axes) if axis.way == SET]
-    inside, columns = _inside([joint.axes[k] for k in coded]), [joint.axes[k].column for k in coded]
+def _places(parts: Sequence[Part], groups: int) -> Callable[[Matrix], Places]:
+    """The function from a matrix to the places in the common tables, (groups, rows)."""
+    asked = [(part, _below(part.axis.grid)) for part in parts if part.axis.way != SET]
+    coded = [part for part in parts if part.axis.way == SET]
+    columns, add_coded = [part.axis.column for part in coded], _coded(coded)
 
-    def bins(matrix: Matrix) -> Places:
+    def places(matrix: Matrix) -> Places:
         values = np.ascontiguousarray(matrix.T)
         gone = np.isnan(values)
         holes = np.asarray(gone.any(axis=1)).tolist()
-        found = np.empty((len(joint.axes), len(matrix)), np.intp)
-        for k, column, below, axis in plan:
-            found[k] = below(values[column])
+        found = np.zeros((groups, len(matrix)), np.intp)
+        for (axis, group, step), below in asked:
+            bins, column = below(values[axis.column]), axis.column
             if axis.way == HOLED:
-                found[k][gone[column] | (np.abs(values[column]) <= ZERO)] = axis.missing
+                bins = np.where(gone[column] | (np.abs(values[column]) <= ZERO), axis.missing, bins)
             elif holes[column]:
-                found[k][gone[column]] = axis.missing
+                bins = np.where(gone[column], axis.missing, bins)
+            found[group] += np.multiply(bins, step, dtype=np.intp)
         if coded:
-            found[coded] = inside(values[columns], gone[columns])
-        found *= joint.steps
+            add_coded(values[columns], found)
         return found
 
-    return bins
+    return places
 
 
 def _below(grid: Floats) -> Callable[[Matrix], NDArray[Any]]:
@@ -144,24 +141,26 @@ def _below(grid: Floats) -> Callable[[Matrix], NDArray[Any]]:
     return lambda values: np.add.reduce(np.greater(values, edges).view(np.uint8), axis=0, dtype=np.uint8)
 
 
-def _inside(axes: Sequence[Axis]) -> Callable[[Matrix, NDArray[np.bool_]], Places]:
-    """The function from codes (axes, rows), and which are NaN, to their bins: places in the grids, all looked up
-    in one table."""
-    top = int(max((axis.grid[-1] for axis in axes), default=0))
-    table = np.full((len(axes), top + 1), -1, np.intp)
-    for row, axis in zip(table, axes, strict=True):
-        row[:] = len(axis.grid)
-        row[axis.grid.astype(np.intp)] = np.arange(len(axis.grid))
-    flat, starts = table.ravel(), np.arange(0, table.size, top + 1)[:, None]
-    none, missing = (np.array([[len(axis.grid) + more] for axis in axes], np.intp) for more in (0, 1))
+def _coded(parts: Sequence[Part]) -> Callable[[Matrix, Places], None]:
+    """The function that adds to the places what codes (axes, rows) stand for: the place in the grid, looked up."""
+    top = max((int(part.axis.grid[-1]) for part in parts), default=0) + 2
+    tables = []
+    for axis, _, step in parts:
+        table = np.full(top + 1, len(axis.grid))  # top - 1 stands for all that are unknown or no codes
+        table[axis.grid.astype(np.intp)] = np.arange(len(axis.grid))
+        table[top] = axis.missing
+        tables.append(table * step)
 
-    def inside(codes: Matrix, gone: NDArray[np.bool_]) -> Places:
-        whole = np.fmax(np.fmin(codes, top), 0).astype(np.intp)
-        found = flat.take(whole + starts)
-        odd = whole != codes  # no code that was known, or NaN
-        return np.where(odd, np.where(gone, missing, none), found) if odd.any() else found
+    def add(codes: Matrix, found: Places) -> None:
+        near = np.fmin(np.minimum(codes, top - 1), top)  # NaN becomes the top
+        whole = np.maximum(near, 0).astype(np.intp)
+        odd = whole != near
+        if odd.any():
+            whole[odd] = top - 1
+        for row, table, (_, group, _) in zip(whole, tables, parts, strict=True):
+            found[group] += table.take(row)
 
-    return inside
+    return add
 
 
 def _leaf(found: Tables, left: NDArray[Any], exponent: NDArray[Any]) -> NDArray[Any]:
