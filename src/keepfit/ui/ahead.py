@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ SHOWN = 6  # series that are drawn; the download has all
 LONGEST = 200_000  # characters of what was observed; a longer file is work for `keepfit predict`
 ROWS = many.ROWS  # forecasts that are asked for at once
 Row = Mapping[str, Any]
+DAY_ONE = re.compile(r"[0-9]{4}-[0-9]{2}-01")
+WORDS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks", "mo": "months", "q": "quarters",
+         "y": "years"}  # fmt: skip
 
 
 @dataclass
@@ -88,6 +92,26 @@ def offered(names: Sequence[str], typed: str | None) -> list[str]:
     return [*starts, *within][:OFFERED]
 
 
+def worded(frequency: str) -> str:
+    """A frequency as what is counted.
+
+    >>> worded("1mo"), worded("15m"), worded("1i")
+    ('months', 'times 15 minutes', 'periods')
+    """
+    count, unit = calendar.step(frequency)
+    return WORDS.get(unit, "periods") if count == 1 or unit not in WORDS else f"times {count:g} {WORDS[unit]}"
+
+
+def shortened(points: Sequence[Point]) -> list[Point]:
+    """Points whose times are as people read them: months without their day, where that is always the first.
+
+    >>> [point.time for point in shortened([Point(0, "1961-01-01", 1.0), Point(1, "1961-02-01", 2.0)])]
+    ['1961-01', '1961-02']
+    """
+    months = len(points) > 1 and all(DAY_ONE.fullmatch(point.time) for point in points)
+    return [point._replace(time=point.time[:7]) for point in points] if months else [*points]
+
+
 # --- the form -------------------------------------------------------------------------------------
 
 
@@ -96,8 +120,10 @@ def _fields(made: Form, before: Mapping[str, Any]) -> None:
         if made.known.rhythm.series:
             _series(made)
         most = FARTHEST * made.known.rhythm.horizon
-        hint = f"periods of {made.known.rhythm.frequency}, up to {most:,}"
-        made.fields[HORIZON] = Field("How far ahead", "number", str(made.known.rhythm.horizon), hint=hint)
+        hint = f"up to {most:,}"
+        made.fields[HORIZON] = Field(
+            f"How many {worded(made.known.rhythm.frequency)} ahead", "number", str(made.known.rhythm.horizon), hint=hint
+        )
     _history(made, before)
     for key, its in made.fields.items():
         if before.get(key) is not None:
@@ -304,7 +330,7 @@ def _before(made: Form) -> None:
         key = chosen(made)
     except RequestError:
         key = None
-    points = [] if key is None else past(made.known, key)
+    points = [] if key is None else shortened(past(made.known, key))
     if not points or key is None:
         ui.html("<p class=kf-empty>Choose a series, or none for all, and ask.</p>")
         return
@@ -327,13 +353,14 @@ def _answers(made: Form, answers: Sequence[Row], rows: Sequence[Row]) -> None:
     if len(found) > SHOWN:
         ui.html(f"<p class=kf-lead>{len(answers):,} forecasts of {len(found):,} series. The first {SHOWN} are drawn; "
                 "the download has all.</p>")  # fmt: skip
+    for key, points in [*found.items()][:SHOWN]:
+        drawn = shortened(sorted([*past(made.known, key, rows, len(points)), *points]))
+        ahead = [point for point in drawn if point.ahead]
+        body = _head(made, key) + ahead_chart.both(drawn, _title(made, key)) + _table(made, ahead)
+        ui.html(f"<article>{body}</article>")
     with ui.element("div").classes("kf-bar"):
         save = lambda: ui.download.content(written(answers), f"{Path(made.told.served.name).name}-forecasts.csv")
         button("Download CSV").on("click", save)
-    for key, points in [*found.items()][:SHOWN]:
-        drawn = [*past(made.known, key, rows, len(points)), *points]
-        body = _head(made, key) + ahead_chart.both(sorted(drawn), _title(made, key)) + _table(made, points)
-        ui.html(f"<article>{body}</article>")
 
 
 def _table(made: Form, points: Sequence[Point]) -> str:

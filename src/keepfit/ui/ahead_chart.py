@@ -22,7 +22,7 @@ from keepfit.ui.views import number
 
 WIDE, SLIM, HEIGHT = 960.0, 340.0, 300.0
 RIGHT, TOP, BOTTOM = 14.0, 30.0, 26.0
-LETTER = 6.6  # about as wide as a letter
+LETTER, BOLD = 6.6, 8.2  # about as wide as a letter on the axes, and one of the figures
 DOTS = 60  # of what was observed; of more there is the line alone
 
 
@@ -170,7 +170,7 @@ def _strips(points: Sequence[Point], scale: Scale) -> str:
 
 def _strip(point: Point, x: float, ends: tuple[float, float], scale: Scale) -> str:
     said, (left, right) = told(point), ends
-    half = LETTER * len(said) / 2
+    half = BOLD * len(said) / 2
     at = min(max(x, scale.left + half), scale.width - RIGHT - half)
     reached = f" tabindex=0 role=img aria-label='{escape(said)}'" if point.ahead else ""
     return (
