@@ -7,11 +7,14 @@ weights are counts. Then members that help too little for what they cost in serv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keepfit.models.fitted import Floats, combine
+from keepfit.models.fitted import Floats, Member, combine
 
+Finish = Callable[[list[Member]], list[Member]]
 ROUNDS = 40
 PATIENCE = 8  # rounds without a better blend, after which none is expected
 SMALL = 0.05  # members with less weight are dropped
@@ -41,6 +44,16 @@ def select(
         elif size - best.sum() >= PATIENCE:
             break
     return _pruned(best / best.sum(), scores, loss, gain)
+
+
+def weigh(job: Any, results: Sequence[Any], rows: NDArray[Any], gain: float = GAIN) -> list[float]:
+    """`select` for cross-validated candidates, by the job's loss on some rows."""
+    return select([found.scores[rows] for found in results], lambda scores: job.loss(scores, rows), gain=gain)
+
+
+def blend(job: Any, kept: Sequence[tuple[Any, float]], rows: NDArray[np.bool_]) -> tuple[Floats, Finish]:
+    """The out-of-fold scores of weighted candidates, and what is done with their fitted members: nothing."""
+    return combine([weight for _, weight in kept], [found.scores[rows] for found, _ in kept]), lambda parts: parts
 
 
 def _pruned(weights: Floats, scores: Sequence[Floats], loss: Callable[[Floats], float], gain: float) -> list[float]:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from keepfit.errors import ModelError
-from keepfit.models import catalogue, ensemble, metrics
+from keepfit.models import catalogue, metrics
 from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, everything, style, wide, widest
 
 SKEWED = 1.0  # skewness from which the logarithm of a positive target is tried
@@ -235,7 +235,7 @@ def _worthy(job: Job, first: Sequence[Result], fold: int, left_out: dict[str, st
     if not first:
         return []
     rows = job.folds[fold][1]
-    weights = ensemble.select([r.scores[rows] for r in first], lambda scores: job.loss(scores, rows), gain=WORTH)
+    weights = job.task.weigh(job, first, rows, WORTH)
     left_out |= {r.candidate.title: "no weight on the first fold" for r, w in zip(first, weights, strict=True) if not w}
     return [r.candidate for r, w in zip(first, weights, strict=True) if w]
 

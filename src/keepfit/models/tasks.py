@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from keepfit import features
 from keepfit.errors import ModelError
 from keepfit.features.values import Columns
-from keepfit.models import conformal, fitted, metrics
+from keepfit.models import conformal, ensemble, fitted, metrics
 from keepfit.models.fitted import Floats, Interval, Output
 from keepfit.models.metrics import Answers
+from keepfit.models.series import combination
 from keepfit.models.series.estimator import Forecaster
 from keepfit.types import Schema
 
 Folds = Sequence[tuple[NDArray[Any], NDArray[Any]]]
 HELD_OUT = 10_000  # held-out rows that tell forecasts apart: more origins tell no more
-ROWS = ("series", "moment", "past")  # roles of the columns that say where a row of a forecast stands
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Task:
     of `looks` of these rows, and those of the rows that are asked, to the baseline's scores. `candidates`:
     "module:function" of what `type: auto` tries. `interval`: encoded target, out-of-fold scores and the
     coverage that forecasts are to have, to the interval. `given`: what the schema tells every estimator.
-    `selects`: may features be left out? `enough`: the folds that are used of those that there are.
+    `weigh`: the weights of candidates on some rows; `blend`: candidates with weights to their out-of-fold
+    scores together, and what their members still have to be told. `selects`: may features be left out?
+    `bags`: may the folds' estimators stand for the model? `enough`: the folds that are used of all.
     """
 
     metric: str
@@ -52,7 +54,10 @@ class Task:
     candidates: str = "keepfit.models.portfolio:candidates"
     given: Callable[[Schema], Mapping[str, Any]] = lambda schema: {}
     looks: tuple[str, ...] = ()
+    weigh: Callable[..., list[float]] = ensemble.weigh
+    blend: Callable[..., tuple[Floats, ensemble.Finish]] = ensemble.blend
     selects: bool = True
+    bags: bool = True
     enough: Callable[[Folds], Folds] = lambda folds: folds
 
     @property
@@ -125,7 +130,7 @@ def _average(values: NDArray[Any], schema: Schema, known: Columns, asked: Column
 
 
 def _last_season(values: NDArray[Any], schema: Schema, known: Columns, asked: Columns) -> Floats:
-    bare = replace(schema, columns=tuple(column for column in schema.columns if column.role in ROWS))
+    bare = replace(schema, columns=tuple(column for column in schema.columns if column.role in combination.ROWS))
     state, made = features.fit_apply(known, bare, None)
     told = _rhythm(schema)
     model = Forecaster("seasonal_naive", **{**told, "season": told["season"][:1]}).fit(np.asarray(made), values)
@@ -162,8 +167,11 @@ TASKS: dict[str, Task] = {
         conformal.by_step,
         candidates="keepfit.models.series.portfolio:candidates",
         given=_rhythm,
-        looks=ROWS,
+        looks=combination.ROWS,
+        weigh=combination.weigh,
+        blend=combination.blend,
         selects=False,
+        bags=False,
         enough=_origins,
     ),
 }

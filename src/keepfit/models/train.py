@@ -30,7 +30,7 @@ from keepfit.engine import ENGINES
 from keepfit.errors import ConfigError, ModelError
 from keepfit.extras import load, pick
 from keepfit.features.values import Columns
-from keepfit.models import calibrate, catalogue, ensemble, fitted, metrics, portfolio, threshold, tune
+from keepfit.models import calibrate, catalogue, fitted, metrics, portfolio, threshold, tune
 from keepfit.models.crossfit import Candidate, Fold, Job, Result, cross_validate, matrix, members, selection, widest
 from keepfit.models.fitted import Fitted, Floats, Member, Output
 from keepfit.models.tasks import TASKS, Task, settings, task
@@ -147,7 +147,7 @@ def _portfolio(job: Job, config: Config) -> Chosen:
     tried, imbalance = _imbalance(job, config, tried, portfolio.judge(tried))
     found = portfolio.run(job, portfolio.linked(job, tried))
     rows = np.all([_known(r.scores) for r in found.results], axis=0)
-    weights = ensemble.select([r.scores[rows] for r in found.results], lambda scores: job.loss(scores, rows))
+    weights = job.task.weigh(job, found.results, np.flatnonzero(rows))
     count = sum(weight > 0 for weight in weights)
     why = (
         f"the blend of {count} with the best out-of-fold {job.metric}"
@@ -208,8 +208,9 @@ def _imbalance(
 def _finish(job: Job, config: Config, chosen: Chosen) -> Fitted:
     kept = [(r, w) for r, w in zip(chosen.results, chosen.weights, strict=True) if w > 0]
     rows = np.all([_known(r.scores) for r, _ in kept], axis=0)
-    scores = fitted.combine([w for _, w in kept], [r.scores[rows] for r, _ in kept])
+    scores, finish = job.task.blend(job, kept, rows)
     parts, interrupted = _members(job, kept, chosen.interrupted)
+    parts = finish(parts)
     report = _report(job, config, chosen, rows, scores, interrupted)
     if not job.count:
         width = job.task.interval(job.y[rows], scores, config.forecast.coverage)
@@ -228,8 +229,10 @@ def _members(job: Job, kept: Sequence[tuple[Result, float]], interrupted: bool) 
     try:
         for found, weight in kept:
             job.tell(len(parts), 0, f"fitting {found.candidate.title} to all rows", None)
-            parts += members(job, found, weight, refit=not interrupted)
+            parts += members(job, found, weight, refit=not (interrupted and job.task.bags))
     except KeyboardInterrupt:
+        if not job.task.bags:
+            raise
         return [m for found, weight in kept for m in members(job, found, weight, refit=False)], True
     return parts, interrupted
 

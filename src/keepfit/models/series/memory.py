@@ -9,7 +9,7 @@ looked up afterwards. numpy alone, in training and serving.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -39,8 +39,9 @@ class Model(NamedTuple):
     def module(self) -> Any:
         return load(MODELS[self.name], "model.type")
 
-    def fit(self, known: Panel) -> State:
-        state: State = self.module.fit(known, self.season, self.seed, **self.options)
+    def fit(self, known: Panel, horizon: int) -> State:
+        told = {"horizon": horizon} if "horizon" in self.module.DEFAULTS else {}
+        state: State = self.module.fit(known, self.season, self.seed, **told, **self.options)
         return state
 
 
@@ -55,15 +56,21 @@ class About:
 
 @dataclass(frozen=True)
 class Part:
-    """Series whose models have all come equally far: their panel, scales, and a state for each model."""
+    """Series whose models have all come equally far: their panel, scales, and a state for each model.
+
+    `factor` (series, models): what a model's forecasts are multiplied by, where models are combined series by
+    series: its share in a series over its weight.
+    """
 
     panel: Panel
     scale: Floats
     states: tuple[State, ...]
+    factor: Floats
 
     def only(self, picked: NDArray[Any]) -> Part:
         """The part of some of its series."""
-        return Part(self.panel.rows(picked), self.scale[picked], tuple(of(state, picked) for state in self.states))
+        states = tuple(of(state, picked) for state in self.states)
+        return Part(self.panel.rows(picked), self.scale[picked], states, self.factor[picked])
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ def _padded(values: Floats, width: int) -> Floats:
 
 def _forecasts(about: About, part: Part, steps: int) -> Floats:
     each = [model.module.forecast(state, steps) for model, state in zip(about.models, part.states, strict=True)]
-    return np.stack(each, axis=2)
+    return np.stack(each, axis=2) * part.factor[:, None, :]
 
 
 # --- rows → panel → memory ------------------------------------------------------------------------
@@ -170,8 +177,15 @@ def panel(matrix: NDArray[Any], values: Floats) -> Panel:
 
 def remember(about: About, known: Panel) -> Memory:
     """The memory of a panel: each model fitted to it."""
-    states = tuple(model.fit(known) for model in about.models)
-    return Memory(about, (Part(known, scale(known.values, about.unit), states),))
+    states = tuple(model.fit(known, about.horizon) for model in about.models)
+    factor = np.ones((len(known.numbers), len(states)))
+    return Memory(about, (Part(known, scale(known.values, about.unit), states, factor),))
+
+
+def counted(memory: Memory, factor: Floats) -> Memory:
+    """The memory of one model with the factors (numbers,) of its series."""
+    parts = (replace(part, factor=factor[part.panel.numbers, None]) for part in memory.parts)
+    return Memory(memory.about, tuple(parts))
 
 
 def observe(memory: Memory, matrix: NDArray[Any]) -> Memory:
@@ -229,7 +243,7 @@ def _after(memory: Memory, part: Part, count: int, matrix: NDArray[Any], owner: 
     models = zip(memory.about.models, part.states, strict=True)
     states = tuple(model.module.update(state, values) for model, state in models)
     grown = Panel(np.concatenate([part.panel.values, values], axis=1), part.panel.ends + count, part.panel.numbers)
-    return Part(grown, part.scale, states)
+    return Part(grown, part.scale, states, part.factor)
 
 
 def refreshed(memory: Memory, matrix: NDArray[Any]) -> Memory:

@@ -1,8 +1,8 @@
 """A `Memory` as plain arrays, and back: what a model file of forecasts holds. Nothing in it can run code.
 
-about              JSON: models with season, seed and options; unit, horizon; what is no array in their states
-values, ends, numbers, scale
-0/…, 1/…           the arrays of each model's state
+about       JSON: models with season, seed and options; unit, horizon; what is no array in their states
+values, ends, numbers, scale, factor      see `memory.Part`
+0/…, 1/…    the arrays of each model's state
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ def _together(memories: Sequence[Memory]) -> Memory:
     models = tuple(model for one in memories for model in one.about.models)
     about = About(models, first.about.unit, first.about.horizon)
     parts = [
-        Part(part.panel, part.scale, tuple(state for one in memories for state in one.parts[place].states))
+        Part(
+            part.panel,
+            part.scale,
+            tuple(state for one in memories for state in one.parts[place].states),
+            np.concatenate([one.parts[place].factor for one in memories], axis=1),
+        )
         for place, part in enumerate(first.parts)
     ]
     return Memory(about, tuple(parts))
@@ -44,7 +49,8 @@ def arrays(memories: Sequence[Memory]) -> Arrays:
         "states": [{key: value for key, value in state.items() if not _is_array(value)} for state in part.states],
     }
     panel = part.panel
-    found = {"values": panel.values, "ends": panel.ends, "numbers": panel.numbers, "scale": part.scale}
+    found = {"values": panel.values, "ends": panel.ends, "numbers": panel.numbers}
+    found |= {"scale": part.scale, "factor": part.factor}
     for place, state in enumerate(part.states):
         found |= {f"{place}/{key}": value for key, value in state.items() if _is_array(value)}
     return {"about": np.array(json.dumps(told)), **found}
@@ -61,7 +67,7 @@ def read(given: Mapping[str, NDArray[Any]]) -> Memory:
     about = About(models, int(told["unit"]), int(told["horizon"]))
     states = tuple(_state(place, plain, given) for place, plain in enumerate(told["states"]))
     panel = Panel(given["values"], given["ends"], given["numbers"])
-    return Memory(about, (Part(panel, given["scale"], states),))
+    return Memory(about, (Part(panel, given["scale"], states, given["factor"]),))
 
 
 def _state(place: int, plain: Mapping[str, Any], given: Mapping[str, NDArray[Any]]) -> State:
