@@ -339,8 +339,9 @@ def reproduce(session: Session, run_id: str) -> int:
 
 
 @command(
-    click.argument("source", metavar="INPUT", type=click.Path(path_type=Path)),
+    click.argument("source", metavar="[INPUT]", required=False, type=click.Path(path_type=Path)),
     click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="CSV, Parquet or NDJSON."),
+    click.option("--horizon", type=click.IntRange(1), help="Forecasts without INPUT: periods ahead, of all series."),
     click.option("--version", "version", default=None, help="A registered version; default: the champion."),
     click.option("--watch", is_flag=True, help="INPUT is a folder that keeps receiving files, the output another."),
     click.option("--every", type=click.FloatRange(0.05), help="With --watch: seconds between two looks.  [default: 2]"),
@@ -348,24 +349,29 @@ def reproduce(session: Session, run_id: str) -> int:
 )
 def predict(
     session: Session,
-    source: Path,
+    source: Path | None,
     output: Path,
+    horizon: int | None,
     version: str | None,
     watch: bool,
     every: float | None,
     pattern: str | None,
 ) -> None:
-    """Score a file; with --watch, each file that comes."""
+    """Score a file; with --watch, each file that comes. A forecast needs no INPUT: what comes of all series."""
     from keepfit import show
     from keepfit.progress import Progress
 
+    if horizon and source:
+        raise click.UsageError("--horizon is for forecasts without INPUT: the rows of a file say what is asked.")
     if watch:
+        if source is None:
+            raise click.UsageError("--watch needs INPUT: the folder that receives files.")
         found = session.project.watch(source, output, version, every or 2.0, pattern, session.say)
         return session.answer(found, f"{found['scored']} files scored, {found['failed']} failed: {found['journal']}")
     if every or pattern:
         raise click.UsageError("--every and --pattern belong to --watch.")
     with Progress() as progress:
-        report = session.project.predict(source, output=output, version=version, progress=progress)
+        report = session.project.predict(source, output=output, version=version, progress=progress, horizon=horizon)
     session.answer(report, show.prediction(report))
 
 

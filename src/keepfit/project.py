@@ -78,16 +78,31 @@ class Project:
         return inline.run(config, self.folder, stage, resume, progress)
 
     def predict(
-        self, data: Any, output: Path | str | None = None, version: str | None = None, progress: Tell = silent
+        self,
+        data: Any = None,
+        output: Path | str | None = None,
+        version: str | None = None,
+        progress: Tell = silent,
+        horizon: int | None = None,
     ) -> Any:
         """Predictions of the champion (or of `version`).
 
-        A frame gives a frame of the same kind with the prediction columns; a path with `output`
-        is scored as a stream, and gives a report. Raises TrackingError when there is no champion.
+        Without `data`: the forecasts of all known series, `horizon` periods ahead (default: as configured), as a
+        polars frame, or in `output` with a report; ConfigError where the model is no forecast. A frame gives a
+        frame of the same kind with the prediction columns; a path with `output` is scored as a stream, and gives a
+        report. Raises TrackingError when there is no champion.
         """
         config = self.config
         from keepfit.pipeline import champion
 
+        if data is None:
+            return champion.score_ahead(
+                config, self.folder, Path(output) if output else None, horizon, version, progress
+            )
+        if horizon is not None:
+            raise ConfigError(
+                "`horizon` is for a forecast without data: the rows of data say themselves what is asked."
+            )
         if isinstance(data, (str, Path)):
             if output is None:
                 raise ConfigError("predict of a file needs `output`: the file to write.")

@@ -8,6 +8,9 @@ the input are kept as they are and in order; to their right stand
     probability_<class>     of each class (classification)
     prediction_low / _high  the interval's ends (regression with an interval)
 
+A forecast needs no input: `ahead` writes what comes of all known series. Of an input's rows those with a value of
+the target are observations: they move the model on, are kept in the output, and are their own prediction.
+
 Of pictures the output has the paths, and not the bytes: `predict` takes a folder or an archive of them.
 
 A row that cannot be read (a cell that is no number where one is needed, a line with too few fields)
@@ -38,15 +41,18 @@ from keepfit.data.parse import Problem
 from keepfit.deployment.protocols import forms
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.sinks import sink
-from keepfit.errors import DataError
+from keepfit.deployment.wishes import HORIZON, SERIES, unanswered
+from keepfit.errors import ConfigError, DataError, RequestError
 from keepfit.features.frame import asked
 from keepfit.features.prepare import prepare
+from keepfit.features.rows import from_rows
 from keepfit.models.fitted import Output
 from keepfit.progress import Tell, silent
 from keepfit.types import Schema
 
 ROWS = 50_000  # rows of a frame
 LARGE: Mapping[str, int] = {"text": 5_000, "image": 128}  # the same where a column has such a role
+WHOLE = 10_000_000  # rows, at most, of a frame where what some rows observed bears on the others
 FEW = 5_000  # rows whose answers go through a list
 AHEAD = 2  # frames that a stage may be ahead of the next
 SHOWN = 5  # unreadable cells shown in an error
@@ -76,7 +82,11 @@ def predict(
     began = time.monotonic()
     _apart(source, output)
     schema = _asked(runtime)
-    rows = rows or min((LARGE.get(column.role, ROWS) for column in runtime.schema.features), default=ROWS)
+    rows = (
+        rows
+        or (WHOLE if schema.observes else 0)
+        or min((LARGE.get(column.role, ROWS) for column in runtime.schema.features), default=ROWS)
+    )
     total, done, names = _size(source), 0, dict[str, str]()
     with _Rejected(output) as rejected, sink(output) as write:
         read_in = read.batches(data or config.Data(source=str(source)), source, rows, rejected.line)
@@ -98,6 +108,62 @@ def predict(
         "seconds": round(seconds, 3),
         "rows_per_second": round(done / seconds) if seconds else None,
     }
+
+
+def ahead(runtime: Runtime, output: Path, horizon: int | None = None, progress: Tell = silent) -> dict[str, Any]:
+    """Write the forecasts of all known series, `horizon` periods ahead (default: the model's), and no input read.
+
+    Columns: the series', the time, prediction, prediction_low and prediction_high. The report as of `predict`.
+    Raises ConfigError for a model that forecasts nothing, and for a horizon that makes no sense.
+    """
+    began = time.monotonic()
+    done, names = 0, dict[str, str]()
+    with sink(output) as write:
+        for part in _next(runtime, horizon):
+            made = _forecast(runtime, part, names)
+            write(made)
+            done += made.height
+            progress(done, 0, f"{done:,} rows forecast")
+    seconds = time.monotonic() - began
+    return {
+        "rows": done, "rejected": 0, "rejected_file": None, "output": str(output), "columns": names,
+        "seconds": round(seconds, 3), "rows_per_second": round(done / seconds) if seconds else None,
+    }  # fmt: skip
+
+
+def following(runtime: Runtime, horizon: int | None = None) -> pl.DataFrame:
+    """`ahead` as a frame."""
+    return pl.concat([_forecast(runtime, part, {}) for part in _next(runtime, horizon)])
+
+
+def _forecast(runtime: Runtime, rows: list[dict[str, Any]], names: dict[str, str]) -> pl.DataFrame:
+    columns, _ = from_rows(rows, runtime.schema)
+    return _beside(pl.DataFrame(rows, infer_schema_length=None), answers(runtime.predict(columns), ()), names)
+
+
+def _next(runtime: Runtime, horizon: int | None) -> Iterator[list[dict[str, Any]]]:
+    """The rows that come next of all known series, some series at a time."""
+    known = runtime.wish
+    if known is None:
+        raise ConfigError(
+            f"The model predicts rows ({runtime.schema.task}) and needs an input: keepfit predict INPUT -o OUTPUT. "
+            "Only a forecast (task: forecast) tells what comes without one."
+        )
+    needed = [c.name for c in runtime.schema.inputs if c.role not in ("series", "moment", "past")]
+    if needed:
+        raise ConfigError(
+            f"The forecast needs {', '.join(needed)} of the rows to come. Give a file with them, and with "
+            f"{', '.join([*known.rhythm.series, known.rhythm.time])}: keepfit predict INPUT -o OUTPUT."
+        )
+    asked: dict[str, Any] = {HORIZON: known.rhythm.horizon if horizon is None else horizon}
+    keys, many = list(known.ends), max(1, ROWS // max(1, asked[HORIZON]))
+    for start in range(0, len(keys), many):
+        picked = [dict(zip(known.rhythm.series, key, strict=True)) for key in keys[start : start + many]]
+        try:
+            rows = known([{**asked, **({SERIES: picked} if known.rhythm.series else {})}]).rows
+        except RequestError as error:
+            raise ConfigError(str(error)) from None
+        yield [dict(row) for row in rows]
 
 
 def frame(runtime: Runtime, given: Any) -> Any:
@@ -187,7 +253,8 @@ def _scored(
         good = _others(part.height, problems)
         columns = asked(typed if not problems else typed[good], runtime.schema)
         output = runtime.predict(columns)
-        if late := runtime.faults(columns):
+        rhythm = runtime.schema.rhythm
+        if late := [*runtime.faults(columns), *(unanswered(rhythm, output) if rhythm else ())]:
             problems += [dataclasses.replace(p, row=int(good[p.row])) for p in late]
             kept = _others(len(output), late)
             output, good = output[kept], good[kept]

@@ -143,6 +143,16 @@ def score_frame(config: Config, project: Path, frame: Any, version: str | None) 
     return batch.frame(chosen(config, project, version)[1], frame)
 
 
+def score_ahead(
+    config: Config, project: Path, output: Path | None, horizon: int | None, version: str | None, progress: Tell
+) -> Any:
+    """The forecasts of all known series: written to `output`, with a report; or as a polars frame."""
+    number, made = chosen(config, project, version, threads=0)
+    if output is None:
+        return batch.following(made, horizon)
+    return {**batch.ahead(made, output, horizon, progress), "version": number, "model": config.project.name}
+
+
 def promote(config: Config, project: Path, version: str, reason: str, by: str = "") -> Decision:
     """Make a version the champion after it was loaded and tried. Reason and author (default: git's) are recorded."""
     from keepfit.tracking import registry
