@@ -75,7 +75,7 @@ def _labelled(rows: pl.LazyFrame, told: pl.DataFrame) -> pl.LazyFrame:
 
 def keyed(observed: pl.DataFrame, inputs: pl.Struct) -> Iterator[tuple[list[str], pl.DataFrame]]:
     """The columns of keys and, in the types of `inputs`, their values with what was told, by kind of key."""
-    kinds = {field.name: field.dtype for field in inputs.fields}
+    kinds: dict[str, Any] = dict(inputs.to_schema())
     keys = [json.loads(key) for key in observed["id"]]
     for names in {tuple(key): None for key in keys}:
         if not kinds.keys() >= set(names):
@@ -85,7 +85,7 @@ def keyed(observed: pl.DataFrame, inputs: pl.Struct) -> Iterator[tuple[list[str]
         yield [*names], pl.DataFrame(columns).hstack(observed[mine].select(TOLD))
 
 
-def as_logged(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+def as_logged(name: str, values: Sequence[Any], kind: Any) -> pl.Series:
     """Values of JSON in the type that the log has them in."""
     if kind.is_temporal():
         return pl.Series(name, [_utc(datetime.fromisoformat(str(value)), EARLIEST) for value in values], MOMENT)

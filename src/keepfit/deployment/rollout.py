@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ log = logging.getLogger("keepfit.server")
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 AGAIN = 30.0  # seconds after which a refused version is tried once more
 WAITING = 10_000  # rows that may wait for the shadow
+REFRESHED = "new observations"
 Found = Any  # .version and .fetch() -> the bundle's folder
 Look = Callable[[str], Found | None]  # alias or number of a version → where it is
 
@@ -59,6 +60,8 @@ class Tools:
     queue: int
     every: float
     planned: Callable[[Plan], Plan] = lambda asked: asked  # what was asked for → what runs: a trial comes first
+    mark: Callable[[], Any] = lambda: None  # what changes when something was observed
+    observed: Callable[[Runtime], Sequence[Mapping[str, Any]]] = lambda made: ()  # all rows that it is to know
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Rollout:
         self.waiting = 0  # rows offered to the shadow, by any thread
         self.counting = threading.Lock()  # of `waiting` and what was dropped
         self.failed = ""  # what is known to be wrong with the shadow
+        self.changing = threading.Lock()  # of versions and of what they observed: one after the other
+        self.marked: Any = None  # the mark of the observations that all versions know; None: look again
         self.stop = threading.Event()
         self.wake = threading.Event()
         self.thread: threading.Thread | None = None
@@ -134,11 +139,14 @@ class Rollout:
         old = self.active.pop(role, None)
         if active:
             self.active[role] = active
-            self.metrics.swaps[role, "swapped"] += 1
-            log.info("%s is version %s now (%s)", role, active.served.version, why)
+            again = why == REFRESHED  # may come with every observation
+            self.metrics.swaps[role, "refreshed" if again else "swapped"] += 1
+            log.log(
+                logging.DEBUG if again else logging.INFO, "%s is version %s now (%s)", role, active.served.version, why
+            )
         elif old:
             log.info("no %s any more (%s)", role, why)
-        if old:
+        if old and not (active and active.served.writer is old.served.writer):
             pool = self.behind if role == SHADOW else self.pool  # after all that the shadow has still to score
             old.batcher.when_idle(lambda: self._later(pool, old.served))
 
@@ -162,7 +170,9 @@ class Rollout:
 
     def _follow(self) -> None:
         while not self.stop.is_set():
-            self.look()
+            with self.changing:
+                self.look()
+            self.refresh()
             self.wake.wait(self.tools.every)
             self.wake.clear()
 
@@ -182,6 +192,29 @@ class Rollout:
             if role != CHAMPION and found and champion and found.version == champion.version:
                 found = None  # there is nothing to compare it with
             self._settle(role, found)
+
+    def refresh(self) -> None:
+        """Let every version that observations move on know all of them. Not for the event loop.
+
+        A version with its new state takes the place of itself as another version would: what was taken in
+        before is answered as it was then.
+        """
+        with self.changing:
+            moving = {role: active for role, active in self.active.items() if active.served.runtime.after}
+            mark = self.tools.mark() if moving else None
+            if mark == self.marked:
+                return
+            try:
+                for role, active in moving.items():
+                    self._hand_over(role, self._refreshed(role, active.served), REFRESHED)
+                self.marked = mark
+            except Exception as error:  # noqa: BLE001 - the edge: the state that is there goes on
+                log.error("what was observed is not taken up: %s", error)
+
+    def _refreshed(self, role: str, served: Served) -> Active:
+        made = served.runtime
+        assert made.after is not None
+        return self._working(role, replace(served, runtime=made.after(self.tools.observed(made))))
 
     def _away(self, told: str, reason: str) -> None:
         if self.unreachable is None:
@@ -215,6 +248,7 @@ class Rollout:
             self._refuse(Refused(role, found.version, f"{error}" or type(error).__name__), error)
             return
         self.refused.pop(role, None)
+        self.marked = None
         self._hand_over(role, active, "first" if at_work is None else f"was version {at_work.served.version}")
 
     def _prepared(self, role: str, found: Found) -> Active:
@@ -222,13 +256,17 @@ class Rollout:
         runtime = self.tools.load(found.fetch())
         warm(runtime)
         writer = self.tools.open_log(runtime, found.version, role)
-        served = Served(self.tools.name, found.version, role, runtime, writer, self.tools.rules)
+        return self._working(role, Served(self.tools.name, found.version, role, runtime, writer, self.tools.rules))
+
+    def _working(self, role: str, served: Served) -> Active:
+        """A version with all that takes its requests in."""
         work: Callable[[Sequence[Job]], list[Response]]
         if role == SHADOW:
             work = lambda jobs: []
         else:
             work = lambda jobs: answer(served, jobs, self._offer if SHADOW in self.active else None)
-        inline = 0.0 if forms.files(runtime.schema) else INLINE  # the next file may be a thousand times the last one
+        files = forms.files(served.runtime.schema)
+        inline = 0.0 if files else INLINE  # the next file may be a thousand times the last one
         batcher = Batcher(
             work, deliver(served, self.metrics), self.pool, self.tools.queue, self.tools.rules.seconds, inline, rows_of
         )

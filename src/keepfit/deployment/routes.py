@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
-from keepfit.data import labels
+from keepfit.data import labels, observations
 from keepfit.deployment import access, metrics, rollout
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.metrics import Gauges
@@ -46,6 +46,7 @@ class Service:
     feedback: Path  # folder of the labels
     predictions: Path  # folder of the prediction log
     retention: float | None = None  # seconds that it keeps
+    redact: Sequence[str] = ()  # columns that it has not
     traffic: Path | None = None  # folder of what was taken and refused, minute by minute
     watched: Callable[[], Gauges] = dict  # the figures of the last monitoring pass
     guard: Callable[[Mapping[bytes, bytes]], None] | None = None  # of every request's headers; raises RequestError
@@ -192,12 +193,16 @@ def _document(service: Service, request: Request) -> dict[str, Any]:
 
 
 def feedback(service: Service, request: Request) -> Response:
-    """Labels that arrived later: {"id", "label"} or a list."""
+    """Labels that arrived later: {"id", "label"}, or a row that was observed, or a list of them."""
     caller = access.caller(service.keys, request.headers)
     body = unpacked(request.body, request.header(b"content-encoding"), service.rules.body)
     value = native.parsed(body)
     entries = value if isinstance(value, list) else [value]
-    report = labels.add(service.feedback, service.predictions, entries, caller, service.retention)
+    champion = service.rollout.active.get(rollout.CHAMPION)
+    observed = observations.reader(champion.served.runtime.schema, service.redact) if champion else None
+    report = labels.add(service.feedback, service.predictions, entries, caller, service.retention, observed)
+    if report.accepted:
+        service.rollout.refresh()
     for outcome in ("accepted", "repeated"):
         service.metrics.feedback[outcome] += getattr(report, outcome)
     for outcome in ("unknown", "expired", "invalid"):

@@ -58,6 +58,7 @@ class Runtime:
     models: Sequence[Raw] = ()  # the model files, opened
     faults: Callable[[Columns], list[Problem]] = lambda columns: []  # what only came to light by `predict`
     wish: wishes.Known | None = None  # makes rows of what a request asks for otherwise
+    after: Callable[[Sequence[Mapping[str, Any]]], Runtime] | None = None  # the bundle's model, told observed rows
 
 
 def load(
@@ -74,12 +75,20 @@ def load(
     Raises BundleError if the folder is damaged, foreign or too new, or does not fit `hooks`.
     """
     bundle = folder if isinstance(folder, Bundle) else bundles.read(Path(folder))
-    schema = bundle.schema
     functions = _hooks(bundle, hooks)
-    found = _predictor(bundle, schema, trusted, threads or os.cpu_count() or 1, later)
+    found = _predictor(bundle, bundle.schema, trusted, threads or os.cpu_count() or 1, later)
+    return _runtime(bundle, functions, found, found.after)
+
+
+def _runtime(
+    bundle: Bundle, functions: Mapping[str, Any], found: Predictor, told: Callable[[Columns], Predictor] | None
+) -> Runtime:
+    schema = bundle.schema
     faults = features.faults(schema)
-    rows = _rows(schema, functions, found, faults)
-    return Runtime(schema, bundle, found.predict, rows, functions, found.models, faults, found.wish)
+    read = _read(schema, functions)
+    after = None if told is None else lambda rows: _runtime(bundle, functions, told(read(rows)[0]), told)
+    rows = _rows(schema, read, found, faults, quick=not functions)
+    return Runtime(schema, bundle, found.predict, rows, functions, found.models, faults, found.wish, after)
 
 
 def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int, later: bool) -> Predictor:
@@ -92,15 +101,32 @@ def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: 
         (entry["features"], _opened(bundle, entry, trusted, threads, later)) if fold is None else (None, fold.scores)
         for entry, fold in zip(manifest["models"], folds, strict=True)
     ]
-    finish = _finish(manifest, schema)
+    return _assembled(schema, learned, dict(states), models, _finish(manifest, schema), folds)
 
+
+def _assembled(
+    schema: Schema, learned: Sequence[Mapping[str, Any]], states: Mapping[int, Callable[[Columns], Matrix]],
+    models: Sequence[tuple[int | None, Raw]], finish: Callable[[list[Floats]], Output], folds: Sequence[Any],
+) -> Predictor:  # fmt: skip
     def predict(columns: Columns) -> Output:
-        matrices = {place: state(columns) for place, state in states}
+        matrices = {place: state(columns) for place, state in states.items()}
         return finish([model(columns if place is None else matrices[place]) for place, model in models])
+
+    def after(columns: Columns) -> Predictor:
+        matrices = {place: state(columns) for place, state in states.items()}
+        moved = [(place, model if place is None else _after(model, matrices[place])) for place, model in models]
+        return _assembled(schema, learned, states, moved, finish, folds)
 
     opened = [model for _, model in models]
     wish = wishes.reader(schema, opened, learned)
-    return Predictor(predict, finish, folds[0] if len(folds) == 1 else None, opened, wish)
+    moves = after if any(hasattr(model, "after") for model in opened) else None
+    return Predictor(predict, finish, folds[0] if len(folds) == 1 else None, opened, wish, moves)
+
+
+def _after(model: Any, matrix: Matrix) -> Raw:
+    """A model that observations move on, told those of a matrix; another as it is."""
+    found: Raw = model.after(matrix) if hasattr(model, "after") else model
+    return found
 
 
 class Predictor(NamedTuple):
@@ -111,6 +137,7 @@ class Predictor(NamedTuple):
     folded: linear_rows.Folded | None
     models: Sequence[Raw]
     wish: wishes.Known | None
+    after: Callable[[Columns], Predictor] | None = None
 
 
 def _folded(bundle: Bundle, entry: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]) -> Any:
@@ -215,19 +242,26 @@ def _hooks(bundle: Bundle, path: Path | None) -> Mapping[str, Callable[[Any], An
     return functions
 
 
-def _rows(
-    schema: Schema, functions: Mapping[str, Any], found: Predictor, faults: Callable[[Columns], list[Problem]]
-) -> Rows:
-    read = (
+Read = Callable[[Sequence[Mapping[str, Any]]], tuple[Columns, list[Problem]]]
+
+
+def _read(schema: Schema, functions: Mapping[str, Any]) -> Read:
+    made: Read = (
         load_target("keepfit.deployment.hooked:reader", "features.code")(schema, functions)
         if functions
-        else (requests.reader(schema))
+        else requests.reader(schema)
     )
-    quick = linear_rows.rows(schema, found.folded) if found.folded and not functions else None
+    return made
+
+
+def _rows(
+    schema: Schema, read: Read, found: Predictor, faults: Callable[[Columns], list[Problem]], quick: bool
+) -> Rows:
+    folded = linear_rows.rows(schema, found.folded) if found.folded and quick else None
 
     def rows(asked: Sequence[Mapping[str, Any]]) -> tuple[Output, list[Problem]]:
-        if quick and asked:
-            scores = quick(asked)
+        if folded and asked:
+            scores = folded(asked)
             if scores is not None:
                 return found.finish([scores]), []
         columns, problems = read(asked)

@@ -10,14 +10,18 @@ import polars as pl
 
 from keepfit import config as settings
 from keepfit.config import Config
-from keepfit.data import files, frames, labels
+from keepfit.data import files, frames, labels, observations
 from keepfit.errors import DataError
 from keepfit.extras import nearest
+from keepfit.models import bundle as bundles
+from keepfit.pipeline import champion
 from keepfit.tracking import git
 
 
 def take(config: Config, project: Path, source: Any, id: str = "id", label: str = "label") -> labels.Report:
     """Add the labels of a file (CSV, Parquet, NDJSON, …) or a frame; `id` and `label` name its columns.
+
+    Without the column `label` it holds rows that were observed, where the champion's task has such.
 
     Raises DataError for a file that cannot be read, a column that is not there, and where no
     prediction was logged yet; RequestError where the disk refuses.
@@ -25,6 +29,11 @@ def take(config: Config, project: Path, source: Any, id: str = "id", label: str 
     work = project / settings.WORK
     where = str(source) if isinstance(source, (str, Path)) else "the frame"
     frame = _frame(source, where)
+    retention = config.serving.log.retention
+    read = _observed(config, project) if label not in frame.columns else None
+    if read is not None:
+        rows = frame.iter_rows(named=True)
+        return labels.add(work / "feedback", work / "predictions", rows, git.author(project), retention, read)
     missed = [f"'{name}'. {nearest(name, frame.columns)}" for name in (id, label) if name not in frame.columns]
     if missed:
         known = ", ".join(frame.columns[:30])
@@ -33,9 +42,13 @@ def take(config: Config, project: Path, source: Any, id: str = "id", label: str 
         )
     if not (work / "predictions").is_dir():
         raise DataError(f"No prediction was logged in {work / 'predictions'} yet. Serve the champion: keepfit serve.")
-    retention = config.serving.log.retention
     entries = _entries(frame.select(id, label), id, label)
     return labels.add(work / "feedback", work / "predictions", entries, git.author(project), retention)
+
+
+def _observed(config: Config, project: Path) -> labels.Read | None:
+    found = champion.pointer(config, project)("champion")
+    return observations.reader(bundles.read(found.fetch()).schema, config.serving.log.redact) if found else None
 
 
 def _frame(source: Any, where: str) -> pl.DataFrame:

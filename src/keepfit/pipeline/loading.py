@@ -12,17 +12,21 @@ from keepfit.deployment import runtime
 from keepfit.errors import BundleError
 from keepfit.extras import importable
 from keepfit.models import bundle as bundles
+from keepfit.pipeline import observed
 from keepfit.types import Bundle
 
 
 def load(config: Config, project: Path, path: Path, threads: int = 1, later: bool = True) -> runtime.Runtime:
     """The runtime of a bundle folder; its hooks come from the project, never from the bundle.
 
-    Without `later` it knows no observation that came after its training, as when it was judged.
+    It goes on from all that was observed. Without `later` it knows no observation that came after its training,
+    as when it was judged.
     """
     made = bundles.read(path)
     with importable(project):  # an estimator of the user's own stands beside keepfit.yaml
-        return runtime.load(made, code(project, made), config.model.trusted, threads, later)
+        found = runtime.load(made, code(project, made), config.model.trusted, threads, later)
+    told = observed.rows(config, project, made.schema) if later and found.after else []
+    return found.after(told) if told and found.after else found
 
 
 def code(project: Path, made: Bundle) -> Path | None:

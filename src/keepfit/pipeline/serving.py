@@ -28,7 +28,7 @@ from keepfit.errors import ConfigError
 from keepfit.extras import nearest
 from keepfit.models import bundle as bundles
 from keepfit.monitoring import figures
-from keepfit.pipeline import loading, on_trial, remembered
+from keepfit.pipeline import loading, observed, on_trial, remembered
 from keepfit.tracking.pointer import Found as Version
 from keepfit.tracking.pointer import pointer
 
@@ -93,6 +93,7 @@ def service(config: Config, project: Path, bundle: Path | None, found: Platform)
     return Service(
         made.tools.name, made, made.metrics, keys(*_keys(config)), made.tools.rules, found,
         feedback=work / "feedback", predictions=work / "predictions", retention=config.serving.log.retention,
+        redact=config.serving.log.redact,
         traffic=work / "monitoring" / "traffic", watched=lambda: watched(work / "monitoring" / "latest.json"),
     )  # fmt: skip
 
@@ -170,6 +171,8 @@ def rollout(config: Config, project: Path, bundle: Path | None, found: Platform)
         queue=section.queue,
         every=section.follow,
         planned=partial(on_trial.plan, project),
+        mark=lambda: observed.mark(work),
+        observed=lambda runtime: observed.rows(config, project, runtime.schema),
     )
     canary = section.canary
     plan = Plan(section.shadow, canary.version if canary else None, canary.share if canary else 0.0)
