@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, repeat
 from types import ModuleType
 from typing import Any
@@ -227,16 +227,13 @@ def _told(
     """Responses to requests whose rows are all good, when these are in the log."""
     bounds, classes, keys = _bounds(live), served.runtime.schema.classes, served.keys
     told = said(output, classes)
+    parts = [told] if len(live) == 1 else [*map(partial(_part, told), bounds, bounds[1:])]
     with served.logging:
-        ids = _logged(served, live, rows, told, offer)
+        ids = _logged(served, live, rows, told, parts, offer)
     responses: list[Response] = []
-    for (_, job, asked), start, end in zip(live, bounds, bounds[1:], strict=False):
-        if len(live) == 1:
-            answered = Answered(ids, output, classes, served.name, served.version, told, keys)
-        else:
-            mine = _part(told, start, end)
-            its = ids[start:end], output[start:end]
-            answered = Answered(*its, classes, served.name, served.version, mine, keys)
+    for (_, job, asked), start, end, mine in zip(live, bounds, bounds[1:], parts, strict=False):
+        its = (ids, output) if len(live) == 1 else (ids[start:end], output[start:end])
+        answered = Answered(*its, classes, served.name, served.version, mine, keys)
         reply = job.protocol.encode(asked, answered)
         responses.append(Response(200, reply.body, reply.content_type, reply.headers))
     return responses
@@ -260,9 +257,14 @@ def _unreadable(details: list[dict[str, Any]]) -> RequestError:
 
 
 def _logged(
-    served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, told: Said, offer: Offer | None
+    served: Served,
+    live: Sequence[tuple[int, Job, Asked]],
+    rows: Rows,
+    told: Said,
+    parts: Sequence[Said],
+    offer: Offer | None,
 ) -> list[str]:
-    """Ids of the rows, which are in the log when this returns."""
+    """Ids of the rows, which are in the log when this returns. `parts` are what is told, for each request."""
     writer = served.writer
     if writer:
         ids = writer.ids(len(rows))
@@ -270,7 +272,7 @@ def _logged(
         ids = [f"{job.request.id}.{n}" for _, job, asked in live for n in range(len(asked.rows))]
     if not writer and not offer:
         return ids
-    records = _lines(writer, live, rows, ids, told) if len(rows) == len(live) else _blocks(writer, live, ids, told)
+    records = _lines(writer, live, rows, ids, told) if len(rows) == len(live) else _blocks(writer, live, ids, parts)
     if writer:
         writer.write(records)  # a RequestError (503) here: what is not logged is not answered
     if offer:
@@ -291,14 +293,13 @@ def _lines(
 
 
 def _blocks(
-    writer: Writer | None, live: Sequence[tuple[int, Job, Asked]], ids: Sequence[str], told: Said
+    writer: Writer | None, live: Sequence[tuple[int, Job, Asked]], ids: Sequence[str], parts: Sequence[Said]
 ) -> Sequence[Line | Block]:
     """The log's records of requests, one for each."""
     now, clock = time.time(), time.perf_counter()
     found, bounds = [], _bounds(live)
-    for (_, job, asked), start, end in zip(live, bounds, bounds[1:], strict=False):
+    for (_, job, asked), start, end, mine in zip(live, bounds, bounds[1:], parts, strict=False):
         seconds, inputs = clock - job.request.began, writer.columns(asked.rows) if writer else ()
-        mine = _part(told, start, end)
         found.append(Block(ids[start:end], now, job.request.id, job.caller, job.route, seconds, inputs, *mine))
     return found
 

@@ -24,6 +24,7 @@ from keepfit.types import Column, Schema
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
 SPECIAL = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")  # what JSON has no numbers for
+OWN = frozenset({"id", "step", "prediction", "interval"})  # what an answer has of its own
 KEPT = 16  # schemas
 SHORT = 2_000  # bytes; of so few rows it does not matter how they are read
 ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')  # what is not written as it is
@@ -94,7 +95,7 @@ def _table(body: bytes, known: Known) -> Table | None:
         return None
     columns = dict(zip(known.names, zip(*map(astuple, rows), strict=True), strict=True))
     for name in [name for name in known.free if UNSET in columns[name]]:
-        if any(value is not UNSET for value in columns.pop(name)):  # only some rows have it
+        if columns.pop(name).count(UNSET) < len(rows):  # only some rows have it
             return None
     return Table(columns, numbers)
 
@@ -218,13 +219,21 @@ def ahead(asked: Asked, answered: Answered) -> list[Any]:
     return [*map(made, answered.ids, *keys, steps, found.values, *interval)]
 
 
+def beside(name: str) -> str:
+    """What a column of the caller's is called in an answer.
+
+    >>> beside("month"), beside("step")
+    ('month', 'step_')
+    """
+    return f"{name}_" if name in OWN else name
+
+
 @functools.lru_cache(16)
 def _placed(keys: tuple[str, ...], interval: bool) -> Callable[..., Any]:
     """The struct of a row of a forecast. Names that it has of its own go before the columns'."""
-    own = {"id", "step", "prediction", "interval"}
     fields: list[tuple[str, Any]] = [("id", str), *((f"column_{k}", Any) for k in range(len(keys)))]
     fields += [("step", Any), ("prediction", float), *([("interval", Any)] if interval else [])]
-    names = {f"column_{k}": f"{name}_" if name in own else name for k, name in enumerate(keys)}
+    names = {f"column_{k}": beside(name) for k, name in enumerate(keys)}
     return msgspec.defstruct("Placed", fields, rename=names, gc=False)
 
 
