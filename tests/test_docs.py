@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from keepfit import config
-from keepfit.sections import Canary, Log, Monitoring, Retraining, Section, Serving
+from keepfit.sections import Canary, Forecast, Log, Monitoring, Retraining, Section, Serving
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -203,10 +203,10 @@ def test_every_key_of_serving_is_on_the_page_with_its_default() -> None:
         assert (value, shown == "none") == (default, default is None), key
 
 
-@pytest.mark.parametrize("name", ["monitoring", "loop"])
+@pytest.mark.parametrize("name", ["monitoring", "loop", "forecasting"])
 def test_the_settings_on_the_page_are_the_defaults(name: str) -> None:
-    sections: dict[str, Section] = {"monitoring": Monitoring(), "retraining": Retraining()}
-    examples = {"time", "slices", "schedule"}  # which have no default
+    sections: dict[str, Section] = {"monitoring": Monitoring(), "retraining": Retraining(), "forecast": Forecast()}
+    examples = {"time", "slices", "schedule", "series"}  # which have no default
     (text,) = (b.text for b in blocks((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
                if b.language == "yaml" and b.text.partition(":")[0] in sections)  # fmt: skip
     ((key, shown),) = yaml.load(text, Loader=config.Loader).items()  # noqa: S506 - a safe one
