@@ -13,7 +13,7 @@ then stays left out, what was learned from is trusted.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from keepfit import config as settings
 from keepfit.config import Config, Leakage
 from keepfit.data import hashes, leakage, version
 from keepfit.errors import RefusedError
+from keepfit.extras import load
 from keepfit.models import bundle as bundles
 from keepfit.monitoring import alarms
 from keepfit.pipeline import champion, live, quarantine, ready
@@ -44,6 +45,11 @@ class Gathered(NamedTuple):
     split: Split
     anchor: Dataset | None
     verdict: Verdict
+
+
+Way = Callable[[Config, Path, Split, Verdict, datetime, bool], Gathered]
+# task → what gathers, where rows do not stand for themselves
+WAYS: Mapping[str, str] = {"forecast": "keepfit.pipeline.gathering_series:gather"}
 
 
 class Log(NamedTuple):
@@ -65,6 +71,9 @@ def gather(config: Config, project: Path, now: datetime, trust: bool = False) ->
     the log lacks an input.
     """
     base, verdict = ready.examine(config, project, now)
+    if base.train.schema.task in WAYS:
+        way: Way = load(WAYS[base.train.schema.task], "task")
+        return way(config, project, base, verdict, now, trust)
     found = live.labelled(config, project, now, base.train.schema.task)
     if found.is_empty():
         return Gathered(base, None, verdict)
@@ -73,7 +82,7 @@ def gather(config: Config, project: Path, now: datetime, trust: bool = False) ->
     source, anchor = _apart(config, base, log, before)
     log, spans, told = _sound(config, project, log, source, base.train.schema, before, trust)
     verdict += told
-    _enough(config, log, verdict)
+    enough(config, int(log.new.sum()), bool(log.unseen.any()), verdict)
     late = _late(log.rows["at"], log.unseen, config.retraining.test_size)
     train, why = _train(config, project, source, log.only(~late), now)
     split = _split(config, project, base, train, log.only(late), {**_until(log, late, found), "quarantined": spans})
@@ -200,10 +209,10 @@ def _truth(frame: pl.DataFrame, schema: Schema) -> NDArray[Any]:
     return np.array(known.to_list(), object) if schema.classes else known.to_numpy()
 
 
-def _enough(config: Config, log: Log, verdict: Verdict) -> None:
+def enough(config: Config, rows: int, unseen: bool, verdict: Verdict) -> None:
     """Raises RefusedError where there are too few new rows to train a challenger on and to judge it by."""
-    rows, least = int(log.new.sum()), config.retraining.min_rows
-    if rows >= least and log.unseen.any():
+    least = config.retraining.min_rows
+    if rows >= least and unseen:
         return
     left = tuple(check for check in verdict.warnings if check.name.startswith("quarantine"))
     lost = sum(int(check.value) for check in left)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from keepfit.config import Config
 from keepfit.data import log_read
 from keepfit.data.conform import conform
 from keepfit.errors import DataError
+from keepfit.extras import load as load_target
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models.fitted import Output
@@ -61,6 +63,23 @@ def labelled(config: Config, project: Path, now: datetime, task: str, role: str 
         known &= pl.col("label_time") <= now
     kept = rows.filter(known).select("id", "at", "label_time", "version", "role", "inputs", truth.alias("truth"))
     return kept.collect().sort("at", "id")
+
+
+def known(config: Config, project: Path, now: datetime, schema: Schema | None) -> pl.DataFrame:
+    """What a training could learn from: labelled rows, and of a forecast what was observed of each series and period.
+
+    The columns `at` and `label_time` at least, a row for each row that is learned from; `at` of an observation is
+    when it was told.
+    """
+    if schema is None or schema.task not in OBSERVED:
+        return labelled(config, project, now, "classification" if schema is None else schema.task)
+    read: Callable[..., pl.DataFrame] = load_target(OBSERVED[schema.task], "task")
+    found = read(project / settings.WORK / "predictions", schema, config.serving.log.uri)
+    told = found.rename({"time": "label_time"}).with_columns(at=pl.col("label_time"))
+    return told if config.monitoring.time else told.filter(pl.col("at") <= now)
+
+
+OBSERVED = {"forecast": "keepfit.data.log_observed:read"}  # task → what it observes
 
 
 def _all(config: Config, project: Path, role: str | None) -> pl.LazyFrame | None:

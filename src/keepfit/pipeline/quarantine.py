@@ -33,6 +33,8 @@ SLICES = 64  # at most
 EMPTY = 0.2  # share of nearly empty rows, beyond the trusted rows', that is no accident
 GONE = 0.3  # likewise of a column's missing values
 SCALE = 5.0  # times that the middle of a column moves
+LEAST = 5  # values that tell a scale
+USUAL = "usual size of the series"
 GROWS = 0.9  # rank correlation of a column with the order of its rows that makes it a clock
 BEYOND = 0.5  # share of values outside of the trusted range
 AGAIN = 0.4  # share of repeated rows beyond the trusted rows'
@@ -201,6 +203,35 @@ def _rescaled(name: str, now: NDArray[np.float64], were: NDArray[np.float64]) ->
     if beyond > BEYOND and not 1 / SCALE < times < SCALE and not _grows(were):
         told = f"'{name}' is {times:.3g} times as large as it was, {beyond:.0%} of it out of range: another unit?"
         yield f"units {name}", told
+
+
+def rescaled(told: pl.DataFrame, trusted: pl.DataFrame, schema: Schema) -> str:
+    """Why observations of series are on another scale than these were; empty where they are not.
+
+    Each value is divided by the median size of its own series first, and so is what is trusted: a batch may be one
+    row. Series that are new, or were 0 all along, have no scale.
+    """
+    rhythm = schema.rhythm
+    target, both = str(schema.target), [*(rhythm.series if rhythm else ())]
+    size = pl.col(target).abs()
+    usual = trusted.filter(size > 0).group_by(both or pl.lit(0).alias("one")).agg(size.median().alias(USUAL))
+    on = both or ["one"]
+    known, now = (
+        (part if both else part.with_columns(one=pl.lit(0))).join(usual, on=on).select(size / pl.col(USUAL)).to_series()
+        for part in (trusted, told)
+    )
+    found, were = (values.drop_nulls().to_numpy() for values in (now, known))
+    found, were = found[found > 0], were[were > 0]
+    if not len(found) or len(were) < LEAST:
+        return ""
+    beyond = float(((found < were.min()) | (found > were.max())).mean())
+    times = float(np.median(found))
+    recent = float(np.median(were[-LEAST:]))
+    if beyond <= BEYOND or 1 / SCALE < times / recent < SCALE:
+        return ""
+    return (
+        f"'{target}' is {times / recent:.3g} times as large as it was, {beyond:.0%} of it out of range: another unit?"
+    )
 
 
 def _grows(values: NDArray[np.float64]) -> bool:

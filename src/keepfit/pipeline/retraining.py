@@ -30,7 +30,7 @@ from keepfit.pipeline import champion, children, folders, gathering, live, loadi
 from keepfit.progress import Progress
 from keepfit.show import Record
 from keepfit.tracking import decisions, gate
-from keepfit.types import Check, Dataset, Decision, Split, Verdict, plain
+from keepfit.types import Check, Dataset, Decision, Schema, Split, Verdict, plain
 
 ANCHOR = "anchor.parquet"
 KEPT = 0.5  # of what the champion knows on the anchor, at least
@@ -96,7 +96,7 @@ def needed(config: Config, project: Path, now: datetime) -> Verdict:
     """Whether to train now: the trigger asked about what is known. Changes nothing."""
     folder = project / settings.WORK / "monitoring"
     before, last = gathering.memory(config, project), attempts.last(folder)
-    rows = live.labelled(config, project, now, _task(config, project))
+    rows = live.known(config, project, now, _schema(config, project))
     tried = last.about.get("labels_until") if last else None
     waiting = on_trial.read(project)
     facts = trigger.Facts(
@@ -124,9 +124,10 @@ def _not_needed(config: Config, why: Verdict) -> Record:
     return Record(outcome="not needed", reason=reason, verdict=plain(why), headline=_said(config, reason), next=[])
 
 
-def _task(config: Config, project: Path) -> str:
+def _schema(config: Config, project: Path) -> Schema | None:
+    """The champion's."""
     found = champion.pointer(config, project)("champion")
-    return bundles.read(found.fetch()).schema.task if found else "classification"
+    return bundles.read(found.fetch()).schema if found else None
 
 
 def _since(config: Config, project: Path, now: datetime, rows: pl.DataFrame) -> datetime | None:
@@ -252,7 +253,7 @@ def _record_refusal(config: Config, project: Path, reason: str, verdict: Verdict
 
 def _newest(config: Config, project: Path, now: datetime) -> str | None:
     """The newest label that was known: what came later is new to the next attempt."""
-    newest = live.labelled(config, project, now, _task(config, project))["label_time"].max()
+    newest = live.known(config, project, now, _schema(config, project))["label_time"].max()
     return newest.isoformat() if isinstance(newest, datetime) else None
 
 
