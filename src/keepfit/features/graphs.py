@@ -42,14 +42,15 @@ def session(graph: Graph, name: str = "") -> Any:
     """
     name = name or digest(graph)
     with _lock:
-        found = _opened.pop(name, None) or _open(graph)
+        found = _opened.pop(name, None) or opened(graph)
         _opened[name] = found  # last, as the one used last
         while len(_opened) > OPEN:
             del _opened[next(iter(_opened))]
     return found
 
 
-def _open(graph: Graph) -> Any:
+def opened(graph: Graph) -> Any:
+    """The graph opened anew, for one use. Raises ModelError as `session`."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as reasons
 
@@ -73,9 +74,8 @@ def processors() -> int:
 
 def ports(graph: Graph) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """Inputs and outputs of a graph. Raises ModelError as `session`."""
-    opened = session(graph)
+    found = session(graph)
     told = [
-        tuple(Port(p.name, tuple(p.shape), p.type) for p in some)
-        for some in (opened.get_inputs(), opened.get_outputs())
+        tuple(Port(p.name, tuple(p.shape), p.type) for p in some) for some in (found.get_inputs(), found.get_outputs())
     ]
     return told[0], told[1]

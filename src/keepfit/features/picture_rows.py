@@ -24,7 +24,7 @@ from keepfit.features import graphs
 from keepfit.progress import Tell
 
 Lens = Mapping[str, Any]
-BATCH = 16  # pictures a call: more bring nothing, and leave the processor's cache
+BATCH = 8  # pictures a call: more bring nothing but memory
 AHEAD = 3  # batches that are decoded before they are needed
 
 
@@ -54,7 +54,7 @@ def compiled(lens: Lens) -> Callable[[Sequence[bytes | None]], Iterator[Rows]]:
 
     None is a missing picture, and so is one that cannot be decoded. No picture gives one batch without a row.
     """
-    decode, show = _decoder(lens), _graph(lens)
+    decode, show = decoder(lens), _graph(lens)
 
     def rows(data: Sequence[bytes | None]) -> Iterator[Rows]:
         if not data:
@@ -93,7 +93,7 @@ def _shown(show: Callable[[NDArray[Any]], NDArray[Any]], tensors: NDArray[Any], 
 Decode = Callable[[bytes | None], tuple[NDArray[Any], bool]]
 
 
-def _decoder(lens: Lens) -> Decode:
+def decoder(lens: Lens) -> Decode:
     """From an encoded picture to what the graph takes of one picture, or to its pixels; and whether it could be."""
     ready = _for_graph(lens["backbone"]) if lens["backbone"] else _for_matrix(lens)
     blank = np.zeros_like(ready(pictures.encoded(np.zeros((8, 8), np.uint8))))

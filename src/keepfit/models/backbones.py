@@ -306,7 +306,7 @@ def _pooled(torch: Any, network: Any, pooler: bool, swapped: bool) -> Any:
 
 def _agree(graph: bytes, pictures: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
     """Raises ModelError where the graph does not say what the network says."""
-    said = graphs.session(np.frombuffer(graph, np.uint8)).run(["features"], {"pictures": pictures})[0]
+    said = graphs.opened(np.frombuffer(graph, np.uint8)).run(["features"], {"pictures": pictures})[0]
     gap = float(np.abs(said - expected).max()) / max(float(np.abs(expected).max()), 1e-6)
     if not gap <= AGREE:
         raise ModelError(f"its graph differs from the network by {gap:.2g} of the largest feature")

@@ -31,7 +31,7 @@ from keepfit.models.export import ARRAYS, stored_as
 from keepfit.models.fitted import Fitted, Output
 
 OPSETS = range(13, 24)
-ROWS = 50  # pictures on which it is compared
+ROWS, BATCH = 50, 8  # pictures on which it is compared, and at once
 PREFIX = "backbone/"
 Step = tuple[str, Sequence[Any], Mapping[str, Any]]  # kind of node, constants after its input, attributes
 ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
@@ -50,7 +50,8 @@ def write(fitted: Fitted, columns: Columns, expected: Output, path: Path) -> Pat
     there, seen = _some(columns.values[state["columns"][0]].data, state["lens"])
     if not len(there):
         return None
-    said = graphs.session(np.frombuffer(data, np.uint8)).run(None, {"pictures": seen})[0]
+    run = graphs.opened(np.frombuffer(data, np.uint8)).run
+    said = np.concatenate([run(None, {"pictures": seen[at : at + BATCH]})[0] for at in range(0, len(seen), BATCH)])
     known = expected[there]
     wanted = known.values.astype(np.float64) if known.probabilities is None else known.probabilities
     size = np.maximum(np.abs(wanted), np.median(np.abs(wanted))) if known.probabilities is None else 1.0

@@ -1,0 +1,119 @@
+"""Photographs of ants and bees through a frozen backbone: how good, at what cost, and how near to onnxruntime alone.
+
+keepfit finds the official train and val folders in the zip; `model.type` is "auto", and what was chosen about it
+(length of the features, strengths, views) was chosen by cross-validation on the training pictures. The accuracy is
+counted here, from what `keepfit predict` writes for the pictures of val. The whole command is charged, from the raw
+zip and without a cache: torch writes the backbone's graph, too.
+
+The rate is that of features.image on all pictures, decoding included, against onnxruntime on the same graph with its
+own defaults, its batches decoded beforehand: both in one process, in turns, each at its quickest.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from benchmarks import datasets, measure, projects
+from benchmarks.environments import WORK
+from benchmarks.overhead import TIMED
+from benchmarks.results import Claim, Options, Result
+from keepfit.features import picture_rows
+from keepfit.models import backbones
+
+PROMISE = (
+    "accuracy of at least 96.5 % on the official validation folder, raw zip to evaluated model in at most "
+    "3 CPU-minutes; features in at most 1.2 × the time of onnxruntime alone"
+)
+ACCURACY, SECONDS, RATIO = 0.965, 180.0, 1.2
+ARCHIVE, BACKBONE = "ants_bees/hymenoptera_data.zip", "imagenet_backbone/mobilenet_v2_1.0_224"
+VIEWS = {False: "one view", True: "picture and mirror image (the default)"}
+
+
+def run(options: Options) -> Result:
+    """One run, one prediction of the validation folder, and `options.runs` turns of the extraction."""
+    archive, backbone = (datasets.root().resolve() / name for name in (ARCHIVE, BACKBONE))
+    for path in (archive, backbone):
+        if not path.exists():
+            raise datasets.NoDataError(f"{path.name} is not in the folder of data sets")
+    data = {"source": os.fspath(archive), "target": "label"}
+    image = {"image": {"backbone": os.fspath(backbone)}}
+    project = projects.write(WORK / "images", "ants-bees", {"data": data, "features": image})
+    trained = measure.measure([sys.executable, "-P", TIMED, project / "spent.json", "run", "-C", project])
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(project / "pictures")
+    held_out, output = next((project / "pictures").glob("*/val")), project / "predictions.csv"
+    scored = projects.predict(project, held_out, output)
+    accuracy = agreement(output)
+    rates = [extraction(project, held_out.parent, mirror, options.runs) for mirror in VIEWS]
+    rows = [
+        {"what": "keepfit run, 244 + 153 pictures", "accuracy %": 100 * accuracy, **_cost(trained)},
+        {"what": "keepfit predict, 153 pictures", **_cost(scored)},
+        *(row for pair in rates for row in pair[1]),
+    ]
+    claims = (
+        Claim("accuracy on the official validation folder", accuracy, ">=", ACCURACY),
+        Claim("CPU-s from raw zip to evaluated model", trained.cpu, "<=", SECONDS),
+        Claim("features, × the time of onnxruntime alone", rates[-1][0], "<=", RATIO),
+    )
+    return Result("images", PROMISE, tuple(rows), claims)
+
+
+def agreement(predicted: Path) -> float:
+    """Share of pictures whose `prediction` is the name of their folder."""
+    with predicted.open(newline="", encoding="utf-8") as file:
+        same = [row["path"].split("/")[-2] == row["prediction"] for row in csv.DictReader(file)]
+    return float(sum(same) / len(same))
+
+
+def extraction(project: Path, folder: Path, mirror: bool, turns: int) -> tuple[float, list[dict[str, Any]]]:
+    """Quotient of the wall seconds of keepfit and of onnxruntime alone, and a row for each."""
+    data = [path.read_bytes() for path in sorted(folder.glob("*/*/*.jpg"))]
+    found = backbones.load(os.fspath(datasets.root().resolve() / BACKBONE), project)
+    see = picture_rows.compiled({"backbone": found, "mirror": mirror})
+    batches = list(_batches(found, data, mirror))
+    session = onnxruntime.InferenceSession(found["graph"].tobytes(), providers=["CPUExecutionProvider"])
+
+    def alone() -> None:
+        for batch in batches:
+            session.run(None, {found["input"]: batch})
+
+    sides: dict[str, Callable[[], Any]] = {
+        "onnxruntime alone": alone,
+        "keepfit, decoding included": lambda: list(see(data)),
+    }
+    best = {name: (float("inf"), float("inf")) for name in sides}
+    for _ in range(max(turns, 2)):  # the first fills caches
+        for name, side in sides.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            side()
+            spent = time.perf_counter() - wall, time.process_time() - cpu
+            best[name] = min(best[name], spent)
+    rows = [
+        {"what": f"{name}, {VIEWS[mirror]}", "pictures a second": len(data) / wall, "wall s": wall, "CPU s": cpu}
+        for name, (wall, cpu) in best.items()
+    ]
+    (theirs, _), (ours, _) = best.values()
+    return float(ours / theirs), rows
+
+
+def _batches(found: dict[str, Any], data: list[bytes], mirror: bool) -> list[np.ndarray[Any, Any]]:
+    """What the graph is shown: batches of pictures, each followed by its mirror image."""
+    decode = picture_rows.decoder({"backbone": found, "mirror": mirror})
+    size = picture_rows.BATCH
+    plain = [np.stack([decode(one)[0] for one in data[at : at + size]]) for at in range(0, len(data), size)]
+    views = (lambda one: (one, np.ascontiguousarray(one[..., ::-1]))) if mirror else (lambda one: (one,))
+    return [view for batch in plain for view in views(batch)]
+
+
+def _cost(usage: measure.Usage) -> dict[str, float]:
+    return {"CPU s": usage.cpu, "wall s": usage.wall, "peak MB": usage.peak / 1e6}
