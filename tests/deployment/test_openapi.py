@@ -14,8 +14,8 @@ from keepfit.deployment import openapi, openapi_schemas
 from keepfit.deployment.protocols import Answered, native, scoring, v2
 from keepfit.errors import RequestError
 from keepfit.features.rows import from_rows
-from keepfit.models.fitted import Output
-from keepfit.types import Column, Schema
+from keepfit.models.fitted import Ahead, Output
+from keepfit.types import Column, Rhythm, Schema
 from tests.deployment.protocols import requests
 
 SCHEMA = Schema(
@@ -138,3 +138,47 @@ def test_pictures_and_forms():
             "image/*"
             not in openapi.document(requests.SCHEMA, "s", "3")["paths"][path]["post"]["requestBody"]["content"]
         )
+
+
+FORECAST = Schema(
+    (
+        Column("shop", "series", example="north"),
+        Column("step", "moment", "date", example="2024-01-31"),
+        Column("sold", "past", "float", example="5.5"),
+    ),
+    "forecast",
+    "sold",
+    rhythm=Rhythm("step", "1d", 0.0, 7, ("shop",)),
+)
+
+
+def test_a_forecast_is_asked_by_a_horizon_or_by_rows():
+    document = json.loads(json.dumps(openapi.document(FORECAST, "small", "3")))
+    pytest.importorskip("openapi_spec_validator").OpenAPIV31SpecValidator(document).validate()
+    content = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    assert content["example"] == {"horizon": 7}
+    body = {**content["schema"], "components": document["components"]}
+    row = {"shop": "west", "step": "2024-02-01"}
+    good = [
+        {"horizon": 7, "series": "north"},
+        {"horizon": 7, "series": [{"shop": "north"}], "history": [{**row, "sold": 3}]},
+        row,
+        [{**row, "sold": None}, {"horizon": 1}],
+    ]
+    for value in good:
+        jsonschema.validate(value, body)
+    for value in ({"horizon": 0}, {"horizon": 71}, {"series": "north"}, {"horizon": 1, "weather": "fine"}, []):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(value, body)
+
+
+def test_the_answer_of_a_forecast_says_of_which_series_and_time_it_is():
+    document = openapi.document(FORECAST, "small", "3")
+    ahead = Ahead(np.array([1.0]), np.array([2.0]))
+    output = Output(np.array([4.0]), None, np.array([3.0]), np.array([5.0]), ahead=ahead)
+    asked = native.decode(b'{"shop": "north", "step": "2024-02-02"}', {}, FORECAST)
+    body = native.encode(asked, Answered(["a"], output, (), "small", "3", None, ("shop", "step"))).body
+    valid(document, "/predict", body)
+    told = json.loads(body)["predictions"][0]
+    assert (told["shop"], told["step_"], told["step"]) == ("north", "2024-02-02", 2)
+    assert set(document["components"]["schemas"]["Prediction"]["required"]) == set(told) - {"interval"}

@@ -7,7 +7,19 @@ from typing import Any
 from urllib.parse import quote
 
 from keepfit.deployment.docs import asking, page
-from keepfit.deployment.openapi_schemas import COUNT, TEXT, Json, components, form, listing, record, ref, sample
+from keepfit.deployment.openapi_schemas import (
+    COUNT,
+    TEXT,
+    Json,
+    asked,
+    components,
+    form,
+    listing,
+    needed,
+    record,
+    ref,
+    sample,
+)  # fmt: skip
 from keepfit.deployment.protocols import forms, v2
 from keepfit.types import Schema
 
@@ -106,8 +118,9 @@ def _tells(summary: str, schema: Json, kind: str = JSON, anyone: bool = False, f
 
 
 def _predictions(schema: Schema, strict: bool) -> dict[str, Json]:
-    rows = {"oneOf": [ref("Row"), listing(ref("Row"), 1)]}
-    example = {column.name: sample(column) for column in schema.inputs}
+    names, example = asked(schema)
+    objects = [ref(name) for name in names]
+    rows = {"anyOf": [*objects, listing(objects[0] if len(objects) == 1 else {"anyOf": objects}, 1)]}
     label: Any = schema.classes[0] if schema.classes else 1.5
     entry = {"schema": rows, "example": example}
     labels = {"oneOf": [ref("Feedback"), listing(ref("Feedback"))]}
@@ -148,8 +161,8 @@ def _scoring(schema: Schema) -> Json:
         "inputs": {"anyOf": [columns, objects, listing({"type": "array"}, 1)]},
     }
     body = {"oneOf": [record({name: form, **params}, (name,)) for name, form in forms.items()]}
-    names = [column.name for column in schema.inputs]
-    values = [sample(column) for column in schema.inputs]
+    names = [*needed(schema)]
+    values = [sample(schema[name]) for name in names]
     split = {"dataframe_split": {"columns": names, "data": [values]}}
     binary = {"type": "string", "contentMediaType": PARQUET}
     content = {
@@ -173,7 +186,7 @@ def _inference(schema: Schema, name: str) -> dict[str, Json]:
     """The Open Inference Protocol. The model's name stands in the paths: there is one."""
     tensors = [
         {"name": c.name, "shape": [1], "datatype": v2.datatype(c), "data": [_fit(v2.datatype(c), sample(c))]}
-        for c in schema.inputs
+        for c in map(schema.__getitem__, needed(schema))
     ]
     outputs = listing(record({"name": TEXT}))
     body = record({"id": TEXT, "inputs": listing(ref("Tensor"), 1), "outputs": outputs}, ("inputs",))

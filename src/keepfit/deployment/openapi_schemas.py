@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from keepfit.deployment import wishes
+from keepfit.deployment.protocols import native
 from keepfit.types import Column, Schema
 
 Json = dict[str, Any]
@@ -45,7 +47,12 @@ def row(schema: Schema, strict: bool = False) -> Json:
     """One row: an object with the columns as keys. `strict`: no others."""
     properties = {column.name: value(column) for column in schema.inputs}
     example = {column.name: sample(column) for column in schema.inputs}
-    return record(properties, additionalProperties=not strict, examples=[example])
+    return record(properties, needed(schema), additionalProperties=not strict, examples=[example])
+
+
+def needed(schema: Schema) -> tuple[str, ...]:
+    """The columns that every row must have: what was observed may be left out."""
+    return tuple(column.name for column in schema.inputs if column.role != "past")
 
 
 def value(column: Column) -> Json:
@@ -81,6 +88,22 @@ def _date(column: Column) -> Json:
     return {"type": kinds, "description": told, "examples": [sample(column)]}
 
 
+def _series(column: Column) -> Json:
+    told = "Name of the series. One that is not known needs rows that were observed."
+    return {"type": ["string", "number", "null"], "description": told, "examples": [sample(column)]}
+
+
+def _moment(column: Column) -> Json:
+    if column.dated:
+        return _date(column)
+    return {"type": ["number", "null"], "description": "Time, a number.", "examples": [sample(column)]}
+
+
+def _past(column: Column) -> Json:
+    told = "The value, in rows that were observed; left out or null in rows to forecast."
+    return {"type": ["number", "null"], "description": told, "examples": [None]}
+
+
 def _text(column: Column) -> Json:
     return {"type": ["string", "null"], "description": "Text.", "examples": [sample(column)]}
 
@@ -101,6 +124,9 @@ def form(schema: Schema) -> Json:
 
 
 KINDS: Mapping[str, Callable[[Column], Json]] = {
+    "series": _series,
+    "moment": _moment,
+    "past": _past,
     "number": _number,
     "category": _category,
     "date": _date,
@@ -117,11 +143,13 @@ ANY: Mapping[str, str] = {
 
 def sample(column: Column) -> Any:
     """A value that the column may have, as JSON."""
-    if column.role == "number":
+    if column.role == "past":
+        return None
+    if column.role == "number" or (column.role == "moment" and not column.dated):
         return _typed(column, column.example, column.low if column.low is not None else 0)
     if column.role == "category":
         return _typed(column, column.levels[0] if column.levels else column.example)
-    if column.role == "date":
+    if column.dated:
         return column.example or "2026-01-31"
     return ANY.get(column.role) or column.example[:SHORT] or "some text"
 
@@ -134,7 +162,7 @@ def _typed(column: Column, text: str, otherwise: Any = None) -> Any:
     """
     fallback = text if otherwise is None else otherwise
     try:
-        found = float(text) if column.role == "number" or column.dtype in ("int", "float") else None
+        found = float(text) if column.role in ("number", "moment") or column.dtype in ("int", "float") else None
     except ValueError:
         return fallback
     if found is None:
@@ -147,6 +175,10 @@ def _typed(column: Column, text: str, otherwise: Any = None) -> Any:
 
 def prediction(schema: Schema) -> Json:
     """One answer of keepfit's own protocol."""
+    return ANSWERS.get(schema.task, _answer)(schema)
+
+
+def _answer(schema: Schema) -> Json:
     told: dict[str, Json] = {"id": {**TEXT, "description": "Send feedback with it."}}
     if schema.classes:
         chance = {"type": "number", "minimum": 0, "maximum": 1}
@@ -157,6 +189,48 @@ def prediction(schema: Schema) -> Json:
     told["prediction"] = NUMBER
     interval = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
     return record({**told, "interval": interval}, ("id", "prediction"))
+
+
+def _forecast(schema: Schema) -> Json:
+    """The same of a forecast: with what says of which series and time it is."""
+    rhythm = schema.rhythm
+    keys = {native.beside(name): value(schema[name]) for name in (*rhythm.series, rhythm.time)} if rhythm else {}
+    step = {"type": ["integer", "null"], "description": "Periods after the last observation; 0 for what is past."}
+    plain = _answer(schema)
+    # a key is given back as it was sent
+    told: dict[str, Json] = {name: {"description": about["description"]} for name, about in keys.items()}
+    return {**plain, "properties": {**told, "step": step, **plain["properties"]},
+            "required": [*plain["required"], *told, "step"]}  # fmt: skip
+
+
+def _wish(schema: Schema) -> Json:
+    """What a forecast may be asked by instead of rows."""
+    rhythm = schema.rhythm
+    assert rhythm is not None
+    most = wishes.FARTHEST * rhythm.horizon
+    horizon = {"type": "integer", "minimum": 1, "maximum": most, "description": "Periods ahead.", "examples": [1]}
+    one = record({name: value(schema[name]) for name in rhythm.series})
+    series = {"anyOf": [one, TEXT, listing({"anyOf": [one, TEXT]}, 1)], "description": "Default: all that are known."}
+    history = {**listing(ref("Row")), "description": "Rows that were observed, of series that are known or new."}
+    told: dict[str, Json] = {
+        wishes.HORIZON: horizon,
+        **({wishes.SERIES: series} if rhythm.series else {}),
+        wishes.HISTORY: history,
+    }
+    return record(told, (wishes.HORIZON,), additionalProperties=False)
+
+
+def asked(schema: Schema) -> tuple[list[str], Any]:
+    """The names of the schemas that an object of a request may have, and an example of a request."""
+    if schema.task in WISHES and schema.rhythm:
+        return ["Row", "Wish"], {wishes.HORIZON: schema.rhythm.horizon}
+    return ["Row"], {column.name: sample(column) for column in schema.inputs}
+
+
+# task → one answer, where it has more than the others
+ANSWERS: Mapping[str, Callable[[Schema], Json]] = {"forecast": _forecast}
+# task → what may be asked instead of rows
+WISHES: Mapping[str, Callable[[Schema], Json]] = {"forecast": _wish}
 
 
 def scored(schema: Schema) -> Json:
@@ -181,6 +255,7 @@ def components(schema: Schema, strict: bool = False) -> dict[str, Json]:
     invalid = record({"row": COUNT, "problem": TEXT, "id": {"type": ["string", "null"]}})
     return {
         "Row": row(schema, strict),
+        **({"Wish": WISHES[schema.task](schema)} if schema.task in WISHES and schema.rhythm else {}),
         "Prediction": prediction(schema),
         "Predictions": record(
             {"predictions": listing(ref("Prediction"), 1), "model": record({"name": TEXT, "version": TEXT})}
