@@ -58,6 +58,10 @@ ESTIMATES: Mapping[str, tuple[str, Callable[[float], float], Callable[[float], f
     "rmse": ("squared_error", math.sqrt, lambda mean: 0.5 / math.sqrt(mean) if mean > 0 else 0.0),
 }
 
+UNTOLD = "the model's reference does not tell how well it did, by confidence or by predicted number"
+# task → why nothing is estimated: what it said at training says nothing of what it says now
+LATER: Mapping[str, str] = {"forecast": "a forecast's error is known when its actual value arrives"}
+
 Found = tuple[dict[str, dict[str, Any]], list[Finding]]
 
 
@@ -122,6 +126,7 @@ def estimated(
     goals: Mapping[str, str],
     settings: config.Monitoring,
     last: Mapping[str, Any] | None = None,
+    task: str = "",
 ) -> Found:
     """Metric → {"value", "low", "high", "reference", "void", "goal"}, and findings, of the rows counted.
 
@@ -131,8 +136,7 @@ def estimated(
     """
     outcomes = known.outcomes
     if outcomes is None or outcomes.signal not in counts.cells:
-        why = "the model's reference does not tell how well it did, by confidence or by predicted number"
-        return {}, [_unknown("performance", 0, why)]
+        return {}, [_unknown("performance", 0, LATER.get(task, UNTOLD))]
     live = counts.cells[outcomes.signal]
     void = next(_voids(counts, known, outcomes, settings.min_rows, last), "")
     wanted = {metrics.ALIASES.get(name, name): text for name, text in goals.items()}

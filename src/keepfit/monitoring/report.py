@@ -206,7 +206,46 @@ def _measured(found: Mapping[str, Any], most: int) -> str:
     if found["groups"]:
         groups = table([_group(group) for group in found["groups"][:most]])
         parts.append(section("Weakest groups", groups + _more(len(found["groups"]) - most)))
+    if found.get("steps"):
+        parts.append(section("By step ahead", _steps(found["steps"], found.get("steps_before", ()))))
     return "".join(parts)
+
+
+# metric that is told by steps ahead → its title, and its name in the evaluation
+AHEAD = {"mase": ("MASE", "mase"), "bias": ("bias", "bias"), "interval_coverage": ("coverage", "coverage")}
+
+
+def _steps(steps: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> str:
+    """Error and coverage of forecasts by how far ahead they were, beside what training measured so far ahead."""
+    rows = []
+    for one in steps:
+        told: dict[str, Any] = {"step": one["step"], "rows": one["rows"]}
+        for name, (title, then) in AHEAD.items():
+            if name in one:
+                told |= {title: one[name].get("value"), f"{title}, 95 %": _around(one[name])}
+                told |= {f"{title} at training": _step_before(one["step"], then, before)}
+        rows.append(told)
+    return table(rows)
+
+
+def _step_before(steps: str, name: str, before: Sequence[Mapping[str, Any]]) -> float | None:
+    """The mean of what training measured at these steps, by rows; None where it measured none.
+
+    >>> told = [{"step": "1", "rows": 2, "mase": 0.5}, {"step": "2 to 3", "rows": 2, "mase": 0.7}]
+    >>> _step_before("1 to 2", "mase", told), _step_before("9", "mase", told)
+    (0.6, None)
+    """
+    first, last = _reach(steps)
+    near = [one for one in before if name in one and _reach(one["step"])[0] <= last and _reach(one["step"])[1] >= first]
+    values = [one[name]["value"] if isinstance(one[name], Mapping) else one[name] for one in near]
+    rows = [one.get("rows", 1) for one in near]
+    pairs = [(value, n) for value, n in zip(values, rows, strict=True) if value is not None]
+    return sum(value * n for value, n in pairs) / sum(n for _, n in pairs) if pairs else None
+
+
+def _reach(steps: str) -> tuple[int, int]:
+    first, _, last = str(steps).partition(" to ")
+    return int(first), int(last or first)
 
 
 def _around(value: Mapping[str, Any]) -> str:

@@ -129,7 +129,7 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
     same = before.get("model", {}).get("version") == seen.version  # labels of another model say nothing of this one
     agreed = estimate.compared(_newest(known, section), seen.reference, schema, section.min_rows)
     agreed = agreed or (before.get("agreed") if same else None)
-    guessed, of_estimate = estimate.estimated(window, seen.reference, config.goals, section, agreed)
+    guessed, of_estimate = estimate.estimated(window, seen.reference, config.goals, section, agreed, schema.task)
     moment = seen.until.timestamp()
     refused = _refused(work, seen) if section.time is None else {}
     asked: dict[Family, list[Finding]] = {
@@ -157,6 +157,8 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
         "agreed": agreed,
         "slices": _slices(before, seen.version, _live(config, work, seen, counted, agreed), measured["slices"]),
         "groups": measured["groups"],
+        "steps": measured.get("steps", []),
+        "steps_before": seen.metrics.get("by_step", []),
         "columns": columns,
         "budget": limits.plain(),
         report.STRANGE: strangest.strangest(
