@@ -20,9 +20,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from keepfit.config import Data
 from keepfit.deployment import batch, runtime, sinks
-from keepfit.errors import DataError
+from keepfit.errors import ConfigError, DataError
 from keepfit.models import bundle
 from tests.models import fits
+from tests.pipeline import test_forecast as forecasts
+from tests.projects import keepfit
 
 WORDS = ("good film", "bad", "", "very, very good", 'a "quoted" word', "two\nlines", "Ünïcode 😀")
 
@@ -374,3 +376,37 @@ def test_memory_is_bounded(tmp_path):
         assert time.monotonic() - began < 300
     assert most[1] < most[0] + 250
     assert pl.scan_parquet(tmp_path / "out.parquet").select(pl.len()).collect().item() == 1_000_000
+
+
+# --- forecasts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_comes_of_all_series_needs_no_input(tmp_path):
+    made = forecasts.make(tmp_path)
+    assert made.run()["outcome"] == "promoted"
+    out = tmp_path / "ahead.parquet"
+    code, told = keepfit("predict", "-C", str(tmp_path), "-o", str(out), "--horizon", "4")
+    assert code == 0, told
+    found = pl.read_parquet(out)
+    assert found.columns == ["shop", "month", "prediction", "prediction_low", "prediction_high"]
+    assert found.height == 12
+    assert found.null_count().sum_horizontal().item() == 0
+    assert made.predict(horizon=4).equals(found)
+    assert made.predict().height == 18
+    rows = found.select("shop", "month")
+    assert made.predict(rows)["prediction"].to_list() == pytest.approx(found["prediction"].to_list(), rel=1e-9)
+    with pytest.raises(ConfigError, match="more than 60 periods"):
+        made.predict(horizon=61)
+    with pytest.raises(ConfigError, match="without data"):
+        made.predict(rows, horizon=4)
+    (tmp_path / "asked.csv").write_text("shop,month,sold\nnorth,2005-01,100\nnorth,2005-02,\nnobody,2005-01,\n")
+    report = made.predict(tmp_path / "asked.csv", tmp_path / "out.csv")
+    assert (report["rows"], report["rejected"]) == (2, 1)  # the observation is there, and its own prediction
+    assert pl.read_csv(tmp_path / "out.csv")["prediction"][0] == 100
+
+
+def test_other_tasks_need_an_input(two, tmp_path):
+    with pytest.raises(ConfigError, match="needs an input"):
+        batch.ahead(two, tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()

@@ -17,6 +17,7 @@ import pyarrow.parquet
 import pytest
 import requests
 
+from tests.pipeline.test_forecast import make
 from tests.projects import keepfit, project, table
 from tests.servers import free_port
 from tests.serving import serving
@@ -193,15 +194,30 @@ def test_schemathesis(server, tmp_path):
     Not asked: that all the document does not name is refused. Values are read as in a file: a number
     may come as text or as true.
     """
+    crossed(server, tmp_path, "60")
+    answer = requests.post(f"{server}/predict", json=ROWS[0], timeout=20)
+    assert answer.status_code == 200
+
+
+def test_schemathesis_of_a_forecast(tmp_path):
+    """The same for a model that is asked by a horizon."""
+    assert make(tmp_path).run()["outcome"] == "promoted"
+    with serving(tmp_path) as running:
+        crossed(running.url, tmp_path, "30")
+        document = requests.get(f"{running.url}/openapi.json", timeout=20).json()
+        for path in ("/predict", "/invocations", "/v2/models/shops/infer"):
+            example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+            assert requests.post(f"{running.url}{path}", json=example, timeout=20).status_code == 200
+
+
+def crossed(server, folder, examples):
     pytest.importorskip("schemathesis")
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     checks += ",unsupported_method"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server}/openapi.json", "--checks", checks]
-    options = ["--max-examples", "60", "--seed", "7", "--no-color", "--mode", "all"]
-    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    options = ["--max-examples", examples, "--seed", "7", "--no-color", "--mode", "all"]
+    done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
-    answer = requests.post(f"{server}/predict", json=ROWS[0], timeout=20)
-    assert answer.status_code == 200
 
 
 def test_the_example_of_the_document_is_answered(server):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from keepfit.data.rows import Table
 from keepfit.deployment.wishes import Known, forecast
 from keepfit.errors import RequestError
+from keepfit.models.series.memory import About, remember
+from keepfit.models.series.panel import Panel
 from keepfit.types import Column, Rhythm
 
 RHYTHM = Rhythm("day", "1d", 0.0, 3, ("shop", "item"))
@@ -88,3 +91,14 @@ def test_there_must_be_something_to_forecast() -> None:
 def test_columns_that_are_called_like_a_wish_stay_columns() -> None:
     known = Known(RHYTHM, "sold", {}, {**COLUMNS, "horizon": Column("horizon", "number")})
     assert forecast(known, [{"horizon": 3, "day": "1970-01-02"}]).rows == [{"horizon": 3, "day": "1970-01-02"}]
+
+
+def test_what_was_observed_of_a_series() -> None:
+    history = np.array([[np.nan, 5.0, np.nan, 7.0], [1.0, 2.0, 3.0, 4.0]])
+    panel = Panel(history, np.array([9, 4]), np.array([1, 0]))
+    memory = remember(About((), 1, 3), panel)
+    known = Known(RHYTHM, "sold", {("a", "b"): 9}, COLUMNS, memory, {("a", "b"): 0})
+    assert known.past(("a", "b"), 3) == {7: 5.0, 9: 7.0}  # gaps are left out
+    assert known.past(("a", "b"), 1) == {9: 7.0}
+    assert known.past(("new", "b"), 3) == {}
+    assert len(known([{"horizon": 2}]).rows) == 2
