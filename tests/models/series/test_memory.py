@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 
@@ -161,3 +163,42 @@ def test_refreshed_is_the_memory_after_later_rows(model: str) -> None:
 def test_of_two_values_of_one_period_the_last_counts() -> None:
     rows = np.array([[0.0, 0, np.nan], [0, 1, np.nan], [0, 1, np.nan]])
     assert memory.panel(rows, np.array([1.0, 2.0, 3.0])).values.tolist() == [[1.0, 3.0]]
+
+
+class Outside:
+    """A model that says what the first covariate is, and how much of it was told to it as observed."""
+
+    DEFAULTS = MappingProxyType({})
+
+    @staticmethod
+    def fit(panel: object, season: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:
+        return {"told": np.nansum(panel.covariates[:, :, 0], axis=1)}
+
+    @staticmethod
+    def adopt(state: dict[str, np.ndarray], panel: object) -> dict[str, np.ndarray]:
+        return {"told": np.full(len(panel.values), -1000.0)}
+
+    @staticmethod
+    def forecast(state: dict[str, np.ndarray], steps: int, covariates: np.ndarray | None = None) -> np.ndarray:
+        outside = np.zeros((len(state["told"]), steps)) if covariates is None else covariates[:, :, 0]
+        return state["told"][:, None] + outside
+
+    @staticmethod
+    def update(state: dict[str, np.ndarray], values: np.ndarray, covariates: np.ndarray) -> dict[str, np.ndarray]:
+        return {"told": state["told"] + np.nansum(covariates[:, :, 0], axis=1)}
+
+
+def test_covariates_of_the_rows_that_are_asked_reach_the_models_that_look_at_them(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "load", lambda target, key: Outside)
+    monkeypatch.setattr(memory, "_looks_outside", lambda name: True)
+    rows = np.array([[n, p, np.nan, 10.0 * n + p] for n in range(2) for p in range(4)])
+    made = Forecaster("theta", (2,), horizon=2).fit(rows, np.ones(8))
+    told = np.array([6.0, 46.0])  # sums of the covariates that it was fitted with
+    asked = np.array([[1, 5, np.nan, 0.5], [0, 4, np.nan, 0.25], [1, 4, np.nan, 0.125]])
+    assert made.predict(asked)[:, 0].tolist() == [told[1] + 0.5, told[0] + 0.25, told[1] + 0.125]
+    seen = np.array([[1, 4, 3.0, 100.0], [1, 5, np.nan, 0.5]])  # an observation brings its covariate too
+    assert made.predict(seen)[1].tolist()[0] == told[1] + 100.5
+    far = np.array([[0, 9, np.nan, 0.5]])
+    assert made.predict(far)[0, 0] == told[0] + 0.5
+    new = np.array([[7, 0, 3.0, 1.0], [7, 1, np.nan, 2.0]])  # what was learned of all goes for a new one
+    assert made.predict(new)[1, 0] == -998.0

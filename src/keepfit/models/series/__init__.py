@@ -7,6 +7,11 @@ A model is a module with
     update(state, values) -> state           values (series, k), NaN where none came; parameters stay
     DEFAULTS                                 the options that `fit` takes by keyword
 
+and, where it learns of all series together or looks at covariates,
+
+    adopt(state, panel) -> state             new series, with what was learned of the others
+    forecast(…, covariates), update(…, covariates)    (series, steps, k), known ahead; NaN where not given
+
 A state is a dict of plain arrays, numbers and strings, one row a series in the order of the panel:
 the fitted parameters and the last states of the recursion. `forecast` and `update` need numpy alone.
 A gap (NaN) is filled with the model's own forecast of it.

@@ -1,16 +1,18 @@
 """What a forecasting model knows: the histories of its series and, of each, where its models stand.
 
-Rows come as a matrix (n, 3 or more): number of the series, period, the observed value or NaN. `remember`
+Rows come as a matrix (n, 3 or more): number of the series, period, the observed value or NaN, and covariates,
+which are known ahead: the rows that are asked about bring theirs. `remember`
 makes a `Memory` of rows and fitted models, `answers` asks it, `observe` moves it on by later observations:
 parameters stay, states go on. Forecasts of all series for all steps of the horizon are computed once and
-looked up afterwards. numpy alone, in training and serving.
+looked up afterwards, unless a model looks at covariates. numpy alone, in training and serving.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ from keepfit.extras import load
 from keepfit.models.series import MODELS
 from keepfit.models.series.panel import Floats, Ints, Panel, State, of, scale
 
+PLAIN = 3  # columns before the covariates
 SPARSE = 10  # periods a row, on the average, in a panel of new series,
 WIDEST = 1_000  # but these at least
 LAST = 2**24  # period that float32 can tell from the next
@@ -39,10 +42,30 @@ class Model(NamedTuple):
     def module(self) -> Any:
         return load(MODELS[self.name], "model.type")
 
+    @property
+    def outside(self) -> bool:
+        """Does it look at covariates?"""
+        return _looks_outside(self.name)
+
     def fit(self, known: Panel, horizon: int) -> State:
         told = {"horizon": horizon} if "horizon" in self.module.DEFAULTS else {}
         state: State = self.module.fit(known, self.season, self.seed, **told, **self.options)
         return state
+
+    def forecast(self, state: State, steps: int, covariates: Floats | None) -> Floats:
+        """(series, steps); covariates (series, steps, k)."""
+        found: Floats = self.module.forecast(state, steps, *([covariates] if self.outside else []))
+        return found
+
+    def update(self, state: State, values: Floats, covariates: Floats | None) -> State:
+        """The state after values (series, k); covariates (series, k, columns)."""
+        moved: State = self.module.update(state, values, *([covariates] if self.outside else []))
+        return moved
+
+
+@cache
+def _looks_outside(name: str) -> bool:
+    return "covariates" in inspect.signature(load(MODELS[name], "model.type").forecast).parameters
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,11 @@ class About:
     models: tuple[Model, ...]
     unit: int
     horizon: int
+
+    @property
+    def outside(self) -> bool:
+        """Does a model look at covariates?"""
+        return any(model.outside for model in self.models)
 
 
 @dataclass(frozen=True)
@@ -120,8 +148,8 @@ class Memory:
         inside = (numbers >= 0) & (numbers < last)
         return self._place[np.where(inside, numbers, last).astype(np.int64)]
 
-    def ahead(self, places: Ints, steps: int) -> Floats:
-        """Forecasts (n, steps, models) of the series at `places`."""
+    def ahead(self, places: Ints, steps: int, covariates: Floats | None = None) -> Floats:
+        """Forecasts (n, steps, models) of the series at `places`; covariates (n, steps, k)."""
         found = np.full((len(places), steps, len(self.about.models)), np.nan)
         start = 0
         for part in self.parts:
@@ -129,7 +157,8 @@ class Memory:
             mine = (rows >= 0) & (rows < len(part.panel.ends))
             start += len(part.panel.ends)
             if mine.any():
-                found[mine] = _forecasts(self.about, part.only(rows[mine]), steps)
+                outside = None if covariates is None else covariates[mine]
+                found[mine] = _forecasts(self.about, part.only(rows[mine]), steps, outside)
         return found
 
     def only(self, places: Ints) -> Memory:
@@ -148,8 +177,9 @@ def _padded(values: Floats, width: int) -> Floats:
     return np.pad(values, ((0, 0), (short, 0)), constant_values=np.nan) if short else values
 
 
-def _forecasts(about: About, part: Part, steps: int) -> Floats:
-    each = [model.module.forecast(state, steps) for model, state in zip(about.models, part.states, strict=True)]
+def _forecasts(about: About, part: Part, steps: int, covariates: Floats | None) -> Floats:
+    models = zip(about.models, part.states, strict=True)
+    each = [model.forecast(state, steps, covariates) for model, state in models]
     return np.stack(each, axis=2) * part.factor[:, None, :]
 
 
@@ -172,7 +202,16 @@ def panel(matrix: NDArray[Any], values: Floats) -> Panel:
     longest = int(back.max(initial=-1)) + 1
     filled = np.full((len(numbers), longest), np.nan)
     filled[place, longest - 1 - back] = values
-    return Panel(filled, ends, numbers)
+    return Panel(filled, ends, numbers, _covariates(matrix, place, longest - 1 - back, filled.shape))
+
+
+def _covariates(matrix: NDArray[Any], place: Ints, column: Ints, shape: tuple[int, ...]) -> Floats | None:
+    """The covariates of rows (*shape, k) at their places and columns, NaN elsewhere; None where there are none."""
+    if matrix.shape[1] <= PLAIN:
+        return None
+    found = np.full((*shape, matrix.shape[1] - PLAIN), np.nan)
+    found[place, column] = matrix[:, PLAIN:]
+    return found
 
 
 def remember(about: About, known: Panel) -> Memory:
@@ -209,8 +248,20 @@ def observe(memory: Memory, matrix: NDArray[Any]) -> Memory:
              _moved(memory, touched[steps[touched] == count], int(count), matrix[later], places[later])]  # fmt: skip
     if not known.all():
         new = _dense(matrix[~known])
-        parts += remember(memory.about, panel(new, new[:, 2])).parts
+        parts.append(_joining(memory, panel(new, new[:, 2])))
     return Memory(memory.about, tuple(parts))
+
+
+def _joining(memory: Memory, new: Panel) -> Part:
+    """New series: what a model learned of all series goes for them too, the others are fitted to their own rows."""
+    known = memory.parts[0].states if memory.parts else (None,) * len(memory.about.models)
+    states = tuple(
+        model.module.adopt(state, new)
+        if state and hasattr(model.module, "adopt")
+        else model.fit(new, memory.about.horizon)
+        for model, state in zip(memory.about.models, known, strict=True)
+    )
+    return Part(new, scale(new.values, memory.about.unit), states, np.ones((len(new.numbers), len(states))))
 
 
 def _dense(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -239,9 +290,11 @@ def _after(memory: Memory, part: Part, count: int, matrix: NDArray[Any], owner: 
     inside = row[owner] >= 0
     taken, there = matrix[inside], row[owner[inside]]
     values = np.full((len(mine), count), np.nan)
-    values[there, (taken[:, 1] - part.panel.ends[there]).astype(np.int64) - 1] = taken[:, 2]
+    column = (taken[:, 1] - part.panel.ends[there]).astype(np.int64) - 1
+    values[there, column] = taken[:, 2]
+    outside = _covariates(taken, there, column, values.shape)
     models = zip(memory.about.models, part.states, strict=True)
-    states = tuple(model.module.update(state, values) for model, state in models)
+    states = tuple(model.update(state, values, outside) for model, state in models)
     grown = Panel(np.concatenate([part.panel.values, values], axis=1), part.panel.ends + count, part.panel.numbers)
     return Part(grown, part.scale, states, part.factor)
 
@@ -253,7 +306,7 @@ def refreshed(memory: Memory, matrix: NDArray[Any]) -> Memory:
     the matrix alone.
     """
     rows = _rows(matrix)
-    moved = observe(memory, rows[np.isfinite(rows).all(axis=1) & (memory.places(rows[:, 0]) >= 0)])
+    moved = observe(memory, rows[_observed(rows) & (memory.places(rows[:, 0]) >= 0)])
     rest = np.flatnonzero(moved.places(memory.numbers.astype(np.float64)) < 0)
     return Memory(memory.about, (*moved.parts, *memory.only(rest).parts))
 
@@ -269,10 +322,10 @@ def answers(memory: Memory, matrix: NDArray[Any]) -> Floats:
     observations, a period before the history, a gap in it, more than ten horizons ahead.
     """
     rows = _rows(matrix)
-    told, observed = np.isfinite(rows[:, 2]), np.isfinite(rows).all(axis=1)
+    told = np.isfinite(rows[:, 2])
     if not told.any():
         return _looked_up(memory, rows)
-    fresh = observe(memory, rows[observed])
+    fresh = observe(memory, rows[_observed(rows)])
     theirs = fresh.places(rows[:, 0]) >= 0
     found = np.empty((len(rows), 2 + len(memory.about.models)))
     found[theirs], found[~theirs] = _looked_up(fresh, rows[theirs]), _looked_up(memory, rows[~theirs])
@@ -281,10 +334,15 @@ def answers(memory: Memory, matrix: NDArray[Any]) -> Floats:
 
 
 def _rows(matrix: NDArray[Any]) -> Floats:
-    """Number, period and past of each row (n, 3); periods that float32 cannot count are no periods."""
-    rows = np.array(matrix[:, :3], np.float64)
+    """The rows in float64; periods that float32 cannot count are no periods."""
+    rows = np.array(matrix, np.float64)
     rows[~(np.abs(rows[:, 1]) <= LAST), 1] = np.nan
     return rows
+
+
+def _observed(rows: Floats) -> NDArray[np.bool_]:
+    """(n,) True for rows of a series and a period with a value."""
+    return np.asarray(np.isfinite(rows[:, :PLAIN]).all(axis=1))
 
 
 def _looked_up(memory: Memory, rows: Floats) -> Floats:
@@ -293,7 +351,7 @@ def _looked_up(memory: Memory, rows: Floats) -> Floats:
         return found
     places = memory.places(rows[:, 0])
     steps = rows[:, 1] - memory.ends[places]
-    horizon = memory.about.horizon
+    horizon = 0 if rows.shape[1] > PLAIN and memory.about.outside else memory.about.horizon  # of the table
     with np.errstate(invalid="ignore"):
         near = (places >= 0) & (steps >= 1) & (steps <= horizon)
     if near.all():
@@ -305,7 +363,8 @@ def _looked_up(memory: Memory, rows: Floats) -> Floats:
     at = np.flatnonzero(near)
     found[at, 2:] = memory.table[places[at], steps[at].astype(np.int64) - 1]
     _past(memory, places, steps, known[steps[known] < 1], found)
-    _far(memory, places, steps, known[(steps[known] > horizon) & (steps[known] <= FARTHEST * horizon)], found)
+    far = (steps[known] > horizon) & (steps[known] <= FARTHEST * memory.about.horizon)
+    _far(memory, places, steps, known[far & (steps[known] >= 1)], rows, found)
     return found
 
 
@@ -315,8 +374,13 @@ def _past(memory: Memory, places: Ints, steps: Floats, rows: NDArray[np.intp], f
     found[rows, 2:] = memory.history[places[rows], column][:, None]
 
 
-def _far(memory: Memory, places: Ints, steps: Floats, rows: NDArray[np.intp], found: Floats) -> None:
+def _far(
+    memory: Memory, places: Ints, steps: Floats, rows: NDArray[np.intp], matrix: Floats, found: Floats
+) -> None:  # fmt: skip
+    """What is not in the table is computed for the series that ask for it."""
     if len(rows):
         asked, row = np.unique(places[rows], return_inverse=True)
-        ahead = memory.ahead(asked, int(steps[rows].max()))
-        found[rows, 2:] = ahead[row, steps[rows].astype(np.int64) - 1]
+        step = steps[rows].astype(np.int64) - 1
+        last = int(step.max()) + 1
+        ahead = memory.ahead(asked, last, _covariates(matrix[rows], row, step, (len(asked), last)))
+        found[rows, 2:] = ahead[row, step]
