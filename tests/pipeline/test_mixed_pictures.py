@@ -16,6 +16,7 @@ import pytest
 from keepfit import Project
 from keepfit.data import pictures
 from keepfit.deployment import runtime
+from keepfit.errors import ConfigError
 from keepfit.features import picture_rows
 from tests.images import backbone
 
@@ -24,6 +25,7 @@ ROWS = 160
 FRESH = """
 import json, pathlib, sys
 from keepfit.deployment import runtime
+from keepfit.errors import ConfigError
 loaded = runtime.load(pathlib.Path(sys.argv[1]))
 rows = json.loads(pathlib.Path(sys.argv[2]).read_text())
 output, problems = loaded.rows(rows)
@@ -140,3 +142,9 @@ def test_pictures_alone_give_one_graph_for_other_tools(tmp_path: Path) -> None:
     known = runtime.load(bundle(tmp_path)).rows([{"photo": one} for one in photos[:30]])[0].probabilities
     assert np.allclose(said, known, atol=1e-5)
     assert set(said.argmax(axis=1).tolist()) == {0, 1}
+
+
+def test_a_backbone_that_is_not_there_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    made = project(tmp_path, table(), backbone="nett.onnx")
+    with pytest.raises(ConfigError, match=r"features.image.backbone: there is no .*nett.onnx. In .*: net.onnx"):
+        made.run(stage="ingest")

@@ -13,7 +13,7 @@ from keepfit.extras import importable, nearest
 from keepfit.models import catalogue, metrics
 from keepfit.models.trust import TRUSTED
 from keepfit.monitoring import trigger
-from keepfit.pipeline import measure
+from keepfit.pipeline import given, measure
 from keepfit.types import Schema
 
 AUTO = ("nb_linear", "logistic_regression", "ridge", "lightgbm", "extra_trees")  # what `type: auto` may try
@@ -23,6 +23,7 @@ STORED = ("sklearn", "lightgbm", "keepfit")  # packages whose estimators are sto
 def known(config: Config, project: Path, meaning: Schema, columns: list[str]) -> None:
     """Raises ConfigError for all that the config names and nobody knows, one line each."""
     mistakes = [*_names(config, meaning, columns), *_schedule(config), *_estimator(config, project, meaning.task)]
+    mistakes += _features(config, project, meaning)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
 
@@ -47,6 +48,14 @@ def _names(config: Config, meaning: Schema, columns: list[str]) -> Iterator[str]
         for name in names:
             if name not in there:
                 yield f"{key}: unknown name '{name}'. {nearest(name, there)}Known: {', '.join(there)}"
+
+
+def _features(config: Config, project: Path, meaning: Schema) -> Iterator[str]:
+    """What the features of a role cannot be made with, such as a backbone that is not there."""
+    try:
+        given.asked(config, project, meaning)
+    except KeepfitError as error:
+        yield str(error)
 
 
 def _schedule(config: Config) -> Iterator[str]:

@@ -21,15 +21,15 @@ GRAPHS: dict[str, str] = {"image": "keepfit.models.fused:write"}
 FUSED = "model.onnx"
 
 
+def asked(config: Config, project: Path, schema: Schema) -> dict[str, dict[str, Any]]:
+    """Role → options as the config says. Raises ConfigError as the functions of OPTIONS do."""
+    roles = [role for role in OPTIONS if any(column.role == role for column in schema.features)]
+    return {role: pick(OPTIONS, role, "features")(getattr(config.features, role), project) for role in roles}
+
+
 def options(config: Config, project: Path, schema: Schema, known: Columns) -> dict[str, dict[str, Any]]:
-    """Role → options for all folds, settled on the training rows `known`. Raises ConfigError as their functions do."""
-    roles = {column.role for column in schema.features}
-    asked = {
-        role: pick(OPTIONS, role, "features")(getattr(config.features, role), project)
-        for role in OPTIONS
-        if role in roles
-    }
-    return ahead.settled(known, schema, asked)
+    """Role → options for all folds, settled on the training rows `known`. Raises ConfigError as `asked`."""
+    return ahead.settled(known, schema, asked(config, project, schema))
 
 
 def seen(
