@@ -61,7 +61,7 @@ class Given(NamedTuple):
 
     values: Floats
     first: Ints
-    count: Ints
+    seen: Ints
     period: int
     positive: Mask
     begin: Mapping[str, Begin]
@@ -145,18 +145,18 @@ def _chosen(given: Given, wanted: tuple[str, ...]) -> tuple[NDArray[np.str_], Fl
 
 def _possible(given: Given, form: str) -> Mask:
     """Which series can have this form at all."""
-    error, _, season = form
-    enough = given.count >= SHORT + 2 * len(_free(form))
+    error, season = form[0], form[2]
+    enough = given.seen >= SHORT + 2 * len(_free(form))
     if form in ("ANN", "MNN"):
-        enough = given.count >= SHORT
+        enough = given.seen >= SHORT
     if season != "N":
-        enough = enough & (given.count >= 2 * given.period + 2) if given.period > 1 else np.zeros_like(enough)
+        enough = enough & (given.seen >= 2 * given.period + 2) if given.period > 1 else np.zeros_like(enough)
     return np.asarray(enough & given.positive if "M" in (error, season) else enough)
 
 
 def _free(form: str) -> list[int]:
     """The parameters that a form has."""
-    _, trend, season = form
+    trend, season = form[1], form[2]
     return [ALPHA] + [BETA, SLOPE] * (trend != "N") + [PHI] * (trend == "D") + [GAMMA] * (season != "N") + [LEVEL]
 
 
@@ -189,7 +189,7 @@ def _whole(points: Floats, fixed: Floats, free: list[int]) -> Floats:
 
 
 def _penalty(given: Given, form: str, rows: NDArray[np.intp], free: int) -> Floats:
-    count = given.count[rows]
+    count = given.seen[rows]
     number = free + 1 + (given.period - 1) * (form[2] != "N")
     room = count - number - 1
     return np.where(room > 0, 2 * number * count / np.maximum(room, 1), np.inf)
@@ -213,7 +213,7 @@ def _likelihood(given: Given, form: str, rows: NDArray[np.intp], points: Floats)
 
     with np.errstate(all="ignore"):
         recursion.run(STEPS[form[1:]], given.values[:, rows], given.first[rows], parameters, states, add)
-        return np.asarray(given.count[rows, None] * np.log(total + 1e-30) + 2 * logs)
+        return np.asarray(given.seen[rows, None] * np.log(total + 1e-30) + 2 * logs)
 
 
 def _initial(begin: Begin, rows: NDArray[np.intp], parameters: Floats, first: Ints) -> States:
