@@ -71,6 +71,7 @@ def test_rows_and_wishes_may_come_together() -> None:
         ({"horizon": 1, "series": {"shop": ["a"], "item": "tea"}}, "series", ""),
         ({"horizon": 1, "history": "all"}, "history", "list of rows"),
         ({"horizon": 1, "history": [{"shop": "a", "item": "b"}]}, "day", "not there"),
+        ({"horizon": 1, "history": [{"shop": {}, "item": "b", "day": "1970-01-02"}]}, "shop", "not a category"),
         ({"horizon": 1, "history": [{"shop": "a", "item": "b", "day": None}]}, "day", "missing"),
         ({"horizon": 1, "history": [{"shop": "a", "item": "b", "day": "soon"}]}, "day", "soon"),
     ],
@@ -102,3 +103,10 @@ def test_what_was_observed_of_a_series() -> None:
     assert known.past(("a", "b"), 1) == {9: 7.0}
     assert known.past(("new", "b"), 3) == {}
     assert len(known([{"horizon": 2}]).rows) == 2
+
+
+def test_a_time_that_no_calendar_reaches_is_told() -> None:
+    known = Known(Rhythm("t", "1i", 0.0, 3), "sold", {(): 9}, {"t": Column("t", "moment", "int")})
+    for far in (1e300, -1e17):
+        with pytest.raises(RequestError, match="too far"):
+            forecast(known, [{"horizon": 1, "history": [{"t": far, "sold": 1}]}])

@@ -29,7 +29,7 @@ from keepfit.data.parse import Problem
 from keepfit.data.rows import Rows, Table
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
-from keepfit.models.series.memory import Memory
+from keepfit.models.series.memory import LAST, Memory
 from keepfit.types import Column, Rhythm, Schema
 
 HORIZON, SERIES, HISTORY = "horizon", "series", "history"
@@ -102,7 +102,10 @@ class Known:
             raise _wrong(str(error), name, place) from None
         if found is None:
             raise _wrong("is missing: an observation needs its time", name, place)
-        return int(calendar.periods(self.rhythm, np.array([found], np.float64))[0])
+        at = float(calendar.periods(self.rhythm, np.array([found], np.float64))[0])
+        if not abs(at) < LAST:
+            raise _wrong("is too far from the times that are known", name, place)
+        return int(at)
 
 
 def _forecasts(schema: Schema, models: Sequence[Any], learned: Sequence[Mapping[str, Any]]) -> Known | None:
@@ -170,12 +173,20 @@ def _expanded(known: Known, row: Any, place: int) -> Iterator[Mapping[str, Any]]
     yield from history
     ends: dict[Key, int] = {}
     for at, one in enumerate(history):
-        key, period = known.key(one), known.period(one, at)
+        key, period = _whose(known, one, at), known.period(one, at)
         ends[key] = max(period, ends.get(key, known.ends.get(key, period)))
     for key, end in _picked(known, row, ends, place).items():
         names = dict(zip(known.rhythm.series, key, strict=True))
         for moment in calendar.written(known.rhythm, np.arange(end + 1, end + 1 + horizon)):
             yield {**names, known.rhythm.time: moment}
+
+
+def _whose(known: Known, row: Mapping[str, Any], place: int) -> Key:
+    """The series of an observed row. Raises RequestError."""
+    try:
+        return known.key(row)
+    except (ValueError, TypeError) as error:
+        raise _wrong(str(error), known.rhythm.series[0], place) from None
 
 
 def _horizon(value: Any, known: Known, place: int) -> int:
