@@ -69,6 +69,7 @@ def test_rows_and_wishes_may_come_together() -> None:
         ({"horizon": 1, "series": "north"}, "series", "shop, item"),
         ({"horizon": 1, "series": {"shop": "west", "item": "tea"}}, "series", "'west / tea'"),
         ({"horizon": 1, "series": {"shop": ["a"], "item": "tea"}}, "series", ""),
+        ({"horizon": 1, "series": []}, "series", "names no series"),
         ({"horizon": 1, "history": "all"}, "history", "list of rows"),
         ({"horizon": 1, "history": [{"shop": "a", "item": "b"}]}, "day", "not there"),
         ({"horizon": 1, "history": [{"shop": {}, "item": "b", "day": "1970-01-02"}]}, "shop", "not a category"),

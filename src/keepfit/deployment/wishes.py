@@ -134,6 +134,8 @@ def forecast(known: Known, asked: Rows) -> Wished:
         rows: Rows = [*chain.from_iterable(parts)]
     else:
         rows = asked
+    if len(asked) and not len(rows):
+        raise _wrong("names no series", SERIES, 0)
     observed = _observed(rows, known.target)
     if len(observed) == len(rows) and len(rows):
         raise RequestError(
