@@ -131,3 +131,14 @@ def test_rows_that_are_alike_for_a_while_are_no_alarm(name: str) -> None:
     kept, lost = (np.array(chances) <= 0.01).mean(axis=0)
     assert lost > 0.04
     assert kept < 0.025
+
+
+def test_forecasts_of_one_value_count_as_one() -> None:
+    random = np.random.default_rng(0)
+    truth, error = np.repeat(random.normal(size=200), 6), np.repeat(random.normal(size=200), 6)
+    given = Answers(truth, truth + error, 0)
+    alone = measures.measure("mae", Answers(truth[::6], (truth + error)[::6], 0))
+    units = measures.measure("mae", given, np.repeat(np.arange(200), 6))
+    assert units.value == pytest.approx(alone.value)
+    assert alone.error < units.error < 1.3 * alone.error
+    assert math.isnan(measures.measure("mae", given, np.zeros(1200, np.intp)).error)  # one unit tells nothing of others

@@ -67,7 +67,8 @@ def measured(
     if len(window) < settings.min_rows:
         return figures, [_unknown(len(window), settings.min_rows)]
     inside = metrics.answers(window.y, window.output, schema.classes)
-    found = {name: measures.measure(name, inside) for name in metrics.available(inside)}
+    units = about(window.inputs, schema)
+    found = {name: measures.measure(name, inside, units) for name in metrics.available(inside)}
     before = {name: measures.reference(name, told) for name in found}
     wanted = {metrics.ALIASES.get(name, name): text for name, text in goals.items()}
     figures["performance"] = {
@@ -80,6 +81,22 @@ def measured(
         findings.append(_one_sided(found["bias"]))
     figures["groups"], weak = groups(inside, window.inputs, told, settings.slices, schema)
     return figures, findings + weak
+
+
+def about(inputs: pl.DataFrame, schema: Schema) -> NDArray[np.intp] | None:
+    """(n,) what each row is a forecast of: a series and a time, numbered series by series. None for other tasks.
+
+    >>> from keepfit.types import Rhythm
+    >>> asked = pl.DataFrame({"shop": ["b", "a", "b", "b"], "day": [1.0, 1.0, 2.0, 1.0]})
+    >>> about(asked, Schema((), "forecast", rhythm=Rhythm("day", "1i", 0.0, 2, ("shop",)))).tolist()
+    [1, 0, 2, 1]
+    """
+    if schema.rhythm is None:
+        return None
+    names = [*schema.rhythm.series, schema.rhythm.time]
+    if not {*names} <= {*inputs.columns}:
+        return None
+    return inputs.select(pl.struct(names).rank("dense") - 1).to_series().to_numpy().astype(np.intp)
 
 
 def _window(times: NDArray[np.datetime64], length: float) -> NDArray[np.bool_]:

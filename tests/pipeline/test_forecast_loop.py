@@ -1,0 +1,100 @@
+"""The loop of a forecast: served, told what came true, moved on, watched, retrained, and not spoilt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from keepfit import Project
+from keepfit.pipeline import folders
+from tests.models.series.rows import frame
+from tests.pipeline.test_forecast import shops
+from tests.serving import serving
+
+pytestmark = pytest.mark.slow
+KNOWN, HORIZON = 60, 6
+CONFIG = """project: {name: shops}
+task: forecast
+data: {source: data.csv, target: sold}
+forecast: {horizon: 6, series: [shop], season: 12}
+model: {type: theta}
+monitoring: {min_rows: 10}
+retraining: {min_rows: 18, cooldown: 0, on: [rows], rows: 18}
+"""
+
+
+def rows(first: int, last: int) -> list[dict[str, Any]]:
+    """What was sold in some months, counted from the first that anything is known of."""
+    told = frame(shops()).with_columns(pl.col("month").dt.strftime("%Y-%m"))
+    months = told["month"].unique().sort()[first:last]
+    return told.filter(pl.col("month").is_in(months.implode())).sort("month", "shop").to_dicts()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("shops")
+    pl.DataFrame(rows(0, KNOWN)).write_csv(folder / "data.csv")
+    (folder / "keepfit.yaml").write_text(CONFIG, encoding="utf-8")
+    made = Project(folder)
+    record = made.run()
+    assert record["outcome"] == "promoted", record["decision"]
+    return made
+
+
+def begins(answer: dict[str, Any]) -> set[str]:
+    return {row["month"][:7] for row in answer["predictions"] if row["step"] == 1}
+
+
+def test_forecasts_begin_after_the_newest_observation_and_the_loop_goes_round(trained: Project) -> None:
+    month = [rows(at, at + 1)[0]["month"] for at in range(KNOWN, KNOWN + 13)]
+    with serving(trained.folder) as server:
+        for at in range(HORIZON):
+            told = server.post("/predict", {"horizon": HORIZON}).json
+            assert begins(told) == {month[at]}
+            entries: list[dict[str, Any]] = rows(KNOWN + at, KNOWN + at + 1)
+            if at % 2:  # the same by the ids of the nearest forecasts
+                ids = {row["shop"]: row["id"] for row in told["predictions"] if row["step"] == 1}
+                entries = [{"id": ids[row["shop"]], "label": row["sold"]} for row in entries]
+            assert server.post("/feedback", entries).json["accepted"] == 3
+        assert begins(server.post("/predict", {"horizon": 1}).json) == {month[HORIZON]}
+    with serving(trained.folder) as server:  # a new server goes on from there
+        assert begins(server.post("/predict", {"horizon": 1}).json) == {month[HORIZON]}
+    found = trained.predict(pl.DataFrame({"shop": ["north"], "month": [month[HORIZON]]}))
+    assert found["prediction"][0] is not None
+    seen = trained.monitor()
+    assert seen["window"]["labelled"] > 3 * HORIZON  # each observation is of several forecasts
+    assert seen["performance"]["mase"]["value"] < 1.5
+    record = trained.retrain(if_needed=True)
+    assert record["outcome"] in ("promoted", "refused"), record
+    split = folders.load_split(Path(record["bundle"]).parents[1] / "ingest")
+    assert (split.train.frame.height, split.test.frame.height) == (3 * KNOWN, 3 * HORIZON)
+    kinds = [decision.kind for decision in trained.history()]
+    assert kinds[-2:] == ["retrained", record["outcome"]]
+    assert trained.retrain(if_needed=True)["outcome"] == "not needed"
+    poisoned(trained, month)
+
+
+def poisoned(made: Project, month: list[str]) -> None:
+    """Values of another unit are told as new months: nothing is learned from them, and the reason is named."""
+    before = [d for d in made.history() if d.kind == "promoted"]
+    wrong = [{**row, "sold": row["sold"] * 100} for row in rows(KNOWN + HORIZON, KNOWN + 2 * HORIZON)]
+    assert made.feedback(pl.DataFrame(wrong)).accepted == 3 * HORIZON
+    record = made.retrain()
+    assert record["outcome"] == "refused"
+    named = [check for check in made.history()[-2:] for check in check.verdict.checks]
+    [why] = {check.detail for check in named if check.name.startswith("quarantine: observed")}
+    assert why.startswith("18 rows are left out: 'sold' is ")
+    assert "times as large as it was" in why
+    assert [d for d in made.history() if d.kind == "promoted"] == before
+    right = rows(KNOWN + HORIZON, KNOWN + 2 * HORIZON)
+    assert made.feedback(pl.DataFrame(right)).accepted == 3 * HORIZON  # the last value wins
+    again = made.retrain()
+    assert again["outcome"] in ("promoted", "refused")
+    checks = [check["name"] for check in again["decision"]["verdict"]["checks"]]
+    assert "the champion was not trained on the test rows" in checks
+    ingest = json.loads((Path(again["bundle"]).parents[1] / "ingest" / "verdict.json").read_text())
+    assert not [c for c in ingest["checks"] if c["name"].startswith("quarantine: ")]
