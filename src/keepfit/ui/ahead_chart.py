@@ -72,7 +72,7 @@ def chart(points: Sequence[Point], name: str, width: float = WIDE) -> str:
     parts = [_grid(scale), _times(there, scale), _band(ahead, scale), _line(past, scale, "kf-past")]
     parts += [_line(joined, scale, "kf-next"), _dots(past, ahead, scale), _strips(there, scale)]
     names = "<span><i></i>observed</span>" + ("<span><i class=kf-next></i>forecast</span>" if ahead else "")
-    names += "<span><i class=kf-band></i>9 of 10 lie here</span>" if _spanned(ahead) else ""
+    names += "<span><i class=kf-band></i>interval</span>" if _spanned(ahead) else ""
     return (
         f"<figure><svg viewBox='0 0 {width:.0f} {HEIGHT:.0f}' role=group aria-label='{escape(name)}'>{''.join(parts)}"
         f"</svg><figcaption>{names}</figcaption></figure>"
