@@ -269,7 +269,7 @@ CATALOGUE: dict[str, Row] = {
     "ces": _series("ces"),
     "auto_ets": _series("auto_ets", "forms"),
     "auto_arima": _series("auto_arima"),
-    "boosted_lags": _series("boosted_lags"),
+    "boosted_lags": _series("boosted_lags", "horizon", "rows"),
 }
 ALIASES = {"naive_bayes_linear": "nb_linear"}
 

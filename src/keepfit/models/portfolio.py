@@ -177,7 +177,7 @@ def run(job: Job, members: Sequence[Candidate]) -> Tried:
     left_out: dict[str, str] = {}
     going, fold, total = list(members), widest(job), len(members) + 1
     try:
-        if _many(job) and len(members) > 1:
+        if _many(job) and len(members) > 1 and job.task.screens:
             _each(job, members, [fold], first, left_out, (0, 2 * len(members) + 1))
             going, total = _worthy(job, first, fold, left_out), total + len(going)
         if first and time.monotonic() > job.deadline:  # what has begun is fitted to all rows as it is

@@ -41,7 +41,8 @@ class Task:
     coverage that forecasts are to have, to the interval. `given`: what the schema tells every estimator.
     `weigh`: the weights of candidates on some rows; `blend`: candidates with weights to their out-of-fold
     scores together, and what their members still have to be told. `selects`: may features be left out?
-    `bags`: may the folds' estimators stand for the model? `enough`: the folds that are used of all.
+    `bags`: may the folds' estimators stand for the model? `screens`: are candidates tried on one fold first,
+    where there are many rows? `enough`: the folds that are used of all.
     """
 
     metric: str
@@ -58,6 +59,7 @@ class Task:
     blend: Callable[..., tuple[Floats, ensemble.Finish]] = ensemble.blend
     selects: bool = True
     bags: bool = True
+    screens: bool = True
     enough: Callable[[Folds], Folds] = lambda folds: folds
 
     @property
@@ -172,6 +174,7 @@ TASKS: dict[str, Task] = {
         blend=combination.blend,
         selects=False,
         bags=False,
+        screens=False,
         enough=_origins,
     ),
 }

@@ -99,3 +99,21 @@ def test_members_together_say_the_mean_by_the_shares_of_each_series() -> None:
     seen = np.array([[1, MONTHS - 1, np.nan], [1, MONTHS, 77.0]])
     back = fitted.combine(weights, [part.estimator.predict(seen) for part in parts])[:, 0]
     assert back.tolist() == pytest.approx([made.y[2 * MONTHS - 1], 77.0])
+
+
+def test_a_fold_that_is_alone_is_scored_by_halves() -> None:
+    made, results = job(np.array([[1.0] * 3, [1.0] * 3]), folds=1)
+    late = made.folds[0][1]
+    step = np.tile(np.arange(1.0, 13), 3)
+    for one in results:
+        one.scores[late, 2] = step
+    first = late[step <= 6]
+    results[0].scores[first, 0] = made.y[first]  # perfect in the first half alone
+    rows = np.isfinite(results[0].scores[:, 0])
+    scores, _ = combination.blend(made, [(results[0], 0.5), (results[1], 0.5)], rows)
+    off = np.abs(scores[:, 0] - made.y[rows]) / scores[:, 1]
+    assert off[step <= 6].mean() > 0.2
+    assert np.isfinite(off).all()
+    for one in results:
+        one.scores[late, 2] = 1.0
+    assert np.isfinite(combination.blend(made, [(results[0], 0.5), (results[1], 0.5)], rows)[0]).all()

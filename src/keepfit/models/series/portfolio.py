@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keepfit.models.crossfit import Candidate, Job
 
-ORDER = ("seasonal_naive", "theta", "ces", "auto_ets")
+ORDER = ("seasonal_naive", "theta", "ces", "boosted_lags", "auto_ets")
 
 
 def candidates(job: Job) -> list[Candidate]:
