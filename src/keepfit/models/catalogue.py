@@ -268,8 +268,10 @@ CATALOGUE: dict[str, Row] = {
     "theta": _series("theta", "dynamic"),
     "ces": _series("ces"),
     "auto_ets": _series("auto_ets", "forms"),
-    "auto_arima": _series("auto_arima"),
-    "boosted_lags": _series("boosted_lags", "horizon", "rows"),
+    "auto_arima": _series("auto_arima", "max_order", "max_p", "max_q"),
+    "boosted_lags": _series(
+        "boosted_lags", "horizon", "rows", "n_estimators", "learning_rate", "num_leaves", "min_child_samples"
+    ),
 }
 ALIASES = {"naive_bayes_linear": "nb_linear"}
 

@@ -87,8 +87,19 @@ def test_some_of_the_series_are_forecast_as_among_all() -> None:
 def test_forecasts_and_updates_need_numpy_alone() -> None:
     code = (
         "import sys, keepfit.models.series.boosted, keepfit.models.series.theta, keepfit.models.series.exponential, "
-        "keepfit.models.series.ces, keepfit.models.series.seasonal_naive\n"
+        "keepfit.models.series.ces, keepfit.models.series.seasonal_naive, keepfit.models.series.arima\n"
         "print([m for m in ('lightgbm', 'scipy', 'sklearn', 'pandas', 'polars', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_other_series_are_forecast_with_the_trees_that_there_are() -> None:
+    given = contract.ordinary(40)
+    known, new = given.rows(np.arange(30)), given.rows(np.arange(30, 40))
+    state = quick.fit(known, (12,), 0)
+    again = boosted.forecast(boosted.adopt(state, known), 12)
+    assert np.array_equal(again, boosted.forecast(state, 12))
+    joined = boosted.adopt(quick.fit(known.until(12), (12,), 0), new.until(12))
+    error = np.abs(boosted.forecast(joined, 12) - new.values[:, -12:]).mean()
+    assert error < np.abs(new.values[:, -24:-12] - new.values[:, -12:]).mean()

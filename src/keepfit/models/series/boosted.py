@@ -64,15 +64,23 @@ def fit(
     unit, history = scale(panel.values, period), filled(panel.values)
     matrix, target = _examples(panel, history, unit, about, rows)
     grown = walk.grown(matrix, target, {**OPTIONS, **options}, seed) if len(target) >= FEW else walk.NONE
+    shared = {f"all_{name}": array for name, array in grown.items()}
+    return {**about._asdict(), "longer": list(about.longer), **_placed(panel, about), **shared}
+
+
+def adopt(state: Mapping[str, Any], panel: Panel) -> State:
+    """The state of other series, with the trees that were grown already."""
+    return {**state, **_placed(panel, About(state["period"], tuple(state["longer"]), state["horizon"]))}
+
+
+def _placed(panel: Panel, about: About) -> State:
+    """What is kept of each series."""
     covariates = _covariates(panel)
     return {
-        **about._asdict(),
-        "longer": list(about.longer),
-        "history": _last(history, about.window),
+        "history": _last(filled(panel.values), about.window),
         "covariates": _last(covariates.transpose(0, 2, 1), about.window).transpose(0, 2, 1),
         "ends": panel.ends.copy(),
-        "scale": unit,
-        **{f"all_{name}": array for name, array in grown.items()},
+        "scale": scale(panel.values, about.period),
     }
 
 
