@@ -35,12 +35,12 @@ class Forecasts:
         self.known = known
         self.count = len(known.about.models)
         self.order = np.array([[2 + place, 0, 1] for place in range(self.count)]).ravel()
-        if known.parts:
-            _ = known.table  # once, and not by the first request
 
     def __call__(self, matrix: NDArray[Any]) -> Floats:
         return memory.answers(self.known, matrix)[:, self.order]
 
     def after(self, matrix: NDArray[Any]) -> Forecasts:
         """The same models, told the observed rows of a matrix."""
-        return Forecasts(memory.refreshed(self.known, matrix))
+        moved = memory.refreshed(self.known, matrix)
+        _ = moved.table  # now, and not by the first request
+        return Forecasts(moved)
