@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from keepfit import features
 from keepfit.deployment import linear_rows, runtime
 from keepfit.errors import ModelError
-from keepfit.features.rows import Memory, from_rows
+from keepfit.features.rows import Memory, from_rows, looked_up
 from keepfit.features.values import Columns
 from keepfit.models import bundle
 from keepfit.models.fitted import Fitted, Member
@@ -159,7 +159,7 @@ def test_a_schema_with_an_input_that_the_model_does_not_use(loaded):
 
 def test_what_is_looked_up_is_bounded_and_of_known_kinds():
     memory = Memory(float, 10, {int, str})
-    look = linear_rows._looked_up(memory)
+    look = looked_up(memory)
     for start in range(0, 100, 5):
         asked = [start, str(start + 1), 1.5, Decimal(start)]
         for _ in range(2):

@@ -93,7 +93,7 @@ def test_answers_are_those_of_onnxruntime(tmp_path, name):
     path, rows = stored(tmp_path, MODELS[name]()), asked()
     found = tree_tables.tables(onnx_file.read(path))
     assert found is not None
-    got, expected = tree_scores.scorer(found)(rows), runtime_onnx.load(path, None)(rows)
+    got, expected = tree_scores.scorer(tree_scores.ready(found))(rows), runtime_onnx.load(path, None)(rows)
     assert got.dtype == np.float64
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
@@ -102,9 +102,9 @@ def test_answers_are_those_of_onnxruntime(tmp_path, name):
 def test_rows_alone_together_and_in_threads_are_alike_to_the_last_bit(tmp_path, name):
     found = tree_tables.tables(onnx_file.read(stored(tmp_path, MODELS[name]())))
     rows = np.concatenate([asked()] * 2)
-    score = tree_scores.scorer(found)
+    score = tree_scores.scorer(tree_scores.ready(found))
     whole = score(rows)
-    assert tree_scores.scorer(found, threads=3)(rows).tobytes() == whole.tobytes()
+    assert tree_scores.scorer(tree_scores.ready(found), threads=3)(rows).tobytes() == whole.tobytes()
     assert np.concatenate([score(rows[k : k + 1]) for k in range(2000)]).tobytes() == whole[:2000].tobytes()
     assert np.concatenate([score(rows[k : k + 7]) for k in range(0, 700, 7)]).tobytes() == whole[:700].tobytes()
     assert score(rows[:0]).shape == (0, whole.shape[1])
@@ -115,9 +115,9 @@ def test_rows_alone_together_and_in_threads_are_alike_to_the_last_bit(tmp_path, 
 def test_the_ways_to_look_up_are_alike_to_the_last_bit(tmp_path, monkeypatch, name, setting, value):
     found = tree_tables.tables(onnx_file.read(stored(tmp_path, MODELS[name]())))
     rows = asked()
-    whole = tree_scores.scorer(found)(rows)
+    whole = tree_scores.scorer(tree_scores.ready(found))(rows)
     monkeypatch.setattr(tree_scores, setting, value)
-    assert tree_scores.scorer(found)(rows).tobytes() == whole.tobytes()
+    assert tree_scores.scorer(tree_scores.ready(found))(rows).tobytes() == whole.tobytes()
 
 
 def test_few_axes_are_taken_together_as_far_as_there_is_room(tmp_path, monkeypatch):
@@ -125,7 +125,7 @@ def test_few_axes_are_taken_together_as_far_as_there_is_room(tmp_path, monkeypat
     trees = found.masks.shape[1]
     for room in (0, 20_000, 10**9):
         monkeypatch.setattr(tree_scores, "CELLS", room)
-        _, tables = tree_scores._joint(found)
+        tables = tree_scores.ready(found).common
         assert sum(len(table) for table in tables) * trees <= max(room, found.masks.size)
         assert (len(tables) == len(found.axes)) == (room == 0)
 

@@ -8,7 +8,6 @@ come again and again. Both sum the same numbers in the same order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +18,12 @@ from keepfit.data.rows import Rows, Table, columns_of
 from keepfit.deployment import runtime_linear
 from keepfit.errors import ModelError
 from keepfit.features.fold import Term, fold
-from keepfit.features.rows import NUMBERS, ODD, REMEMBERED, WORDS, Memory, packed, together
+from keepfit.features.rows import ODD, REMEMBERED, SCALARS, WORDS, Memory, looked_up, packed, recurring, together
 from keepfit.features.values import Columns
 from keepfit.models.fitted import Floats
 from keepfit.types import Column, Schema
 
 FEW = 8  # up to so many rows, Python on each value is faster than numpy on each column
-DISTINCT = 1_000  # a number that had so many values in the training rows is one that comes again and again
-SCALARS = NUMBERS | WORDS
 Plan = Sequence[tuple[str, Memory | Callable[[Any], float]]]  # column, and what a raw value of it adds to the score
 
 
@@ -105,8 +102,8 @@ def _at_once(plan: Plan, model: Folded) -> Callable[[Rows], Floats | None]:
     """The same by look-ups of all values that come again and again, and arithmetic on arrays of all others."""
     names, start = [name for name, _ in plan], model.intercept
     given = columns_of(names)
-    recurring = [(k, _looked_up(read)) for k, (_, read) in enumerate(plan) if isinstance(read, Memory)]
-    rest = sorted({*range(len(plan))} - {k for k, _ in recurring})
+    known_ones = [(k, looked_up(read)) for k, (_, read) in enumerate(plan) if isinstance(read, Memory)]
+    rest = sorted({*range(len(plan))} - {k for k, _ in known_ones})
     numeric = {names[k] for k in rest}
     others, end = [], 0
     for term in model.terms:
@@ -118,7 +115,7 @@ def _at_once(plan: Plan, model: Folded) -> Callable[[Rows], Floats | None]:
     def scores(asked: Rows) -> Floats | None:
         raw, n = given(asked), len(asked)
         parts = np.empty((len(plan), n))
-        for k, look in recurring:
+        for k, look in known_ones:
             parts[k] = packed(look(raw[k]), "d")
         known = type(asked) is Table and asked.numbers >= numeric
         for at, score in others:
@@ -130,28 +127,6 @@ def _at_once(plan: Plan, model: Folded) -> Callable[[Rows], Floats | None]:
         return total[:, None]
 
     return scores
-
-
-def _looked_up(memory: Memory) -> Callable[[Sequence[Any]], Sequence[float]]:
-    """What `memory` says of many values. A plain dict is asked in half of the time, so what it learns is copied."""
-    known: dict[Any, float] = {}
-
-    def look(raw: Sequence[Any]) -> Sequence[float]:
-        try:
-            found: Sequence[float] = itemgetter(*raw)(known)
-        except KeyError:
-            found = [*map(memory.__getitem__, raw)]
-            if len(known) > memory.kept:
-                known.clear()
-            known.update((value, part) for value, part in zip(raw, found, strict=True) if value in memory)
-        return found
-
-    return look
-
-
-def _recurring(column: Column) -> bool:
-    """Whether its values are worth remembering."""
-    return column.role != "number" or 0 < column.distinct <= DISTINCT
 
 
 def _reader(column: Column, one: Callable[[Any], float]) -> Memory | Callable[[Any], float]:
@@ -173,4 +148,4 @@ def _reader(column: Column, one: Callable[[Any], float]) -> Memory | Callable[[A
             return gap
         raise ValueError("infinite")
 
-    return Memory(number, REMEMBERED, SCALARS) if _recurring(column) else number
+    return Memory(number, REMEMBERED, SCALARS) if recurring(column) else number

@@ -21,10 +21,11 @@ import numpy as np
 
 from keepfit import features
 from keepfit.data.parse import Problem
-from keepfit.deployment import linear_rows, wishes
+from keepfit.deployment import linear_rows, tree_rows, wishes
 from keepfit.errors import BundleError
 from keepfit.extras import load as load_target
 from keepfit.features import rows as requests
+from keepfit.features.direct import direct
 from keepfit.features.values import Columns
 from keepfit.models import bundle as bundles
 from keepfit.models.fitted import Floats, Output, answer, combine, link
@@ -34,6 +35,7 @@ from keepfit.types import Bundle, Schema
 Matrix = Any  # float32 (rows, width) or Sparse
 Raw = Callable[[Matrix], Floats]  # a model file: matrix → (rows, outputs)
 Rows = Callable[[Sequence[Mapping[str, Any]]], tuple[Output, list[Problem]]]
+Quick = Callable[[Sequence[Mapping[str, Any]]], Floats | None]  # None where the long way is to be taken
 
 # kind of a model file → how it is opened: function(path, entry, schema, trusted, threads) → Raw
 RUNTIMES: dict[str, str] = {
@@ -120,7 +122,20 @@ def _assembled(
     opened = [model for _, model in models]
     wish = wishes.reader(schema, opened, learned)
     moves = after if any(hasattr(model, "after") for model in opened) else None
-    return Predictor(predict, finish, folds[0] if len(folds) == 1 else None, opened, wish, moves)
+    return Predictor(predict, finish, _quick(schema, learned, models, folds), opened, wish, moves)
+
+
+def _quick(
+    schema: Schema, learned: Sequence[Mapping[str, Any]], models: Sequence[tuple[int | None, Raw]], folds: Sequence[Any]
+) -> Quick | None:
+    """The raw output of the only model from rows, where it is one that needs no columns."""
+    if len(models) != 1:
+        return None
+    if folds[0]:
+        return linear_rows.rows(schema, folds[0])
+    (place, model), *_ = models
+    trees, said = getattr(model, "trees", None), direct(learned[place or 0])
+    return tree_rows.rows(schema, said, trees) if trees and said else None
 
 
 def _after(model: Any, matrix: Matrix) -> Raw:
@@ -130,11 +145,11 @@ def _after(model: Any, matrix: Matrix) -> Raw:
 
 
 class Predictor(NamedTuple):
-    """`predict`; its last step, from raw outputs to answers; the model itself where it is a folded one; and all."""
+    """`predict`; its last step, from raw outputs to answers; all models; and the only one from rows (`_quick`)."""
 
     predict: Callable[[Columns], Output]
     finish: Callable[[list[Floats]], Output]
-    folded: linear_rows.Folded | None
+    quick: Quick | None
     models: Sequence[Raw]
     wish: wishes.Known | None
     after: Callable[[Columns], Predictor] | None = None
@@ -257,11 +272,11 @@ def _read(schema: Schema, functions: Mapping[str, Any]) -> Read:
 def _rows(
     schema: Schema, read: Read, found: Predictor, faults: Callable[[Columns], list[Problem]], quick: bool
 ) -> Rows:
-    folded = linear_rows.rows(schema, found.folded) if found.folded and quick else None
+    at_once = found.quick if quick else None
 
     def rows(asked: Sequence[Mapping[str, Any]]) -> tuple[Output, list[Problem]]:
-        if folded and asked:
-            scores = folded(asked)
+        if at_once and asked:
+            scores = at_once(asked)
             if scores is not None:
                 return found.finish([scores]), []
         columns, problems = read(asked)

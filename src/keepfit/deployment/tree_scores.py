@@ -35,14 +35,44 @@ class Part(NamedTuple):
     step: int
 
 
-def scorer(found: Tables, threads: int = 1) -> Callable[[Matrix], Floats]:
+class Ready(NamedTuple):
+    """Tables, their axes as parts of common ones, and these."""
+
+    tables: Tables
+    parts: tuple[Part, ...]
+    common: tuple[NDArray[Any], ...]
+
+
+def ready(found: Tables) -> Ready:
+    """The two smallest tables are made one as long as all of them have room."""
+    groups = [([axis], found.masks[axis.start : axis.start + axis.bins]) for axis in found.axes]
+    trees = found.masks.shape[1]
+    while len(groups) > 1:
+        groups.sort(key=lambda group: len(group[1]))
+        (axes, one), (more, other), *rest = groups
+        if (len(one) * len(other) + sum(len(table) for _, table in rest)) * trees > CELLS:
+            break
+        groups = [*rest, (axes + more, (one[:, None] & other).reshape(-1, trees))]
+    parts = [part for group, (axes, _) in enumerate(groups) for part in _stepped(axes, group)]
+    return Ready(found, tuple(parts), tuple(table for _, table in groups))
+
+
+def _stepped(axes: Sequence[Axis], group: int) -> Iterator[Part]:
+    """The axes of a common table; the bins of the last one are neighbours in it."""
+    step = 1
+    for axis in reversed(axes):
+        yield Part(axis, group, step)
+        step *= axis.bins
+
+
+def scorer(trees: Ready, threads: int = 1) -> Callable[[Matrix], Floats]:
     """The function from a matrix (rows, width) to raw scores (rows, outputs) float64."""
-    alone, some = _one(found), _many(found)
+    one, some = _one(trees.tables), _many(trees)
 
     def score(matrix: Matrix) -> Floats:
         if len(matrix) == 1:
-            return alone(matrix)
-        scores = np.empty((len(matrix), len(found.first)))
+            return one(matrix)
+        scores = np.empty((len(matrix), len(trees.tables.first)))
         step = max(-(-len(matrix) // threads), SHARE)
         parts = [(matrix[at : at + step], scores[at : at + step]) for at in range(0, len(matrix), step)]
         if len(parts) < 2:
@@ -57,19 +87,37 @@ def scorer(found: Tables, threads: int = 1) -> Callable[[Matrix], Floats]:
     return score
 
 
-def _many(found: Tables) -> Callable[[Matrix, Floats], None]:
-    """The function that fills the scores (rows, outputs) of a matrix's rows."""
-    parts, tables = _joint(found)
-    find, (start, *others) = _places(parts, len(tables)), tables
-    trees = found.masks.shape[1]
-    block = max(BLOCK // trees, 1)
+# --- many rows ------------------------------------------------------------------------------------
 
-    def fill(matrix: Matrix, scores: Floats) -> None:
-        places = find(matrix)
-        size = (min(block, len(matrix)), trees)
+
+def _many(trees: Ready) -> Callable[[Matrix, Floats], None]:
+    """The function that fills the scores (rows, outputs) of a matrix's rows."""
+    coded = [part for part in trees.parts if part.axis.way == SET]
+    columns, add_codes = [part.axis.column for part in coded], _codes(coded)
+    add, fill = thresholds([part for part in trees.parts if part.axis.way != SET]), leaves(trees)
+
+    def many(matrix: Matrix, scores: Floats) -> None:
+        values = np.ascontiguousarray(matrix.T)
+        places = np.zeros((len(trees.common), len(matrix)), np.intp)
+        add(values, places)
+        if coded:
+            add_codes(values[columns], places)
+        fill(places, scores)
+
+    return many
+
+
+def leaves(trees: Ready) -> Callable[[Places, Floats], None]:
+    """The function that fills the scores (rows, outputs) of rows whose places in the common tables are known."""
+    found, (start, *others) = trees.tables, trees.common
+    count = found.masks.shape[1]
+    block = max(BLOCK // count, 1)
+
+    def fill(places: Places, scores: Floats) -> None:
+        size = (min(block, len(scores)), count)
         left, entry = np.empty(size, found.masks.dtype), np.empty(size, found.masks.dtype)
         exponent, values = np.empty(size, f"f{found.bits // 8}"), np.empty(size)
-        for at in range(0, len(matrix), block):
+        for at in range(0, len(scores), block):
             first, *more = places[:, at : at + block]
             rows = len(first)
             mine, other = left[:rows], entry[:rows]
@@ -83,51 +131,22 @@ def _many(found: Tables) -> Callable[[Matrix, Floats], None]:
     return fill
 
 
-def _joint(found: Tables) -> tuple[list[Part], list[NDArray[Any]]]:
-    """All axes, and their common tables: the two smallest ones are made one as long as all of them have room."""
-    groups = [([axis], found.masks[axis.start : axis.start + axis.bins]) for axis in found.axes]
-    trees = found.masks.shape[1]
-    while len(groups) > 1:
-        groups.sort(key=lambda group: len(group[1]))
-        (axes, one), (more, other), *rest = groups
-        if (len(one) * len(other) + sum(len(table) for _, table in rest)) * trees > CELLS:
-            break
-        groups = [*rest, (axes + more, (one[:, None] & other).reshape(-1, trees))]
-    parts = [part for group, (axes, _) in enumerate(groups) for part in _stepped(axes, group)]
-    return parts, [table for _, table in groups]
+def thresholds(parts: Sequence[Part]) -> Callable[[Matrix, Places], None]:
+    """The function that adds to the places what columns (width, rows) say to axes with thresholds."""
+    asked = [(part, part.axis.column, _below(part.axis.grid)) for part in parts]
 
-
-def _stepped(axes: Sequence[Axis], group: int) -> Iterator[Part]:
-    """The axes of a common table; the bins of the last one are neighbours in it."""
-    step = 1
-    for axis in reversed(axes):
-        yield Part(axis, group, step)
-        step *= axis.bins
-
-
-def _places(parts: Sequence[Part], groups: int) -> Callable[[Matrix], Places]:
-    """The function from a matrix to the places in the common tables, (groups, rows)."""
-    asked = [(part, _below(part.axis.grid)) for part in parts if part.axis.way != SET]
-    coded = [part for part in parts if part.axis.way == SET]
-    columns, add_coded = [part.axis.column for part in coded], _coded(coded)
-
-    def places(matrix: Matrix) -> Places:
-        values = np.ascontiguousarray(matrix.T)
+    def add(values: Matrix, places: Places) -> None:
         gone = np.isnan(values)
         holes = np.asarray(gone.any(axis=1)).tolist()
-        found = np.zeros((groups, len(matrix)), np.intp)
-        for (axis, group, step), below in asked:
-            bins, column = below(values[axis.column]), axis.column
+        for (axis, group, step), column, below in asked:
+            found = below(values[column])
             if axis.way == HOLED:
-                bins = np.where(gone[column] | (np.abs(values[column]) <= ZERO), axis.missing, bins)
+                found = np.where(gone[column] | (np.abs(values[column]) <= ZERO), axis.missing, found)
             elif holes[column]:
-                bins = np.where(gone[column], axis.missing, bins)
-            found[group] += np.multiply(bins, step, dtype=np.intp)
-        if coded:
-            add_coded(values[columns], found)
-        return found
+                found = np.where(gone[column], axis.missing, found)
+            places[group] += np.multiply(found, step, dtype=np.intp)
 
-    return places
+    return add
 
 
 def _below(grid: Floats) -> Callable[[Matrix], NDArray[Any]]:
@@ -141,7 +160,7 @@ def _below(grid: Floats) -> Callable[[Matrix], NDArray[Any]]:
     return lambda values: np.add.reduce(np.greater(values, edges).view(np.uint8), axis=0, dtype=np.uint8)
 
 
-def _coded(parts: Sequence[Part]) -> Callable[[Matrix, Places], None]:
+def _codes(parts: Sequence[Part]) -> Callable[[Matrix, Places], None]:
     """The function that adds to the places what codes (axes, rows) stand for: the place in the grid, looked up."""
     top = max((int(part.axis.grid[-1]) for part in parts), default=0) + 2
     tables = []
@@ -151,14 +170,14 @@ def _coded(parts: Sequence[Part]) -> Callable[[Matrix, Places], None]:
         table[top] = axis.missing
         tables.append(table * step)
 
-    def add(codes: Matrix, found: Places) -> None:
+    def add(codes: Matrix, places: Places) -> None:
         near = np.fmin(np.minimum(codes, top - 1), top)  # NaN becomes the top
         whole = np.maximum(near, 0).astype(np.intp)
         odd = whole != near
         if odd.any():
             whole[odd] = top - 1
         for row, table, (_, group, _) in zip(whole, tables, parts, strict=True):
-            found[group] += table.take(row)
+            places[group] += table.take(row)
 
     return add
 
@@ -173,23 +192,41 @@ def _leaf(found: Tables, left: NDArray[Any], exponent: NDArray[Any]) -> NDArray[
     return places
 
 
-def _one(found: Tables) -> Callable[[Matrix], Floats]:
-    """The same for a single row, without numpy where a value is looked up."""
-    plan = [(a.column, a.way, a.grid.tolist(), len(a.grid), a.start) for a in found.axes]
-    exponent = np.empty((1, found.masks.shape[1]), f"f{found.bits // 8}")
+# --- one row --------------------------------------------------------------------------------------
 
-    def bins(row: list[float]) -> Iterator[int]:
-        for column, way, grid, end, start in plan:
-            value = row[column]
-            place = bisect_left(grid, value)
-            if value != value or (way == HOLED and abs(value) <= ZERO):
-                place = end + 1
-            elif way == SET and (place == end or grid[place] != value):
-                place = end
-            yield start + place
+
+def _one(found: Tables) -> Callable[[Matrix], Floats]:
+    """The function from a matrix of one row to its scores."""
+    plan, scores = [(axis.column, bins(axis)) for axis in found.axes], alone(found)
 
     def score(matrix: Matrix) -> Floats:
-        left = np.bitwise_and.reduce(found.masks[[*bins(matrix[0].tolist())]], axis=0)
+        row = matrix[0].tolist()
+        return scores([find(row[column]) for column, find in plan])
+
+    return score
+
+
+def bins(axis: Axis) -> Callable[[float], int]:
+    """The function from a value to the place of its bin among those of all axes, without numpy."""
+    grid, end, start, way = axis.grid.tolist(), len(axis.grid), axis.start, axis.way
+
+    def find(value: float) -> int:
+        place = bisect_left(grid, value)
+        if value != value or (way == HOLED and abs(value) <= ZERO):
+            place = end + 1
+        elif way == SET and (place == end or grid[place] != value):
+            place = end
+        return start + place
+
+    return find
+
+
+def alone(found: Tables) -> Callable[[Sequence[int]], Floats]:
+    """The function from the places of a row's bins to its scores (1, outputs)."""
+    exponent = np.empty((1, found.masks.shape[1]), f"f{found.bits // 8}")
+
+    def score(places: Sequence[int]) -> Floats:
+        left = np.bitwise_and.reduce(found.masks[places], axis=0)
         leaf = _leaf(found, left[None], np.empty_like(exponent))
         scores: Floats = np.add.reduceat(found.leaves[leaf], found.first, axis=1)
         return scores

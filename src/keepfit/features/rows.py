@@ -36,6 +36,8 @@ PLAIN = NUMBERS | {type(None)}
 TEXT = frozenset((str,))
 WORDS = TEXT | {type(None)}
 FEW = 50  # values that are not worth a faster way
+SCALARS = NUMBERS | WORDS
+DISTINCT = 1_000  # a number that had so many values in the training rows is one that comes again and again
 REMEMBERED = 10_000  # texts whose meaning is kept, for each column
 LONGEST = 200  # characters of a text that is kept
 ODD = (KeyError, ValueError, TypeError, IndexError, AttributeError)  # what a row or a value of another shape brings
@@ -244,6 +246,28 @@ def remembered(
     (1.5, 1.5)
     """
     return Memory(meaning, kept, kinds).__getitem__
+
+
+def looked_up(memory: Memory) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """What `memory` says of many values. A plain dict is asked in half of the time, so what it learns is copied."""
+    known: dict[Any, Any] = {}
+
+    def look(raw: Sequence[Any]) -> Sequence[Any]:
+        try:
+            return itemgetter(*raw)(known) if len(raw) > 1 else [memory[raw[0]]]
+        except KeyError:
+            found = [*map(memory.__getitem__, raw)]
+            if len(known) > memory.kept:
+                known.clear()
+            known.update((value, meaning) for value, meaning in zip(raw, found, strict=True) if value in memory)
+            return found
+
+    return look
+
+
+def recurring(column: Column) -> bool:
+    """Whether a column's values are worth remembering."""
+    return column.role != "number" or 0 < column.distinct <= DISTINCT
 
 
 def _quick_dates(column: Column) -> Quick:
