@@ -201,7 +201,7 @@ class Writer:
             high, low = divmod(self._given, 256)
             start, ends = (f"{self._prefix}{high:x}", PADDED) if high else (self._prefix, ENDS)
             run = ends[low : low + n - len(found)]
-            found += map(start.__add__, run)
+            found += [start + end for end in run]
             self._given += len(run)
         return found
 

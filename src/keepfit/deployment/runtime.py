@@ -134,7 +134,8 @@ def _quick(
     if folds[0]:
         return linear_rows.rows(schema, folds[0])
     (place, model), *_ = models
-    trees, said = getattr(model, "trees", None), direct(learned[place or 0])
+    trees = getattr(model, "trees", None)
+    said = direct(learned[place or 0]) if trees else None
     return tree_rows.rows(schema, said, trees) if trees and said else None
 
 

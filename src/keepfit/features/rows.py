@@ -17,14 +17,13 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
 
 from keepfit.data.parse import PARSE, Problem
-from keepfit.data.rows import Rows, Table, columns_of, lists_of
+from keepfit.data.rows import Rows, Table, chained, columns_of, lists_of
 from keepfit.features.values import Coded, Columns, Documents, Pictures
 from keepfit.types import Column, Schema
 
@@ -169,7 +168,7 @@ def together(raw: Sequence[Sequence[Any]], known: bool = False) -> Any:
 
     Types are looked at unless they are `known` to be int, float and None's.
     """
-    flat = [*chain.from_iterable(raw)]
+    flat = chained(raw)
     kinds = PLAIN if known else {*map(type, flat)}
     if not kinds <= PLAIN:
         return None
