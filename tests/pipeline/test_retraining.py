@@ -258,7 +258,7 @@ def test_one_at_a_time(shop: Project) -> None:
 def test_a_crash_leaves_the_champion_and_a_record(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     labelled(shop, rows(400, 15))
 
-    def dies(*_: Any) -> None:
+    def dies(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr("keepfit.pipeline.stages.training.train", dies)
