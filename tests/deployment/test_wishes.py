@@ -111,3 +111,11 @@ def test_a_time_that_no_calendar_reaches_is_told() -> None:
     for far in (1e300, -1e17):
         with pytest.raises(RequestError, match="too far"):
             forecast(known, [{"horizon": 1, "history": [{"t": far, "sold": 1}]}])
+
+
+def test_what_has_to_be_known_ahead_comes_in_rows() -> None:
+    known = Known(RHYTHM, "sold", {("north", "tea"): 9}, {**COLUMNS, "price": Column("price", "number")})
+    with pytest.raises(RequestError, match="'price' is looked at by the model; send rows"):
+        forecast(known, [{"horizon": 1}])
+    row = {"shop": "north", "item": "tea", "day": "1970-01-11", "price": 2.5}
+    assert forecast(known, [row]).rows == [row]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from keepfit.data.rows import Rows, Table
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
 from keepfit.models.series.memory import LAST, Memory
-from keepfit.types import Column, Rhythm, Schema
+from keepfit.types import NOT_FEATURES, Column, Rhythm, Schema
 
 HORIZON, SERIES, HISTORY = "horizon", "series", "history"
 FARTHEST = 10  # horizons of the model that can be asked for
@@ -78,6 +79,13 @@ class Known:
             return {}
         values, end = self.memory.history[self.places[key]][-most:], self.ends[key]
         return {end + 1 - len(values) + k: value for k, value in enumerate(values.tolist()) if value == value}
+
+    @cached_property
+    def ahead(self) -> str:
+        """The columns that have to be known ahead; without any, a horizon says all."""
+        placed = {*self.rhythm.series, self.rhythm.time, self.target}
+        needed = (c.name for c in self.columns.values() if c.role not in NOT_FEATURES and c.hook is None)
+        return ", ".join(name for name in needed if name not in placed)
 
     def key(self, row: Mapping[str, Any]) -> Key:
         """The series of a row, as the features read it."""
@@ -165,6 +173,10 @@ def _expanded(known: Known, row: Any, place: int) -> Iterator[Mapping[str, Any]]
     unknown = [name for name in row if name not in (HORIZON, SERIES, HISTORY)]
     if unknown:
         raise _wrong(f"has no place beside '{HORIZON}'; {SERIES} and {HISTORY} have", unknown[0], place)
+    if known.ahead:
+        raise _wrong(
+            f"is looked at by the model; send rows with their time and it instead of '{HORIZON}'", known.ahead, place
+        )
     horizon, history = _horizon(row.get(HORIZON), known, place), row.get(HISTORY, [])
     if (
         not isinstance(history, Sequence)
