@@ -56,7 +56,8 @@ def _names(config: Config, meaning: Schema, columns: list[str]) -> Iterator[str]
 
 def _trial(config: Config, task: str) -> Iterator[str]:
     if config.retraining.trial and task in UNTRIED:
-        yield f"retraining.trial: not for task '{task}': {UNTRIED[task]}. Leave it out: the gate judges by the newest periods."
+        told = f"retraining.trial: not for task '{task}': {UNTRIED[task]}"
+        yield f"{told}. Leave it out: the gate judges by the newest periods."
 
 
 def _features(config: Config, project: Path, meaning: Schema) -> Iterator[str]:
