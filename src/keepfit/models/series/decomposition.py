@@ -148,3 +148,27 @@ def taken(state: Mapping[str, Any]) -> list[Season]:
     """The seasons of a kept state."""
     count = sum(key.startswith("season") for key in state)
     return [{"factors": state[f"season{at}"], "ratio": state[f"ratio{at}"]} for at in range(count)]
+
+
+def strength(whole: Floats, period: int) -> Floats:
+    """How much of the variance of what is no trend the season explains (series,), 0 to 1; no gaps.
+
+    Wang, Smith, Hyndman, "Characteristic-based clustering for time series data", Data Mining and Knowledge
+    Discovery 13, 2006. 0 where there are less than three seasons.
+    """
+    if period < 2 or whole.shape[1] < SEASONS * period:
+        return np.zeros(len(whole))
+    apart = _apart(whole, period, np.zeros(len(whole), bool))
+    factors = by_place(apart, period)
+    rest = apart - factors[:, np.arange(whole.shape[1]) % period]
+    there = np.isfinite(rest) & (lengths(whole) >= SEASONS * period)[:, None]
+    count = np.maximum(there.sum(axis=1), 1)
+
+    def variance(values: Floats) -> Floats:
+        inside = np.where(there, values, 0.0)
+        mean = inside.sum(axis=1) / count
+        return np.asarray((np.where(there, values - mean[:, None], 0.0) ** 2).sum(axis=1))
+
+    total = variance(apart)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, np.clip(1 - variance(rest) / total, 0, 1), 0.0)

@@ -1,0 +1,95 @@
+"""Seasonal ARIMA models, one a series, kept as one long recursion over past values and past errors.
+
+How orders and coefficients are found: `keepfit.models.series.arima_search`. Seasons of more than 24
+periods, and all but the shortest of several, are taken off before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keepfit.extras import load
+from keepfit.models.series import decomposition
+from keepfit.models.series.panel import Floats, Panel, State, filled, level, starts
+
+DEFAULTS: Mapping[str, Any] = {"max_order": 5, "max_p": 3, "max_q": 3}
+LONGEST = 24  # periods of a season that the model has of its own
+
+
+def fit(
+    panel: Panel, season: tuple[int, ...], seed: int = 0, *, max_order: int = 5, max_p: int = 3, max_q: int = 3
+) -> State:
+    """Orders, coefficients, and the last values and errors of each series.
+
+    `max_order` bounds p + q + P + Q, `max_p` and `max_q` the orders without season.
+    """
+    period = season[0] if season and season[0] <= LONGEST else 1
+    adjusted, seasons = decomposition.take_off(panel.values, [p for p in season if p != period])
+    size = level(adjusted)
+    whole = filled(adjusted / size[:, None])
+    search = load("keepfit.models.series.arima_search:search", "model.type")
+    strong = decomposition.strength(whole, period)
+    found = [
+        search(row[begin:], period, bool(strength > STRONG), (max_order, max_p, max_q))
+        for row, begin, strength in zip(whole, starts(whole).tolist(), strong.tolist(), strict=True)
+    ]
+    return {
+        "order": np.array([one.order for one in found], np.int64).reshape(len(found), 7),
+        "period": period,
+        "constant": np.array([one.constant for one in found], np.float64),
+        "lags": _side_by_side([one.lags for one in found]),
+        "weights": _side_by_side([one.weights for one in found]),
+        "values": _side_by_side([one.values for one in found]),
+        "errors": _side_by_side([one.errors for one in found]),
+        "size": size,
+        "column": whole.shape[1],
+        **decomposition.stored(seasons),
+    }
+
+
+STRONG = 0.64  # strength of a season from which on it is differenced: forecast::nsdiffs of R, from the M3 series
+
+
+def _side_by_side(parts: list[Floats]) -> Floats:
+    """Arrays of different length (series, longest), zeros behind."""
+    result = np.zeros((len(parts), max((len(part) for part in parts), default=0)))
+    for row, part in zip(result, parts, strict=True):
+        row[: len(part)] = part
+    return result
+
+
+def _step(state: Mapping[str, Any], values: Floats, errors: Floats) -> Floats:
+    """The forecast (series,) after values and errors, the latest ones first."""
+    past = (state["lags"] * values).sum(axis=1) + (state["weights"] * errors).sum(axis=1)
+    return np.asarray(state["constant"] + past)
+
+
+def _moved(past: Floats, new: Floats) -> Floats:
+    """`new` (series,) before the others, the oldest dropped."""
+    return np.concatenate([new[:, None], past], axis=1)[:, : past.shape[1]]
+
+
+def forecast(state: Mapping[str, Any], steps: int) -> Floats:
+    """Forecasts (series, steps)."""
+    values, errors = state["values"], state["errors"]
+    found = np.empty((len(values), steps))
+    for at in range(steps):
+        found[:, at] = _step(state, values, errors)
+        values, errors = _moved(values, found[:, at]), _moved(errors, np.zeros(len(values)))
+    return decomposition.put_back(found * state["size"][:, None], decomposition.taken(state), state["column"])
+
+
+def update(state: Mapping[str, Any], values: Floats) -> State:
+    """The state after `values` (series, k); a gap takes its forecast."""
+    scaled = decomposition.take_off_again(values, decomposition.taken(state), state["column"]) / state["size"][:, None]
+    past, errors = state["values"], state["errors"]
+    for new in scaled.T:
+        mean = _step(state, past, errors)
+        known = np.where(np.isnan(new), mean, new)
+        error = np.where(np.isnan(mean), 0.0, known - mean)
+        past = np.where(np.isnan(past), known[:, None], past)  # a series that begins now
+        past, errors = _moved(past, known), _moved(errors, error)
+    return {**state, "values": past, "errors": errors, "column": state["column"] + values.shape[1]}
