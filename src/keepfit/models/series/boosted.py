@@ -19,10 +19,11 @@ from keepfit.models.series.panel import Floats, Ints, Panel, State, filled, leve
 
 DEFAULTS: Mapping[str, Any] = {"horizon": 0, "rows": 400_000}
 OPTIONS: Mapping[str, Any] = {
-    "objective": "regression_l1", "n_estimators": 400, "learning_rate": 0.05, "num_leaves": 31, "min_child_samples": 50,
+    "objective": "regression_l1", "learning_rate": 0.05, "num_leaves": 31, "min_child_samples": 50,
     "colsample_bytree": 0.7, "subsample": 0.7, "subsample_freq": 1,
 }  # fmt: skip
 LEVELS = 7  # seasons back of which the values at the same place are features
+ROWS_A_TREE, TREES = 500, (50, 400)  # how many trees are grown from so many rows
 FEW = 200  # rows below which nothing is learned: the anchor is the forecast
 FAR = 20.0  # scales from the anchor, beyond which no target counts as further
 
@@ -63,7 +64,8 @@ def fit(
     about = About(period, tuple(season[1:]), horizon or (2 * period if period > 1 else 12))
     unit, history = scale(panel.values, period), filled(panel.values)
     matrix, target = _examples(panel, history, unit, about, rows)
-    grown = walk.grown(matrix, target, {**OPTIONS, **options}, seed) if len(target) >= FEW else walk.NONE
+    chosen = {**OPTIONS, "n_estimators": int(np.clip(len(target) / ROWS_A_TREE, *TREES)), **options}
+    grown = walk.grown(matrix, target, chosen, seed) if len(target) >= FEW else walk.NONE
     shared = {f"all_{name}": array for name, array in grown.items()}
     return {**about._asdict(), "longer": list(about.longer), **_placed(panel, about), **shared}
 

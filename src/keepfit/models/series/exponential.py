@@ -34,7 +34,6 @@ from keepfit.models.series.panel import (
 from keepfit.models.series.recursion import States, known
 
 DEFAULTS: Mapping[str, Any] = {"forms": "auto"}
-STEPS_OF_SEARCH = 80
 LONGEST = 24  # periods of a season that the recursion carries along
 SHORT = 4  # values below which the last one is repeated
 # what "auto" tries. A trend that is not damped fits as well and goes astray: on monthly series the error of
@@ -78,7 +77,7 @@ class Begin(NamedTuple):
 
 def fit(panel: Panel, season: tuple[int, ...], seed: int = 0, *, forms: str = "auto") -> State:
     """The best form of each series (of those in `forms`, apart by commas), parameters, and states at the end."""
-    wanted = FORMS if forms == "auto" else tuple(forms.split(","))
+    wanted = () if forms == "auto" else tuple(forms.split(","))
     return in_blocks(lambda block: _fit(block, season, wanted), panel)
 
 
@@ -133,8 +132,11 @@ def _chosen(given: Given, wanted: tuple[str, ...]) -> tuple[NDArray[np.str_], Fl
     lowest = np.full(len(given.first), np.inf)
     kind = np.full(len(given.first), "naive", "U8")
     parameters = np.zeros((len(given.first), 6))
-    for form in wanted:
-        rows = np.flatnonzero(_possible(given, form))
+    for form in wanted or FORMS:
+        possible = _possible(given, form)
+        if not wanted and form[0] == "A":  # of positive values it is as close as its multiplicative twin
+            possible &= ~given.positive
+        rows = np.flatnonzero(possible)
         if len(rows):
             found, criterion = _search(given, form, rows)
             better = criterion < lowest[rows]
@@ -176,7 +178,7 @@ def _search(given: Given, form: str, rows: NDArray[np.intp]) -> tuple[Floats, Fl
     def loss(points: Floats, some: NDArray[np.intp]) -> Floats:
         return _likelihood(given, form, rows[some], _whole(points, fixed[some], free))
 
-    best, value = search.minimise(loss, grid[:, :, free], low[:, free], high[:, free], STEPS_OF_SEARCH)
+    best, value = search.minimise(loss, grid[:, :, free], low[:, free], high[:, free])
     parameters = _whole(best[:, None], fixed, free)[:, 0]
     return parameters, value + _penalty(given, form, rows, len(free))
 

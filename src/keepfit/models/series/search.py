@@ -22,7 +22,7 @@ LOOK = 8  # steps between two looks at which series are done
 
 
 def minimise(
-    loss: Loss, grid: Floats, low: Floats, high: Floats, steps: int = 60, tolerance: float = 1e-4
+    loss: Loss, grid: Floats, low: Floats, high: Floats, steps: int = 30, tolerance: float = 3e-4
 ) -> tuple[Floats, Floats]:
     """The best parameters of each series (series, d), and their loss (series,).
 
