@@ -42,7 +42,7 @@ def test_an_unknown_template_names_the_nearest(tmp_path: Path) -> None:
 def test_a_template_overwrites_nothing_and_takes_no_other_data(tmp_path: Path) -> None:
     code, output = keepfit("init", str(tmp_path), "--template", "text", "--data", "x.csv")
     assert code == 2
-    assert "leave out --data and --target" in output
+    assert "leave out --data, --target and --set" in output
     (tmp_path / "opinions" / "positive").mkdir(parents=True)
     (tmp_path / "opinions" / "positive" / "001.txt").write_text("mine")
     code, output = keepfit("init", str(tmp_path), "--template", "text")

@@ -150,13 +150,16 @@ async def _loop(config: Config, project: Path, state: State, common: Sequence[st
     state.write()
     if not await asyncio.to_thread(_served, config, project):
         await _first(state, common, say)
+    failed: list[Exception] = []
     try:
         async with asyncio.TaskGroup() as group:
             for child in state.children:
                 group.create_task(children.keep(child, state.write, say))
             group.create_task(_passes(config, state, common, say, group))
-    except* KeepfitError as failed:
-        raise failed.exceptions[0] from None
+    except* KeepfitError as several:
+        failed += several.exceptions
+    if failed:  # raised in there, it would come out in a group of one
+        raise failed[0] from None
 
 
 def _served(config: Config, project: Path) -> bool:
