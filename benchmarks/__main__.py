@@ -18,7 +18,7 @@ from benchmarks.results import Options, Result
 
 NAMES = (  # the quickest first
     *("startup", "overhead", "imdb", "scoring", "memory", "images", "images-serving", "images-scratch"),
-    *("forecasting", "forecast-serving"),
+    *("forecasting", "forecasting-models", "forecast-serving"),
     *("monitoring-speed", "monitoring-planted", "monitoring-null", "elec2"),
     *("serving-profile", "serving-limit", "serving-log", "monitoring-cost", "serving-swap", "serving"),
     *("serving-soak", "quality"),

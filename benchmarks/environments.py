@@ -24,6 +24,7 @@ PEERS = {
     "fastapi": ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", *LEARNING),
     "bentoml": ("bentoml==1.4.39", *LEARNING),
     "evidently": ("evidently==0.7.23", "pandas==2.3.3", "pyarrow==26.0.1"),
+    "pmdarima": ("pmdarima==2.1.1",),
     "nannyml": ("nannyml==0.13.1", "statsmodels==0.15.0"),  # which it imports and does not declare
     "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", *LEARNING),
 }
