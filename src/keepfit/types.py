@@ -67,7 +67,8 @@ class Rhythm:
     `time` names the column of the times and `series` those that tell the series apart (none: there is
     one). `frequency` is a period in polars' words (15m, 1h, 1d, 1mo, …), "1i" where times are plain
     numbers. `origin` is the time of period 0: seconds since 1970 UTC, or the number. `season` holds the
-    periods of a season, shortest first; `horizon` is how many periods ahead is asked.
+    periods of a season, shortest first; `horizon` is how many periods ahead is asked. `past` names the
+    covariates that are known up to the last observation only: all others are known ahead.
     """
 
     time: str
@@ -76,6 +77,7 @@ class Rhythm:
     horizon: int
     series: tuple[str, ...] = ()
     season: tuple[int, ...] = ()
+    past: tuple[str, ...] = ()
 
 
 NOT_FEATURES = frozenset({"id", "time", "group", "target", "ignore"})
@@ -107,6 +109,12 @@ class Schema:
     def inputs(self) -> tuple[Column, ...]:
         """The features' columns that a caller has to bring."""
         return tuple(c for c in self.features if c.hook is None)
+
+    @property
+    def required(self) -> tuple[Column, ...]:
+        """The inputs that every row has to have: a question leaves out what only observations tell."""
+        free = {self.target, *(self.rhythm.past if self.rhythm else ())}
+        return tuple(c for c in self.inputs if c.name not in free)
 
     @property
     def observes(self) -> bool:

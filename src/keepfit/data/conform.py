@@ -48,8 +48,8 @@ def conform(frame: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[Pro
 
     Cells that could not be read are null and one Problem each, in the order of the rows. Columns
     that the schema does not know or ignores are left out. Raises DataError naming all input
-    columns that are absent; ids, groups and the target may be absent. A target that is an input too (the past
-    of a forecast) is then null in all rows.
+    columns that are absent; ids, groups and the target may be absent. What only observations tell (the past of a
+    forecast) is then null in all rows.
     """
     _complete(frame, schema)
     there = set(frame.columns)
@@ -62,8 +62,8 @@ def conform(frame: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[Pro
         columns.append(read.alias(column.name))
         problems += [Problem(row, column.name, reason) for row, reason in bad.items()]
     typed = pl.DataFrame(columns)
-    if schema.target is not None and schema.target not in there:
-        typed = asking(typed, schema)
+    unknown = [c for c in schema.inputs if c not in schema.required and c.name not in there]
+    typed = typed.with_columns(pl.lit(None, TYPES.get(_reader(c, schema), pl.String)).alias(c.name) for c in unknown)
     return typed, sorted(problems, key=lambda problem: problem.row)
 
 
@@ -80,8 +80,7 @@ def asking(typed: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def _complete(frame: pl.DataFrame, schema: Schema) -> None:
-    there = {*frame.columns, schema.target}
-    absent = [column.name for column in schema.inputs if column.name not in there]
+    absent = [column.name for column in schema.required if column.name not in frame.columns]
     if not absent:
         return
     near = [f"'{name}' ({hint.strip()})" if (hint := nearest(name, frame.columns)) else f"'{name}'" for name in absent]

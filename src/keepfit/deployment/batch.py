@@ -149,7 +149,7 @@ def _next(runtime: Runtime, horizon: int | None) -> Iterator[list[dict[str, Any]
             f"The model predicts rows ({runtime.schema.task}) and needs an input: keepfit predict INPUT -o OUTPUT. "
             "Only a forecast (task: forecast) tells what comes without one."
         )
-    needed = [c.name for c in runtime.schema.inputs if c.role not in ("series", "moment", "past")]
+    needed = [c.name for c in runtime.schema.required if c.role not in ("series", "moment")]
     if needed:
         raise ConfigError(
             f"The forecast needs {', '.join(needed)} of the rows to come. Give a file with them, and with "

@@ -25,7 +25,7 @@ def reader(
     asked = dataclasses.replace(
         schema, columns=tuple(c for c in schema.columns if c.role not in ("target", "ignore")), target=None
     )
-    needed = [column.name for column in schema.inputs]
+    names, needed = ([c.name for c in columns] for columns in (schema.inputs, schema.required))
 
     def read(rows: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[Problem]]:
         problems = []
@@ -38,7 +38,7 @@ def reader(
             else:
                 absent = "is not there; send null if the value is unknown"
                 problems += [Problem(place, name, absent) for name in needed if name not in given]
-            full.append({**dict.fromkeys(needed), **given})
+            full.append({**dict.fromkeys(names), **given})
         typed, more = prepare(from_rows(full), asked, functions)
         return from_frame(typed, schema), sorted({*problems, *more}, key=lambda problem: (problem.row, problem.column))
 

@@ -52,7 +52,7 @@ def row(schema: Schema, strict: bool = False) -> Json:
 
 def needed(schema: Schema) -> tuple[str, ...]:
     """The columns that every row must have: what was observed may be left out."""
-    return tuple(column.name for column in schema.inputs if column.role != "past")
+    return tuple(column.name for column in schema.required)
 
 
 def value(column: Column) -> Json:

@@ -46,7 +46,7 @@ Quick = Callable[[Sequence[Any]], Any]
 def from_rows(rows: Rows, schema: Schema) -> tuple[Columns, list[Problem]]:
     """The values of `schema.inputs` in `rows`, and all problems found. Other keys are left alone.
 
-    A target that is an input too (the past of a forecast) may be left out.
+    What only observations tell (the past of a forecast) may be left out.
     """
     return reader(schema)(rows)
 
@@ -57,8 +57,8 @@ def reader(schema: Schema) -> Callable[[Rows], tuple[Columns, list[Problem]]]:
     A column whose values are of the usual kinds is read at once; any other goes value by value
     through `data.parse`, to the same result, and tells its problems.
     """
-    needed = [column for column in schema.inputs if column.name != schema.target]
-    free = [column for column in schema.inputs if column.name == schema.target]
+    needed = schema.required
+    free = [column for column in schema.inputs if column not in needed]
     columns = (*needed, *free)
     given, may = columns_of([column.name for column in needed]), lists_of([column.name for column in free])
     plain, numeric = _at_once(columns), {column.name for column in columns if column.role == "number"}
