@@ -42,13 +42,18 @@ SHARED = "two cores: the passes shared the client's, so what they take of reques
 
 
 def run(options: Options) -> Result:
-    """Medians of turns of load with each arm; then passes over a log of a million rows."""
+    """Medians of turns of load with each arm, or with those of `--only`; then passes over a million rows of log."""
     model = MODELS["adult-linear"]
     folder, asked = KEEPFIT.prepare(model), contenders.rows(model)
     found = loaded(copied(folder, "loaded"), asked, options)
     rows = (*serving.medians(found, ("passes",)), *passes(copied(folder, "logged"), asked))
     notes = () if spare() is not None else (SHARED,)
     return Result("monitoring-cost", PROMISE, rows, (*claims(found), serving.failed(found)), notes=notes)
+
+
+def arms(options: Options) -> dict[str, float | None]:
+    """Those that `--only` names, beside the one without a pass."""
+    return {arm: every for arm, every in ARMS.items() if every is None or not options.only or arm in options.only}
 
 
 def copied(folder: Path, name: str) -> Path:
@@ -74,7 +79,7 @@ def loaded(folder: Path, asked: list[Row], options: Options) -> list[dict[str, A
     with servers.on(client), servers.started(command, port, requests[0], KEEPFIT.marker, core) as server:
         monitored(folder)  # the budget of false alarms is reckoned once
         for _ in range(options.runs):
-            for arm, every in ARMS.items():
+            for arm, every in arms(options).items():
                 with passing(folder, every) as made:
                     figures, cost = serving.measured(server, plan)
                 found.append({"passes": arm, **serving.figures(figures), **cost, **beside(made, plan.seconds)})
@@ -137,7 +142,8 @@ def claims(rows: list[dict[str, Any]]) -> list[Claim]:
     Each turn of an arm is compared with the turn without passes before it: the median of these. Where
     some turns keep the promise and some do not, a miss is not certain.
     """
-    turns = {arm: [row for row in rows if row["passes"] == arm] for arm in ARMS}
+    made = {row["passes"] for row in rows}
+    turns = {arm: [row for row in rows if row["passes"] == arm] for arm in ARMS if arm in made}
     quiet = turns.pop("none")
     noisy = serving.disturbed(*quiet)  # by others than the passes: caches and a client that waits cost the server too
     found = []
