@@ -238,6 +238,7 @@ class Serving(Section):
     extra_columns: Literal["ignore", "reject"] = Field("ignore", description="columns that the model does not know")
     max_body_mb: float = Field(16, gt=0)
     max_rows: int = Field(10_000, ge=1, description="rows of one request")
+    max_megapixels: float = Field(200, gt=0, description="million pixels of all pictures of one request")
     queue: int = Field(10_000, ge=1, description="rows that may wait; more are answered with 503")
     timeout: Duration = Field(30.0, description="for a request to arrive whole, and to be answered")
     follow: Duration = Field(0.5, description="how often the registry is asked who is champion")

@@ -99,7 +99,7 @@ def test_what_is_transparent_lies_on_white(mode: str) -> None:
 def test_the_first_frame_counts() -> None:
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
     data = file(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert look(data).frames == 3
+    assert look(data).frames == 2  # more than one
     assert pixels(data, 4, 4)[0, 0].tolist() == [255, 0, 0]
 
 
@@ -269,3 +269,50 @@ def test_a_part_is_the_middle_of_the_whole(how):
     whole = pictures.pixels(data, 40, 30, "RGB", how).astype(int)
     part = pictures.pixels(data, 32, 20, "RGB", how, (32 / 40, 20 / 30)).astype(int)
     assert np.abs(part - whole[5:25, 4:36]).max() <= 2
+
+
+# --- what it may cost -----------------------------------------------------------------------------
+
+
+def test_frames_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To count the pages of a TIFF takes the square of their number: minutes for what a request may bring."""
+    from PIL import TiffImagePlugin
+
+    read: list[int] = []
+    plain = TiffImagePlugin.TiffImageFile._seek
+    monkeypatch.setattr(
+        TiffImagePlugin.TiffImageFile, "_seek", lambda self, frame: read.append(frame) or plain(self, frame)
+    )
+    pages = [Image.new("L", (8, 8))] * 50
+    assert look(file(pages[0], "TIFF", save_all=True, append_images=pages[1:])).frames == 2
+    assert max(read) <= 1
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_grey_in_parts_is_as_it_was_in_one(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (40, 30))
+    kind = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+    data = file(Image.fromarray((values - 7000 if mode == "I" else values).astype(kind)), "TIFF")
+    whole = pixels(data, 30, 40, "L")
+    monkeypatch.setattr(pictures, "PART", 97)
+    np.testing.assert_array_equal(pixels(data, 30, 40, "L"), whole)
+
+
+def test_few_large_pictures_are_decoded_at_once_and_jpegs_that_shrink_as_they_are_read_are_not_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[str] = []
+
+    class Turn:
+        def __enter__(self) -> None:
+            taken.append("turn")
+
+        def __exit__(self, *told: object) -> None: ...
+
+    monkeypatch.setattr(pictures, "BIG", 200 * 200 - 1)
+    monkeypatch.setattr(pictures, "_turns", Turn())
+    image = Image.new("RGB", (400, 400))
+    pixels(file(image, "JPEG"), 20, 20)
+    assert taken == []
+    pixels(file(image, "PNG"), 20, 20)
+    assert taken == ["turn"]

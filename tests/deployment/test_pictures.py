@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("PIL")
 
 from keepfit.data import log_read, log_roll
+from keepfit.data import pictures as files
 from keepfit.data.log import open_log
 from keepfit.deployment import batch, explain
 from keepfit.deployment.http import Request, Response
@@ -88,6 +90,30 @@ def test_what_is_broken_is_told_by_row_and_the_others_of_the_batch_are_answered(
     assert "int" in problems[4]
     assert (empty.status, told(empty)["error"]["message"]) == (400, "The body is empty. Send the file's bytes.")
     assert [row["prediction"] for row in told(missing)["predictions"]][1] == LABELS[1]
+
+
+def test_pictures_of_too_many_pixels_together_are_refused_by_their_headers(
+    model: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone may be opened; what is refused is not decoded, and the others of the batch are answered."""
+    mine = replace(served(model), rules=Rules(pixels=3 * 64))
+    form = b"".join(
+        b"--x\r\nContent-Disposition: form-data; name=photo; filename=a\r\n\r\n%s\r\n" % data for data in FILES[:4]
+    )
+    decoded: list[bytes] = []
+    plain = files.pixels
+    monkeypatch.setattr(files, "pixels", lambda data, *rest: decoded.append(data) or plain(data, *rest))
+    jobs = [
+        job(asked(*TEXTS[:3])),
+        job(asked(*TEXTS[:4])),
+        job(form + b"--x--", content_type="multipart/form-data; boundary=x"),
+        job(asked(None, "no picture", *TEXTS[4:6])),
+        job(asked(TEXTS[9])),
+    ]
+    good, many, parts, broken, alone = answer(mine, jobs)
+    assert [response.status for response in (good, many, parts, broken, alone)] == [200, 413, 413, 422, 200]
+    assert told(many)["error"]["code"] == "too_many_pixels"
+    assert {*decoded} == {*FILES[:3], *FILES[4:6], FILES[9]}
 
 
 def test_the_log_has_the_bytes_and_gives_them_to_a_retraining(model: Runtime, tmp_path: Path) -> None:

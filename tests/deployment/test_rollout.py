@@ -216,6 +216,30 @@ def test_a_clock_that_is_set_back_does_not_put_off_the_next_trial(
     drive(Server(registry, tmp_path), script)
 
 
+def test_few_requests_wait_for_a_shadow_that_are_large(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    async def script(server: Server) -> None:
+        await server.until(lambda: server.version(SHADOW) == "3")
+        server.rollout.behind.submit(go_on.wait, 5)  # the shadow is late
+        size = len(json.dumps(ROWS[:2]))
+        monkeypatch.setattr(rollout, "HEAVY", 2 * size)
+        for n in range(4):
+            await server.ask(f"{n}", ROWS[:2])
+        assert (server.rollout.waiting, server.rollout.heavy, server.metrics.dropped) == (4, 2 * size, 4)
+        go_on.set()
+        await server.until(lambda: server.rollout.waiting == 0)
+        monkeypatch.setattr(rollout, "HEAVY", size - 1)
+        await server.ask("alone", ROWS[:2])  # one that is larger goes through when none waits
+        await server.until(lambda: server.rollout.waiting == 0)
+        assert (server.rollout.heavy, server.metrics.dropped) == (0, 4)
+        await server.until(lambda: server.metrics.predictions["3", SHADOW] == 6)
+
+    drive(Server(registry, tmp_path, Plan(shadow="3")), script)
+
+
 def test_a_shadow_that_leaves_has_scored_and_logged_all_it_was_offered(
     registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

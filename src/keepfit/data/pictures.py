@@ -24,8 +24,9 @@ import base64
 import binascii
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 LARGEST = 50_000_000  # pixels of a picture that is opened: 200 MB as RGBA
 HEAVIEST = 200_000_000  # bytes of a file that is opened
 SMALLEST = 2  # pixels of a side: a line shows nothing
+BIG = 10_000_000  # pixels, as decoded, from which few pictures are decoded at once: one may take 13 bytes a pixel
+_turns = threading.BoundedSemaphore(2)
 # Pillow's names of the formats that are opened. Others of its formats start programs (EPS) or are
 # rarely tested; a file decides nothing beyond these, whatever its name is.
 FORMATS = ("JPEG", "PNG", "PPM", "GIF", "BMP", "WEBP", "TIFF", "MPO", "AVIF", "JPEG2000")
@@ -53,6 +56,7 @@ BEGINNINGS = re.compile(
 RAW = re.compile(rb"P([56]) ([1-9][0-9]{0,7}) ([1-9][0-9]{0,7}) 255\n")  # as `header` writes it
 # Format → what stands at the end of a whole file; nothing that a picture's own bytes can hold.
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "MPO": b"\xff\xd9"}
+PART = 1_000_000  # pixels that are made float64 at a time
 TAIL = 4096  # bytes after which nothing is looked for behind the end: some cameras write there
 URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)  # RFC 2397
 ORIENTATION = 0x0112  # the tag of EXIF 2.32, 4.6.4
@@ -71,7 +75,9 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Facts:
-    """What the header of a picture says. Width and height are those of the upright picture."""
+    """What the header of a picture says. Width and height are those of the upright picture; `frames` is 2 where
+    there are more than one: to count them may take minutes.
+    """
 
     format: str
     mode: str
@@ -91,8 +97,8 @@ def look(data: bytes) -> Facts:
     with _opened(data) as image:
         turned = _orientation(image)
         width, height = image.size if turned < 5 else image.size[::-1]
-        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-        facts = Facts(str(image.format), image.mode, width, height, int(frames), turned)
+        moving = image.format != "MPO" and getattr(image, "is_animated", False)
+        facts = Facts(str(image.format), image.mode, width, height, 2 if moving else 1, turned)
     end = ENDS.get(facts.format)
     if end is None or end not in data[-TAIL:]:
         pixels(data, SMALLEST, SMALLEST, "L")
@@ -115,6 +121,24 @@ def given(value: Any) -> bytes | None:
     found = bytes(data)
     look(found)
     return found
+
+
+def area(value: Any) -> int:
+    """The pixels of a picture as `given` takes it, by its header alone; 0 of what would not be opened.
+
+    >>> area("UDUgMiAyIDI1NQoAAAAA"), area("no picture"), area(None), area(7)
+    (4, 0, 0, 0)
+    """
+    try:
+        data = _decoded(value) if isinstance(value, str) else value
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            return 0
+        if found := RAW.match(data):
+            return int(found[2]) * int(found[3])
+        with _opened(data) as image:
+            return int(image.size[0] * image.size[1])
+    except ValueError:
+        return 0
 
 
 def _decoded(text: str) -> bytes | None:
@@ -147,13 +171,14 @@ def pixels(
     with _opened(data) as image:
         stored = _as_stored(frame, _orientation(image))
         image.draft("L" if mode == "L" else "RGB", _covering(image.size, stored))
-        image.load()
-        turned = _orientation(image)  # TIFF turns itself while it loads
-        plain = _plain(image, mode)
-        box = _inner(BOXES[how](plain.size, _as_stored(frame, turned)), _as_stored(part, turned))
-        size = _as_stored((width, height), turned)
-        if plain.size != size or box != (0, 0, *plain.size):
-            plain = plain.resize(size, _pillow().Resampling.BILINEAR, box=box)
+        with _turns if image.size[0] * image.size[1] > BIG else nullcontext():
+            image.load()
+            turned = _orientation(image)  # TIFF turns itself while it loads
+            plain = _plain(image, mode)
+            box = _inner(BOXES[how](plain.size, _as_stored(frame, turned)), _as_stored(part, turned))
+            size = _as_stored((width, height), turned)
+            if plain.size != size or box != (0, 0, *plain.size):
+                plain = plain.resize(size, _pillow().Resampling.BILINEAR, box=box)
         if turned in TURNS:
             plain = plain.transpose(_pillow().Transpose[TURNS[turned]])
         return np.asarray(plain, dtype=np.uint8).reshape(height, width, -1)
@@ -270,14 +295,27 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits divided by 257; numbers of any other range stretched from darkest to brightest."""
-    values = np.asarray(image).astype(np.float64)
-    values = np.where(np.isfinite(values), values, 0.0)
-    low, high = float(values.min()), float(values.max())
-    if image.mode == "F" or low < 0 or high > 65535:
-        values = (values - low) / max(high - low, 1e-300) * 65535
-    grey: Image.Image = _pillow().fromarray(np.rint(values / 257).astype(np.uint8))
+    """Grey of 16 bits divided by 257; numbers of any other range stretched from darkest to brightest.
+
+    Part by part: as float64 the whole would take eight times its memory.
+    """
+    stored = np.asarray(image).reshape(-1)
+    parts = [stored[at : at + PART] for at in range(0, len(stored), PART)]
+    ends = [(float(values.min()), float(values.max())) for values in map(_finite, parts)]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    stretched = image.mode == "F" or low < 0 or high > 65535
+    found = []
+    for values in map(_finite, parts):
+        if stretched:
+            values = (values - low) / max(high - low, 1e-300) * 65535
+        found.append(np.rint(values / 257).astype(np.uint8))
+    grey: Image.Image = _pillow().fromarray(np.concatenate(found).reshape(image.size[::-1]))
     return grey
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    plain = values.astype(np.float64)
+    return np.where(np.isfinite(plain), plain, 0.0)
 
 
 def _covering(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:

@@ -34,6 +34,7 @@ log = logging.getLogger("keepfit.server")
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 AGAIN = 30.0  # seconds after which a refused version is tried once more
 WAITING = 10_000  # rows that may wait for the shadow
+HEAVY = 64 * 2**20  # bytes of requests that may wait for it, unless it is one alone
 REFRESHED = "new observations"
 Found = Any  # .version and .fetch() -> the bundle's folder
 Look = Callable[[str], Found | None]  # alias or number of a version → where it is
@@ -94,8 +95,8 @@ class Rollout:
         self.unreachable: str | None = None  # why the registry could not be asked, if so
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="keepfit-predict")
         self.behind = ThreadPoolExecutor(1, thread_name_prefix="keepfit-shadow")
-        self.waiting = 0  # rows offered to the shadow, by any thread
-        self.counting = threading.Lock()  # of `waiting` and what was dropped
+        self.waiting = self.heavy = 0  # rows offered to the shadow, by any thread, and bytes of their requests
+        self.counting = threading.Lock()  # of what waits and what was dropped
         self.failed = ""  # what is known to be wrong with the shadow
         self.changing = threading.Lock()  # of versions and of what they observed: one after the other
         self.marked: Any = None  # the mark of the observations that all versions know; None: look again
@@ -293,19 +294,20 @@ class Rollout:
 
     # --- the shadow -------------------------------------------------------------------------------
 
-    def _offer(self, rows: Rows, lines: Sequence[Line]) -> None:
+    def _offer(self, rows: Rows, lines: Sequence[Line], size: int) -> None:
         """Let the shadow score what was answered, when there is time; what is too much is counted."""
         shadow = self.active.get(SHADOW)
         if shadow is None or self.stop.is_set():
             return
         with self.counting:
-            if self.waiting + len(rows) > WAITING:
+            if self.waiting + len(rows) > WAITING or (self.waiting and self.heavy + size > HEAVY):
                 self.metrics.dropped += len(rows)
                 return
             self.waiting += len(rows)
-        self.behind.submit(self._score, shadow.served, rows, lines)
+            self.heavy += size
+        self.behind.submit(self._score, shadow.served, rows, lines, size)
 
-    def _score(self, served: Served, rows: Rows, lines: Sequence[Line]) -> None:
+    def _score(self, served: Served, rows: Rows, lines: Sequence[Line], size: int) -> None:
         began = time.perf_counter()
         try:
             output, problems = served.runtime.rows(rows)
@@ -326,6 +328,7 @@ class Rollout:
         finally:
             with self.counting:
                 self.waiting -= len(rows)
+                self.heavy -= size
 
 
 def shadowed(

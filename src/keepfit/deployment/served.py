@@ -17,18 +17,19 @@ from itertools import accumulate, repeat
 from types import ModuleType
 from typing import Any
 
+from keepfit.data import pictures
 from keepfit.data.log import Block, Line, Writer, flat
 from keepfit.data.parse import Problem
 from keepfit.data.rows import Rows, Table, joined
 from keepfit.deployment.http import Request, Response, Send, unpacked
-from keepfit.deployment.protocols import Answered, Asked, Said, said
+from keepfit.deployment.protocols import Answered, Asked, Said, forms, said
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
 
 log = logging.getLogger("keepfit.server")
 TOLD = 100  # faults that one answer names
-Offer = Callable[[Rows, Sequence[Line]], None]  # rows, and what was answered to them
+Offer = Callable[[Rows, Sequence[Line], int], None]  # rows, what was answered to them, bytes of their requests
 LATER = 64 * 1024  # bytes; a larger body is decoded where the batch is worked on, not in the event loop
 
 
@@ -38,6 +39,7 @@ class Rules:
 
     rows: int = 10_000
     body: int = 16 * 2**20
+    pixels: int = 200_000_000  # of all pictures of a request
     seconds: float = 30.0
     strict: bool = False  # refuse columns that the model does not know
 
@@ -52,6 +54,7 @@ class Job:
     caller: str
     send: Send
     asked: Asked | None = None
+    size: int = 0  # bytes of the body, unpacked
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ class Served:
         """The columns that say which row of a forecast is answered."""
         rhythm = self.runtime.schema.rhythm
         return (*rhythm.series, rhythm.time) if rhythm else ()
+
+    @cached_property
+    def files(self) -> Sequence[str]:
+        """The columns whose values are files."""
+        return forms.files(self.runtime.schema)
 
     @property
     def known(self) -> frozenset[str]:
@@ -104,6 +112,7 @@ def decoded(served: Served, job: Job) -> Asked:
     body = request.body
     if b"content-encoding" in request.headers:
         body = unpacked(body, request.header(b"content-encoding"), rules.body)
+    job.size = len(body)
     asked: Asked = job.protocol.decode(body, Headers(request.headers), served.runtime.schema)
     if len(asked.rows) > rules.rows:
         told = f"{len(asked.rows):,} rows are more than the {rules.rows:,} that one request may have."
@@ -115,6 +124,24 @@ def decoded(served: Served, job: Job) -> Asked:
     if rules.strict:
         _strict(asked.rows, served.known)
     return asked
+
+
+def _affordable(served: Served, rows: Rows) -> None:
+    """Raises RequestError (413) for pictures that together have more pixels than may be decoded for one request.
+
+    By their headers alone; not in the event loop, where many headers would keep others waiting.
+    """
+    names = served.files
+    if not names:
+        return
+    pixels = sum(pictures.area(row.get(name)) for row in rows if isinstance(row, Mapping) for name in names)
+    if pixels > served.rules.pixels:
+        told = (
+            f"The pictures have {pixels / 1e6:,.0f} million pixels together, of {served.rules.pixels / 1e6:,g} million"
+        )
+        raise RequestError(
+            413, "too_many_pixels", f"{told} that one request may have. Send smaller ones, or several requests."
+        )
 
 
 def weighed(request: Request) -> int:
@@ -157,6 +184,7 @@ def answer(served: Served, jobs: Sequence[Job], offer: Offer | None = None) -> l
             if time.perf_counter() - job.request.began > served.rules.seconds:
                 raise RequestError(503, "timeout", "The answer took too long. Try again later.", retry=1)
             job.asked = job.asked or decoded(served, job)
+            _affordable(served, job.asked.rows)
             live.append((place, job, job.asked))
         except RequestError as fault:
             results[place] = refusal(fault, job.protocol)
@@ -276,7 +304,8 @@ def _logged(
     if writer:
         writer.write(records)  # a RequestError (503) here: what is not logged is not answered
     if offer:
-        offer(rows, [line for record in records for line in flat(record)])
+        size = sum(job.size for _, job, _ in live)
+        offer(rows, [line for record in records for line in flat(record)], size)
     return ids
 
 
