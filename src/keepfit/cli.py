@@ -217,7 +217,7 @@ def check(session: Session) -> int:
     schema, verdict = session.project.check()
     session.answer(
         {"schema": schema, "verdict": verdict, "outcome": verdict.outcome},
-        f"{show.schema(schema)}\n\n{show.verdict(verdict)}",
+        f"{show.schema(schema)}\n\n{show.verdict(verdict, notes='data.')}",
     )
     return NO if verdict.failures else 0
 

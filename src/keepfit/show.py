@@ -70,15 +70,22 @@ def _numeric(cell: str) -> bool:
     return not cell or cell.replace(",", "").replace(".", "").replace("-", "").replace("e", "").isdigit()
 
 
-def verdict(given: Verdict, everything: bool = False, beside: str = "limit") -> str:
+def verdict(given: Verdict, everything: bool = False, beside: str = "limit", notes: str = "") -> str:
     """A Verdict as lines: what failed and what warned, and with `everything` the rest too.
 
-    `beside` is what the limit of its checks is called: a reproduction has what was before.
+    `beside` is what the limit of its checks is called: a reproduction has what was before. Of passed checks whose
+    name begins with `notes`, what they found is told.
+
+    >>> found = Verdict("data", (Check("data.series", "passed", 3, 1, "3 series; frequency 1d"), Check("x", "passed")))
+    >>> print(verdict(found, notes="data."))
+    data: passed (2 checks)
+      ✓ data.series: 3 series; frequency 1d
     """
     shown = [c for c in given.checks if everything or c.outcome == "failed"]
     lines = [f"{given.subject}: {given.outcome} ({_counts(given)})"]
     lines += [f"  {_mark(c)} {_sentence(c, beside)}" for c in sorted(shown, key=_rank)]
-    return "\n".join(lines)
+    told = [c for c in given.checks if notes and c.name.startswith(notes) and c.outcome == "passed" and c.detail]
+    return "\n".join([*lines, *(f"  {_mark(c)} {c.name}: {c.detail}" for c in told)])
 
 
 def _counts(given: Verdict) -> str:

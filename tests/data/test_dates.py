@@ -28,6 +28,15 @@ def test_iso_needs_no_format() -> None:
         assert dates.formats(pl.Series(texts)) == ((), 1.0, False)
 
 
+def test_weeks_of_iso_and_quarters() -> None:
+    assert dates.formats(pl.Series(["2019-W02", "2019-W10", "2020-W53"])) == ((), 1.0, False)
+    for texts in (["2020Q3", "2020Q4"], ["2020-Q3", "2020-Q4"], ["Q3 2020", "Q4 2020"], ["2020 q3", "2020 q4"]):
+        found = dates.formats(pl.Series(texts))
+        assert found == ((parse.QUARTER,), 1.0, False)
+        assert [parse.date(text, found.formats) for text in texts] == [1593561600.0, 1601510400.0]
+    assert dates.formats(pl.Series(["Q5 2020", "Q1 2020"])) == dates.NOTHING
+
+
 def test_day_and_month_that_could_be_exchanged_are_said_to() -> None:
     assert dates.formats(pl.Series(["01/02/2014", "03/04/2014"])) == (("%d/%m/%Y",), 1.0, True)
     assert dates.formats(pl.Series(["01/02/2014", "03/14/2014"])) == (("%m/%d/%Y",), 1.0, False)

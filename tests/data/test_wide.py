@@ -57,6 +57,15 @@ def test_a_column_for_each_series_as_texts_with_marks_for_missing():
     assert typed["sold"].sum() == 66 + 66 + 10
 
 
+def test_times_that_cannot_be_read_are_no_order_of_rows_without_a_word():
+    frame = pl.DataFrame({"when": [f"step {n} of May" for n in range(40)], "sold": range(0, 80, 2)})
+    [check] = shaped(frame).said
+    assert (check.outcome, check.severity) == ("failed", "warning")
+    assert "If 'when' holds times, they are written in no way that keepfit knows" in check.detail
+    [check] = shaped(frame.select("sold")).said
+    assert check.outcome == "passed"
+
+
 def test_a_row_for_each_series():
     found = shaped(rows())
     assert found.frame.columns == ["series", "time", "sold"]

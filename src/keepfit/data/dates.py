@@ -26,7 +26,10 @@ TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " 
 MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y")
 CANDIDATES = (*(day + time for day in (*DIGITAL, *SHORT, *NAMED) for time in TIMES), *MONTHS)
 # A cheap first look that spares ordinary text the forty formats.
-LOOKS = r"^(\d{1,4}([-/.]\d{1,2}){1,2}|\d{8}(T|$)|\d{1,2}[- ][A-Za-z]{3,9}[- ,]|[A-Za-z]{3,9}[- ]\d{1,4})"
+LOOKS = (
+    r"^(\d{1,4}([-/.]\d{1,2}){1,2}|\d{8}(T|$)|\d{1,2}[- ][A-Za-z]{3,9}[- ,]|[A-Za-z]{3,9}[- ]\d{1,4}"
+    r"|\d{4}[- /.]?[Qq]\d$|[Qq]\d[- /.]?\d{4}$|\d{4}-?W\d\d)"  # quarters and ISO 8601's weeks
+)
 DIGITS = {"%Y": r"[1-9]\d{3}", "%m": r"\d{2}", "%d": r"\d{2}", "%H": r"\d{2}", "%M": r"\d{2}", "%S": r"[0-5]\d"}
 ISO = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y%m%dT%H%M%S")
 SAMPLE = 2000  # distinct values: enough to see every format that 5 % of the rows have
@@ -86,7 +89,7 @@ def formats(texts: pl.Series) -> Found:
     chosen: list[str] = []
     ambiguous = False
     while len(left) > (1 - ENOUGH) * len(values) and len(chosen) < 4:
-        likely = [form for form in CANDIDATES if any(_reads(value, form) for value in left[:5])]
+        likely = [form for form in (*CANDIDATES, parse.QUARTER) if any(_reads(value, form) for value in left[:5])]
         counts = {form: sum(_reads(value, form) for value in left) for form in likely if _mirror(form) not in chosen}
         if not counts:
             return NOTHING

@@ -42,6 +42,8 @@ Parsed = float | str | bytes | None
 
 # Formats that make a number a date: what one unit is in seconds.
 EPOCHS: Mapping[str, float] = {"epoch": 1.0, "epoch_ms": 1e-3, "epoch_us": 1e-6, "epoch_ns": 1e-9}
+QUARTER = "quarter"  # a format that strptime has no directive for
+QUARTERS = re.compile(r"([1-9]\d{3})[- /.]?[Qq]([1-4])|[Qq]([1-4])[- /.]?([1-9]\d{3})")
 LOCAL = "local"  # in the formats of a moment: the date and clock as they are written, whatever their distance to UTC
 OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}(:?\d{2})?)$")
 WORDS = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0}
@@ -147,9 +149,9 @@ def _typed_level(value: Any) -> str | None:
 def date(value: Any, formats: Sequence[str] = (), tokens: Container[str] = ()) -> float | None:
     """Seconds since 1970-01-01 00:00 UTC, or None for a missing value.
 
-    Takes dates and datetimes, ISO 8601 text, and text in one of the strptime `formats`, tried in
-    order before ISO. A number is a date only if a format says so: one of `EPOCHS`, or a strptime
-    format of digits such as %Y%m%d. Raises ValueError for anything else.
+    Takes dates and datetimes, ISO 8601 text, and text in one of the strptime `formats` (or "quarter"),
+    tried in order before ISO. A number is a date only if a format says so: one of `EPOCHS`, or a
+    strptime format of digits such as %Y%m%d. Raises ValueError for anything else.
     """
     if isinstance(value, Day):
         return _seconds(value)
@@ -186,8 +188,20 @@ def _text_date(text: str, formats: Sequence[str], written: bool) -> float:
 
 
 def strptime(text: str, form: str) -> float:
-    """Seconds since 1970 UTC of `text` in one strptime format; ValueError if it is not."""
-    return _seconds(datetime.strptime(text, form))
+    """Seconds since 1970 UTC of `text` in one strptime format, or as a quarter; ValueError if it is not."""
+    return quarter(text) if form == QUARTER else _seconds(datetime.strptime(text, form))
+
+
+def quarter(text: str) -> float:
+    """Seconds since 1970 UTC of the first day of a quarter; ValueError if it is none.
+
+    >>> [datetime.fromtimestamp(quarter(text), UTC).date().isoformat() for text in ("2020Q3", "1999-q1", "Q4 2001")]
+    ['2020-07-01', '1999-01-01', '2001-10-01']
+    """
+    found = QUARTERS.fullmatch(text)
+    if not found:
+        raise ValueError(f"not a quarter: {shown(text)}")
+    return _seconds(Day(int(found[1] or found[4]), 3 * int(found[2] or found[3]) - 2, 1))
 
 
 def iso(text: str) -> float:

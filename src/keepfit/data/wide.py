@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -250,7 +251,31 @@ def _numbered(frame: pl.DataFrame, data: Data, asked: Forecast, after: Ends | No
     steps[order] = np.arange(len(numbers)) - starts[numbers[order] - numbers.min()] + 1
     times = pl.Series(steps) if after is None else _on(names, numbers, steps, after)
     detail = f"no column holds times: the order of the rows is taken for that of time, as '{time}'"
-    return _made(frame.with_columns(times.alias(time)), data, asked, time, list(asked.series), detail)
+    made = _made(frame.with_columns(times.alias(time)), data, asked, time, list(asked.series), detail)
+    unread = _unread(frame, numbers, data)
+    return made._replace(said=(_told(made.said[0], unread),)) if unread else made
+
+
+def _unread(frame: pl.DataFrame, numbers: NDArray[np.int64], data: Data) -> list[str]:
+    """Columns of texts that have digits in them, and another one in each row of a series: times, perhaps."""
+    within = frame.with_columns(pl.Series("number of the series", numbers))
+    return [
+        column.name
+        for column in frame.iter_columns()
+        if column.dtype == pl.String and column.name != data.target and column.name not in data.columns
+        and not _numeric(column, data) and column.str.contains(r"\d").mean() == 1.0
+        and not within.select("number of the series", column.name).is_duplicated().any()
+    ]  # fmt: skip
+
+
+def _told(check: Check, unread: list[str]) -> Check:
+    """The check as a warning that names columns which may hold times."""
+    names = ", ".join(f"'{name}'" for name in unread)
+    told = (
+        f"{check.detail}. If {names} holds times, they are written in no way that keepfit knows: name it with "
+        f"data.columns: {{{unread[0]}: 'date:%d/%m/%Y'}} (strptime directives)"
+    )
+    return replace(check, outcome="failed", detail=told, severity="warning")
 
 
 # task → how a table is brought into shape; other tasks take it as it is

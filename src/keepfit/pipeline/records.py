@@ -10,10 +10,10 @@ from keepfit import show
 from keepfit.config import Config, masked
 from keepfit.models.metrics import METRICS
 from keepfit.pipeline import folders, report
-from keepfit.types import Check, Decision, Verdict, plain, read
+from keepfit.types import Check, Decision, Schema, Verdict, plain, read
 
 SAME = 1e-9  # relative difference of a metric that rounding may make
-AT_WORK = ("keepfit serve", "keepfit predict INPUT.csv -o predictions.csv")  # what a champion is for
+SCORE, AHEAD = "keepfit predict INPUT.csv -o predictions.csv", "keepfit predict -o forecasts.csv"
 FORECAST = ("by_step", "series")  # what the evaluation of a forecast tells beside its metrics
 BOARD = ("name", "score", "sd", "folds", "weight", "seconds", "parameters")
 
@@ -108,8 +108,14 @@ def _judged(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, An
         "version": decision.version,
         "previous": decision.previous,
         "decision": plain(decision),
-        "next": list(AT_WORK if promoted else ("keepfit history",)),
+        "next": ["keepfit serve", _scoring(read(Schema, manifest["schema"]))] if promoted else ["keepfit history"],
     }
+
+
+def _scoring(schema: Schema) -> str:
+    """The command that scores. What comes of known series needs no input, unless columns have to be known ahead."""
+    needed = [column for column in schema.required if column.role not in ("series", "moment")]
+    return SCORE if schema.rhythm is None or needed else AHEAD
 
 
 def _still(decision: Decision) -> str:
