@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_what_is_in_a_bundle(made, model):
     assert found.manifest["data"] == {"version": "sha256:0", "origin": {"source": "made"}}
     assert (found.manifest["code"], found.manifest["seed"], found.manifest["hooks"]) == ({"commit": "abc"}, 1, None)
     assert "numpy==" in (made / "environment.txt").read_text()
+
+
+def test_the_environment_of_pictures_has_what_reads_them_and_what_networks_are_trained_with():
+    for way in ("onnx", "python"):
+        lines = bundle.environment(way, {"image", "number"}).splitlines()
+        assert any(line.startswith("pillow==") for line in lines)
+        there = importlib.util.find_spec("torch") is not None
+        assert any(line.startswith("# trained with torch==") for line in lines) == there
+        assert not any(line.startswith("torch==") for line in lines)  # it never serves
+        assert "pillow" not in bundle.environment(way, {"number"})
 
 
 def test_sha256sum_checks_it_too(made):

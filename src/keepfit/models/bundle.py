@@ -24,7 +24,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,6 +46,8 @@ KEYS = frozenset(
 # packages whose versions decide what a model answers; the second line is for runtime: python
 SERVING = ("keepfit", "numpy", "onnxruntime", "polars")
 TRAINING = ("lightgbm", "scikit-learn", "scipy", "skops", "onnx", "skl2onnx")
+# role → packages that serve a column of it, and those that networks and backbones are trained and read with
+OF_ROLES = {"image": (("pillow",), ("torch", "transformers"))}
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ def _contents(
     _json(partial / MANIFEST, manifest)
     dump = load("yaml:safe_dump", "config")
     _text(partial / "config.yaml", dump(plain(config), sort_keys=False, allow_unicode=True))
-    _text(partial / "environment.txt", environment(entry["runtime"]))
+    _text(partial / "environment.txt", environment(entry["runtime"], {column.role for column in schema.features}))
     read_back: dict[str, Any] = json.loads((partial / MANIFEST).read_bytes())
     return read_back
 
@@ -252,15 +254,18 @@ def version() -> str:
     return importlib.metadata.version("keepfit")
 
 
-def environment(runtime: str) -> str:
+def environment(runtime: str, roles: Set[str] = frozenset()) -> str:
     """Pinned requirements: those that serve, and with "python" those that trained; else as comments.
 
-    The Python version and the system stand in the first line, as a comment.
+    `roles` are those of the features. The Python version and the system stand in the first line, as a comment.
     """
-    lines = [f"# Python {platform.python_version()}, {platform.system()} {platform.machine()}"]
-    lines += [f"{name}=={found}" for name in SERVING if (found := _installed(name))]
+    more = [OF_ROLES[role] for role in OF_ROLES if role in roles]
     mark = "" if runtime == "python" else "# trained with "
-    return "\n".join(lines + [f"{mark}{name}=={found}" for name in TRAINING if (found := _installed(name))]) + "\n"
+    named = [("", SERVING), *(("", serve) for serve, _ in more), (mark, TRAINING)]
+    named += [("# trained with ", learned) for _, learned in more]  # what they made is served without them
+    lines = [f"# Python {platform.python_version()}, {platform.system()} {platform.machine()}"]
+    lines += [f"{mark}{name}=={found}" for mark, names in named for name in names if (found := _installed(name))]
+    return "\n".join(lines) + "\n"
 
 
 def _installed(name: str) -> str | None:
