@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from keepfit.features import storage
-from keepfit.models.series.panel import Panel, panel
+from keepfit.models.series.panel import Panel, State, panel
 
 
 def ordinary(count: int = 12, length: int = 96, period: int = 12, seed: int = 0) -> Panel:
@@ -44,7 +44,13 @@ def check_odd_series(model: ModuleType, season: tuple[int, ...] = (12,)) -> None
     given = odd()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        state = model.fit(given, season, 0)
+        check_odd_forecasts(model, given, model.fit(given, season, 0))
+
+
+def check_odd_forecasts(model: ModuleType, given: Panel, state: State) -> None:
+    """What is forecast of `odd`, by whatever state."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         found = model.forecast(state, 24)
         moved = model.update(state, np.full((len(given.values), 3), 4.0))
         later = model.forecast(moved, 5)
@@ -84,6 +90,24 @@ def check_storage(model: ModuleType, folder: Path, season: tuple[int, ...] = (12
     assert np.array_equal(model.forecast(back, 9), model.forecast(state, 9))
     moved = np.full((12, 2), 120.0)
     assert np.array_equal(model.forecast(model.update(back, moved), 9), model.forecast(model.update(state, moved), 9))
+
+
+def check_adoption(model: ModuleType, season: tuple[int, ...] = (12,)) -> None:
+    """New series take over what was learned of others: nearly as good as fitted to them, odd ones without a crash."""
+    given = ordinary(24, 120, seed=3)
+    known, new = given.rows(np.arange(12)), given.rows(np.arange(12, 24))
+    state = model.fit(known, season, 0)
+    truth = new.values[:, -6:]
+    fitted = model.forecast(model.fit(new.until(6), season, 0), 6)
+    adopted = model.adopt(state, new.until(6))
+    found = model.forecast(adopted, 6)
+    assert np.abs(found - truth).mean() < 1.1 * np.abs(fitted - truth).mean()
+    alone = model.forecast(model.adopt(state, new.until(6).rows(np.array([4]))), 6)
+    assert np.allclose(alone, found[4:5], rtol=1e-6), "whoever else is new"
+    later = model.forecast(model.update(adopted, truth[:, :2]), 4)
+    assert np.isfinite(later).all()
+    assert not np.allclose(later, found[:, 2:])
+    check_odd_forecasts(model, odd(), model.adopt(state, odd()))
 
 
 def errors(model: ModuleType, given: Panel, steps: int, season: tuple[int, ...]) -> tuple[float, float]:

@@ -69,3 +69,7 @@ def test_odd_series_updates_and_storage(tmp_path: Path) -> None:
     contract.check_odd_series(arima)
     contract.check_updates(arima)
     contract.check_storage(arima, tmp_path)
+
+
+def test_new_series_take_over_what_was_learned_of_others() -> None:
+    contract.check_adoption(arima)

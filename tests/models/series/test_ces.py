@@ -27,3 +27,7 @@ def test_with_parts_of_one_it_is_simple_smoothing_of_what_was_last() -> None:
     assert np.allclose(level, level[0])
     moved = ces.forecast(ces.update(state, np.array([[level[0] + 10]])), 1)[0, 0]
     assert moved == pytest.approx(level[0] + 0.3 * 10)
+
+
+def test_new_series_take_over_what_was_learned_of_others() -> None:
+    contract.check_adoption(ces)

@@ -49,3 +49,7 @@ def test_simple_smoothing_by_hand() -> None:
     before = exponential.forecast(state, 1)[0, 0]
     after = exponential.forecast(exponential.update(state, np.array([[before + 8]])), 4)[0]
     assert np.allclose(after, before + 2)
+
+
+def test_new_series_take_over_what_was_learned_of_others() -> None:
+    contract.check_adoption(exponential)

@@ -26,3 +26,7 @@ def test_odd_series_updates_and_storage(tmp_path: Path) -> None:
     contract.check_odd_series(theta)
     contract.check_updates(theta)
     contract.check_storage(theta, tmp_path)
+
+
+def test_new_series_take_over_what_was_learned_of_others() -> None:
+    contract.check_adoption(theta)

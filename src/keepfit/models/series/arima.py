@@ -6,7 +6,7 @@ periods, and all but the shortest of several, are taken off before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,13 +27,26 @@ def fit(
     `max_order` bounds p + q + P + Q, `max_p` and `max_q` the orders without season.
     """
     period = season[0] if season and season[0] <= LONGEST else 1
-    adjusted, seasons = decomposition.take_off(panel.values, [p for p in season if p != period])
+    most = (max_order, max_p, max_q)
+    return _fit(panel, period, [p for p in season if p != period], {"most": most})
+
+
+def adopt(state: Mapping[str, Any], panel: Panel) -> State:
+    """The state of other series, with the best of the orders that most of the known ones have."""
+    others = [one["factors"].shape[1] for one in decomposition.taken(state)]
+    orders, counts = np.unique(state["order"][:, [0, 2, 3, 5]], axis=0, return_counts=True)
+    often = orders[np.argsort(-counts, kind="stable")[:USUAL]]
+    return _fit(panel, state["period"], others, {"orders": [tuple(order) for order in often.tolist()]})
+
+
+def _fit(panel: Panel, period: int, others: Sequence[int], how: Mapping[str, Any]) -> State:
+    adjusted, seasons = decomposition.take_off(panel.values, others)
     size = level(adjusted)
     whole = filled(adjusted / size[:, None])
     search = load("keepfit.models.series.arima_search:search", "model.type")
     strong = decomposition.strength(whole, period)
     found = [
-        search(row[begin:], period, bool(strength > STRONG), (max_order, max_p, max_q))
+        search(row[begin:], period, bool(strength > STRONG), **how)
         for row, begin, strength in zip(whole, starts(whole).tolist(), strong.tolist(), strict=True)
     ]
     return {
@@ -50,6 +63,7 @@ def fit(
     }
 
 
+USUAL = 5  # orders that new series are tried with
 STRONG = 0.64  # strength of a season from which on it is differenced: forecast::nsdiffs of R, from the M3 series
 
 

@@ -10,7 +10,7 @@ residuals of the same filters.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from scipy.signal import lfilter
 from keepfit.models.series.panel import Floats
 
 Order = tuple[int, int, int, int]  # p, q, P, Q
+MOST = (5, 3, 3)  # p + q + P + Q, p, and q
 STARTS: tuple[Order, ...] = ((2, 2, 1, 1), (0, 0, 0, 0), (1, 0, 1, 0), (0, 1, 0, 1))
 KPSS = 0.463  # 5 % point of the test for a level (Kwiatkowski, Phillips, Schmidt, Shin 1992)
 LEAST = 10  # values below which the last one is repeated
@@ -47,10 +48,12 @@ class Fit(NamedTuple):
     residuals: Floats
 
 
-def search(series: Floats, period: int, strong: bool, most: tuple[int, int, int]) -> Found:
+def search(
+    series: Floats, period: int, strong: bool, most: tuple[int, int, int] = MOST, orders: Sequence[Order] = ()
+) -> Found:
     """The best model of a series without gaps; `strong` is whether its season is differenced.
 
-    `most` bounds p + q + P + Q, p, and q.
+    `most` bounds p + q + P + Q, p, and q; with `orders` these are tried and no others.
     """
     if len(series) < LEAST or np.ptp(series) < 1e-12:
         last = series[-1:] if len(series) else np.array([np.nan])
@@ -62,7 +65,8 @@ def search(series: Floats, period: int, strong: bool, most: tuple[int, int, int]
     rest = np.diff(rest, plain)
     if len(rest) < LEAST or np.ptp(rest) < 1e-12:
         return _stored(series, (0, 0, 0, 0), period, plain, seasonal, Fit(0.0, np.zeros(1), np.zeros(len(rest))))
-    order, best = _stepwise(rest, period, plain + seasonal == 0, most)  # a drift leads astray: 3 to 7 % worse
+    free = plain + seasonal == 0  # a drift leads astray: 3 to 7 % worse
+    order, best = _of(orders, rest, period, free) if orders else _stepwise(rest, period, free, most)
     return _stored(series, order, period, plain, seasonal, best)
 
 
@@ -90,6 +94,14 @@ def kpss(series: Floats) -> float:
 
 
 # --- orders ---------------------------------------------------------------------------------------
+
+
+def _of(orders: Sequence[Order], rest: Floats, period: int, free: bool) -> tuple[Order, Fit]:
+    """The best of some orders and its fit; seasonal parts are none where there is no season."""
+    allowed = dict.fromkeys(order if period > 1 else (*order[:2], 0, 0) for order in orders)
+    fits = {order: fit(rest, order, period, free) for order in allowed}
+    best = min(fits, key=lambda order: fits[order].criterion)
+    return best, fits[best]
 
 
 def _stepwise(rest: Floats, period: int, free: bool, most: tuple[int, int, int]) -> tuple[Order, Fit]:

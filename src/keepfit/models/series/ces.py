@@ -8,7 +8,7 @@ tried, than the paper's forms with a season of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,17 @@ SHORT = 8  # values below which the last one is repeated
 
 def fit(panel: Panel, season: tuple[int, ...], seed: int = 0) -> State:
     """The smoothing of each series, and its states at the end."""
-    return in_blocks(lambda block: _fit(block, season), panel)
+    return in_blocks(lambda block: _fit(block, season, GRID, search.minimise), panel)
 
 
-def _fit(panel: Panel, season: tuple[int, ...]) -> State:
+def adopt(state: Mapping[str, Any], panel: Panel) -> State:
+    """The state of other series: the smoothing of the known ones tells where to look, and not for long."""
+    season = [one["factors"].shape[1] for one in decomposition.taken(state)]
+    grid = np.concatenate([GRID, search.usual(state["parameters"])])
+    return in_blocks(lambda block: _fit(block, season, grid, search.glance), panel)
+
+
+def _fit(panel: Panel, season: Sequence[int], grid: Floats, find: search.Find) -> State:
     adjusted, seasons = decomposition.take_off(panel.values, season)
     size, first = level(adjusted), starts(adjusted)
     scaled = adjusted / size[:, None]
@@ -45,7 +52,7 @@ def _fit(panel: Panel, season: tuple[int, ...]) -> State:
         with np.errstate(over="ignore", invalid="ignore"):
             return recursion.squares(_step, columns[:, rows], first[rows], parameters, states)
 
-    best, _ = search.minimise(loss, np.repeat(GRID[None], len(scaled), axis=0), LOW, HIGH)
+    best, _ = find(loss, np.repeat(grid[None], len(scaled), axis=0), LOW, HIGH)
     states = _begin(opening, 1)
     recursion.settled(_step, columns, first, best.T[:, :, None], states)
     short = (~np.isnan(adjusted)).sum(axis=1) < SHORT

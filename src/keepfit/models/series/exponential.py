@@ -11,7 +11,7 @@ shortest of several, are taken off before.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +51,14 @@ GRID = np.array([
         (0.98, 0.02, 0.5, 0.9),
     )
 ])  # fmt: skip
+USUAL = 4  # forms that new series are tried with
+PLAIN = ("MNN", "ANN")  # what the shortest series can have
 FEW = 1e-3  # of the mean size: forecasts below are none for a multiplicative form
+
+How = tuple[Floats, search.Find]  # a grid, and how to go on from it
+Chosen = tuple[NDArray[np.str_], Floats]  # the form of each series, its parameters (series, 6)
+SLOW: How = (GRID, search.minimise)
+BRIEF: search.Find = functools.partial(search.glance, reaches=())  # the grid alone
 
 
 class Given(NamedTuple):
@@ -78,15 +85,23 @@ class Begin(NamedTuple):
 def fit(panel: Panel, season: tuple[int, ...], seed: int = 0, *, forms: str = "auto") -> State:
     """The best form of each series (of those in `forms`, apart by commas), parameters, and states at the end."""
     wanted = () if forms == "auto" else tuple(forms.split(","))
-    return in_blocks(lambda block: _fit(block, season, wanted), panel)
-
-
-def _fit(panel: Panel, season: tuple[int, ...], wanted: tuple[str, ...]) -> State:
     period = season[0] if season and season[0] <= LONGEST else 1
-    adjusted, seasons = decomposition.take_off(panel.values, [p for p in season if p != period])
+    others = [p for p in season if p != period]
+    return in_blocks(lambda block: _fit(block, period, others, lambda given: _chosen(given, wanted)), panel)
+
+
+def adopt(state: Mapping[str, Any], panel: Panel) -> State:
+    """The state of other series: of the forms that most of the known ones have, and near their parameters."""
+    period = state["state2"].shape[1]
+    others = [one["factors"].shape[1] for one in decomposition.taken(state)]
+    return in_blocks(lambda block: _fit(block, period, others, lambda given: _glanced(given, state)), panel)
+
+
+def _fit(panel: Panel, period: int, others: Sequence[int], choose: Callable[[Given], Chosen]) -> State:
+    adjusted, seasons = decomposition.take_off(panel.values, others)
     size = level(adjusted)
     given = _given(adjusted / size[:, None], period)
-    kind, parameters = _chosen(given, wanted)
+    kind, parameters = choose(given)
     states = _settled(given, kind, parameters)
     return {
         "form": np.array([name[-2:] if name != "naive" else name for name in kind.tolist()], "U8"),
@@ -127,18 +142,37 @@ def _begin(whole: Floats, adjusted: Floats, first: Ints, factors: Floats, period
 # --- the search -----------------------------------------------------------------------------------
 
 
-def _chosen(given: Given, wanted: tuple[str, ...]) -> tuple[NDArray[np.str_], Floats]:
-    """The form of each series by the corrected AIC, and its parameters (series, 6)."""
+def _glanced(given: Given, state: Mapping[str, Any]) -> Chosen:
+    """The form of each series, of those that are usual in a state, and parameters near those that it has there."""
+    names, counts = np.unique(state["kind"], return_counts=True)
+    often = [name for name in names[np.argsort(-counts)].tolist() if name != "naive"][:USUAL]
+    twins = [f"A{name[1]}{name[2].replace('M', 'A')}" for name in often]  # for series that are not above zero
+    forms = [*dict.fromkeys([*often, *twins, *PLAIN])]
+    grids = {name: search.usual(state["parameters"][state["kind"] == name]) for name in forms}
+    kind, parameters = _chosen(given, (), forms, lambda form: (np.concatenate([GRID, grids[form]]), BRIEF))
+    for form, rows in groups(kind):
+        if form != "naive":
+            parameters[rows], _ = _search(given, form, rows, parameters[rows, None], search.glance)
+    return kind, parameters
+
+
+def _chosen(
+    given: Given, wanted: Sequence[str], forms: Sequence[str] = FORMS, how: Callable[[str], How] = lambda form: SLOW
+) -> Chosen:
+    """The form of each series by the corrected AIC, and its parameters (series, 6).
+
+    `wanted` are tried as they are, else `forms`; `how` gives what the parameters of a form are searched with.
+    """
     lowest = np.full(len(given.first), np.inf)
     kind = np.full(len(given.first), "naive", "U8")
     parameters = np.zeros((len(given.first), 6))
-    for form in wanted or FORMS:
+    for form in wanted or forms:
         possible = _possible(given, form)
         if not wanted and form[0] == "A":  # of positive values it is as close as its multiplicative twin
             possible &= ~given.positive
         rows = np.flatnonzero(possible)
         if len(rows):
-            found, criterion = _search(given, form, rows)
+            found, criterion = _search(given, form, rows, *how(form))
             better = criterion < lowest[rows]
             at = rows[better]
             lowest[at], kind[at], parameters[at] = criterion[better], form, found[better]
@@ -162,14 +196,20 @@ def _free(form: str) -> list[int]:
     return [ALPHA] + [BETA, SLOPE] * (trend != "N") + [PHI] * (trend == "D") + [GAMMA] * (season != "N") + [LEVEL]
 
 
-def _search(given: Given, form: str, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """The best parameters (series, 6) and the corrected AIC of one form, for some of the series."""
+def _search(
+    given: Given, form: str, rows: NDArray[np.intp], grid: Floats, find: search.Find
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """The best parameters (series, 6) and the corrected AIC of one form, for some of the series.
+
+    `grid` (candidates, 6) or (series, candidates, 6) is what to begin with, but for level and slope.
+    """
     begin, free = given.begin[form[2]], _free(form)
     start = np.stack([begin.level[rows], begin.slope[rows]], axis=1)
     if form[1] == "N":
         start = np.stack([start[:, 0] + start[:, 1] * 5, np.zeros(len(rows))], axis=1)
     reach = begin.reach[rows, None] * [1.0, 0.2]
-    low, high, grid = (np.repeat(bound[None], len(rows), axis=0) for bound in (LOW, HIGH, GRID))
+    low, high = (np.repeat(bound[None], len(rows), axis=0) for bound in (LOW, HIGH))
+    grid = np.broadcast_to(grid, (len(rows), *grid.shape[-2:])).copy()
     low[:, LEVEL:], high[:, LEVEL:], grid[:, :, LEVEL:] = start - reach, start + reach, start[:, None]
     if form[1] == "A":
         grid[:, :, PHI], low[:, PHI], high[:, PHI] = 1.0, 1.0, 1.0
@@ -178,7 +218,7 @@ def _search(given: Given, form: str, rows: NDArray[np.intp]) -> tuple[Floats, Fl
     def loss(points: Floats, some: NDArray[np.intp]) -> Floats:
         return _likelihood(given, form, rows[some], _whole(points, fixed[some], free))
 
-    best, value = search.minimise(loss, grid[:, :, free], low[:, free], high[:, free])
+    best, value = find(loss, grid[:, :, free], low[:, free], high[:, free])
     parameters = _whole(best[:, None], fixed, free)[:, 0]
     return parameters, value + _penalty(given, form, rows, len(free))
 

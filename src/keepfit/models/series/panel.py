@@ -40,6 +40,11 @@ class Panel:
         covariates = None if self.covariates is None else self.covariates[picked]
         return Panel(self.values[picked], self.ends[picked], self.numbers[picked], covariates)
 
+    def newest(self, columns: int) -> Panel:
+        """The panel without what lies before its last columns."""
+        covariates = None if self.covariates is None else self.covariates[:, -columns:]
+        return Panel(self.values[:, -columns:], self.ends, self.numbers, covariates)
+
     def until(self, back: int) -> Panel:
         """The panel as it was `back` periods earlier: the origin of a backtest. Trailing gaps stay."""
         if back <= 0:

@@ -9,7 +9,7 @@ line as it goes. The season is taken off before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,19 @@ SHORT = 5  # values below which the last one is repeated
 
 def fit(panel: Panel, season: tuple[int, ...], seed: int = 0, *, dynamic: bool = True) -> State:
     """Smoothing, share of the line and first level of each series, and its states at the end."""
-    return in_blocks(lambda block: _fit(block, season, "dynamic" if dynamic else "standard"), panel)
+    form = "dynamic" if dynamic else "standard"
+    return in_blocks(lambda block: _fit(block, season, form, GRID, search.minimise), panel)
 
 
-def _fit(panel: Panel, season: tuple[int, ...], form: str) -> State:
+def adopt(state: Mapping[str, Any], panel: Panel) -> State:
+    """The state of other series: what the known ones have for parameters tells where to look, and not for long."""
+    season = [one["factors"].shape[1] for one in decomposition.taken(state)]
+    form = "standard" if "standard" in state["form"] else "dynamic"
+    grid = np.concatenate([GRID, search.usual(state["parameters"])])
+    return in_blocks(lambda block: _fit(block, season, form, grid, search.glance), panel)
+
+
+def _fit(panel: Panel, season: Sequence[int], form: str, grid: Floats, find: search.Find) -> State:
     adjusted, seasons = decomposition.take_off(panel.values, season)
     first, size = starts(adjusted), level(adjusted)
     scaled = adjusted / size[:, None]
@@ -43,7 +52,7 @@ def _fit(panel: Panel, season: tuple[int, ...], form: str) -> State:
         states = _begin(form, parameters, opening[rows], line[:, rows])
         return recursion.squares(step, columns[:, rows], first[rows] + 1, parameters, states)
 
-    best = _search(loss, scaled, opening)
+    best = _search(loss, scaled, opening, grid, find)
     parameters = best.T[:, :, None]
     states = _begin(form, parameters, opening, line)
     recursion.settled(step, columns, first + 1, parameters, states)
@@ -61,16 +70,16 @@ def _fit(panel: Panel, season: tuple[int, ...], form: str) -> State:
     }
 
 
-def _search(loss: search.Loss, scaled: Floats, opening: Floats) -> Floats:
+def _search(loss: search.Loss, scaled: Floats, opening: Floats, grid: Floats, find: search.Find) -> Floats:
     """The best parameters (series, 3)."""
     there = ~np.isnan(scaled)
     spread = np.sqrt(np.where(there, (scaled - 1) ** 2, 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1))
     centre = np.nan_to_num(opening)
-    grid = np.repeat(GRID[None], len(scaled), axis=0)
+    grid = np.repeat(grid[None], len(scaled), axis=0)
     grid[:, :, 2] = centre[:, None]
     low = np.stack([np.full(len(scaled), SMOOTHING[0]), np.zeros(len(scaled)), centre - REACH * spread], axis=1)
     high = np.stack([np.full(len(scaled), SMOOTHING[1]), np.ones(len(scaled)), centre + REACH * spread], axis=1)
-    return search.minimise(loss, grid, low, high)[0]
+    return find(loss, grid, low, high)[0]
 
 
 def _line(scaled: Floats, first: Ints) -> Floats:
