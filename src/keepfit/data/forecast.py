@@ -4,14 +4,15 @@
     moment   the times: data.time, else the one column of dates, else one that counts up within each series
     past     the target: a row with it is an observation, a row without is to be forecast
 
-All other columns keep their usual roles. They are covariates, and have to be known ahead. Columns that only go
-on with the times (a second clock) or mark a split say nothing ahead, and are ignored.
+All other columns keep their usual roles. They are covariates: those of forecast.past are known up to the last
+observation only, all others have to be known ahead. Columns that only go on with the times (a second clock) or
+mark a split say nothing ahead, and are ignored.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -25,24 +26,28 @@ from keepfit.data.columns import Facts, look, split_name
 from keepfit.data.series import numbered
 from keepfit.errors import ConfigError, DataError
 from keepfit.extras import nearest
-from keepfit.types import Column, Rhythm, Schema
+from keepfit.types import NOT_FEATURES, Column, Rhythm, Schema
 
 PARTS = frozenset({"train", "training", "test", "testing", "valid", "validation", "val", "dev", "holdout"})
 Floats = NDArray[np.float64]
 OFFSET = r"[T ]\d{2}:?\d{2}.*(Z|[+-]\d{2}:?\d{2})$"  # a clock with its distance to UTC
+NO_HOOKS: Mapping[str, str] = {}
+EPOCH = (631_152_000, 4_102_444_800)  # seconds from 1970 to 1990, and to 2100
 TWICE = 0.2  # share of rows whose time came before, from which there are several series
 
 
-def columns(frame: pl.DataFrame, data: Data, forecast: Forecast) -> list[Column | None]:
+def columns(
+    frame: pl.DataFrame, data: Data, forecast: Forecast, hooks: Mapping[str, str] = NO_HOOKS
+) -> list[Column | None]:
     """The Columns of `frame` in the roles of a forecast; None at the place of the target.
 
-    Raises ConfigError or DataError for names that are not there, for times that cannot be found or read, and for
-    several series that nothing tells apart.
+    `hooks` maps columns that functions made to these. Raises ConfigError or DataError for names that are not
+    there, for times that cannot be found or read, and for several series that nothing tells apart.
     """
     check_names(frame, forecast, data)
     time, why = clock(frame, data, forecast)
     moment = _moment(frame[time], data, why)
-    others = _others(frame, data, forecast, time)
+    others = _others(frame, data, forecast, time, hooks)
     made: list[Column | None] = []
     for series in frame.iter_columns():
         if series.name == data.target:
@@ -58,15 +63,17 @@ def columns(frame: pl.DataFrame, data: Data, forecast: Forecast) -> list[Column 
 
 
 def check_names(frame: pl.DataFrame, forecast: Forecast, data: Data) -> None:
-    """Raises ConfigError for columns of forecast.series that are not there, or are something else too."""
+    """Raises ConfigError for columns of forecast.series and past that are not there, or are something else too."""
     mistakes = []
     taken = {data.target: "the target", data.time: "the time (data.time)"}
-    for name in forecast.series:
-        if name not in frame.columns:
-            hint = nearest(name, frame.columns)
-            mistakes.append(f"  forecast.series: the data have no column '{name}'. {hint}Columns: {_some(frame)}")
-        elif name in taken:
-            mistakes.append(f"  forecast.series: '{name}' is {taken[name]}")
+    placed = taken | dict.fromkeys(forecast.series, "one of forecast.series")
+    for key, names, others in (("series", forecast.series, taken), ("past", forecast.past, placed)):
+        for name in names:
+            if name not in frame.columns:
+                hint = nearest(name, frame.columns)
+                mistakes.append(f"  forecast.{key}: the data have no column '{name}'. {hint}Columns: {_some(frame)}")
+            elif name in others:
+                mistakes.append(f"  forecast.{key}: '{name}' is {others[name]}")
     if mistakes:
         raise ConfigError("The config and the data do not fit together:\n" + "\n".join(mistakes))
 
@@ -108,34 +115,50 @@ def found_clock(frame: pl.DataFrame, data: Data, forecast: Forecast) -> tuple[st
 
 def _clocks(frame: pl.DataFrame, data: Data, forecast: Forecast) -> dict[str, tuple[bool, bool]]:
     """Columns that may be the time: are they dates, and are they complete?"""
-    taken = {data.target, data.group, data.known_at, *forecast.series}
+    taken = {data.target, data.group, data.known_at, *forecast.series, *forecast.past}
     found = {}
     numbers, _ = numbered(frame, tuple(forecast.series))
     for series in frame.iter_columns():
         declared = data.columns.get(series.name, "")
         if series.name in taken or declared.partition(":")[0] in ("ignore", "id", "category", "text"):
             continue
-        form = declared.partition(":")[2]
-        facts = look(series, data.missing, (form,) if form else None)
-        if facts.kind == "date":
-            found[series.name] = (True, facts.missing == 0)
-        elif facts.kind in ("int", "float") and facts.whole and facts.missing == 0 and _counts(series, numbers):
-            found[series.name] = (False, True)
+        facts = _looked(series, data)
+        even = facts.kind == "date" or (facts.whole and facts.missing == 0 and _even(series, numbers))
+        if facts.kind == "date" or (even and facts.kind in ("int", "float")):
+            found[series.name] = (facts.kind == "date" or bool(_epoch(facts)), facts.missing == 0)
     return found
 
 
-def _counts(series: pl.Series, numbers: NDArray[np.int64]) -> bool:
-    """Does a column of whole numbers go up by one from row to row of each series, in the order of either?"""
+def _looked(series: pl.Series, data: Data) -> Facts:
+    form = data.columns.get(series.name, "").partition(":")[2]
+    return look(series, data.missing, (form,) if form else None)
+
+
+def _epoch(facts: Facts) -> tuple[str, ...]:
+    """The format of whole numbers that are of the size of seconds since 1970 (or parts of them) from 1990 to 2100.
+
+    >>> [_epoch(look(pl.Series("when", [t, t + 3600]), ())) for t in (1704067200, 1704067200000, 1950)]
+    [('epoch',), ('epoch_ms',), ()]
+    """
+    if facts.kind not in ("int", "float") or not facts.whole or facts.low is None or facts.high is None:
+        return ()
+    sizes = ((form, facts.low * scale, facts.high * scale) for form, scale in parse.EPOCHS.items())
+    return next(((form,) for form, low, high in sizes if low >= EPOCH[0] and high <= EPOCH[1]), ())
+
+
+def _even(series: pl.Series, numbers: NDArray[np.int64]) -> bool:
+    """Do whole numbers go up by the same from row to row of each series, but for gaps, in the order of either?"""
     values = series.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
     sort = np.lexsort((values, numbers))
-    within = numbers[sort][1:] == numbers[sort][:-1]
-    steps = np.diff(values[sort])[within]
-    return len(steps) > 0 and bool((steps == 1).mean() > 0.99)
+    steps = np.diff(values[sort])[np.diff(numbers[sort]) == 0]
+    step = np.median(steps) if len(steps) else 0.0
+    return bool(step > 0 and (steps == step).mean() > 0.9 and ((steps > 0) & (steps % step == 0)).mean() > 0.99)
 
 
 def _moment(series: pl.Series, data: Data, why: str) -> Column:
-    form = data.columns.get(series.name, "").partition(":")[2]
-    facts = look(series, data.missing, (form,) if form else None)
+    facts = _looked(series, data)
+    if form := _epoch(facts):
+        facts = look(series, data.missing, form)
     if facts.kind not in ("date", "int", "float"):
         raise DataError(
             f"data.time: column '{series.name}' holds no times that keepfit can read, such as '{facts.example}'. "
@@ -150,7 +173,9 @@ def _moment(series: pl.Series, data: Data, why: str) -> Column:
 # --- the other columns
 
 
-def _others(frame: pl.DataFrame, data: Data, forecast: Forecast, time: str) -> dict[str, Column]:
+def _others(
+    frame: pl.DataFrame, data: Data, forecast: Forecast, time: str, hooks: Mapping[str, str]
+) -> dict[str, Column]:
     """Covariates in their usual roles, but for second clocks and columns that mark a split."""
     taken = {data.target, time, *forecast.series}
     kept = {None: "", data.group: "data.group", data.known_at: "data.known_at"}
@@ -161,12 +186,24 @@ def _others(frame: pl.DataFrame, data: Data, forecast: Forecast, time: str) -> d
             continue
         column = roles.column(series, data.missing, data.columns.get(series.name))
         said = "" if series.name in data.columns else _says_nothing(series, column, numbers)
-        found[series.name] = dataclasses.replace(column, role="ignore", why=said) if said else column
+        found[series.name] = (
+            dataclasses.replace(column, role="ignore", why=said)
+            if said
+            else _covariate(column, forecast, hooks.get(series.name))
+        )
     for name, key in kept.items():
         if name is not None and name in frame.columns and name not in taken:
             role = "group" if key == "data.group" else "time"
             found[name] = roles.describe(look(frame[name], data.missing), role, key, data.missing)
     return found
+
+
+def _covariate(column: Column, forecast: Forecast, hook: str | None) -> Column:
+    """The column, with whether it counts as known ahead."""
+    if column.role in NOT_FEATURES:
+        return dataclasses.replace(column, hook=hook)
+    known = "past only" if column.name in forecast.past else "known ahead"
+    return dataclasses.replace(column, why=f"{known}: {column.why}", hook=hook)
 
 
 def _says_nothing(series: pl.Series, column: Column, numbers: NDArray[np.int64]) -> str:
@@ -223,7 +260,9 @@ def complete(frame: pl.DataFrame, schema: Schema, data: Data, forecast: Forecast
         told = dataclasses.replace(schema[time], formats=(*schema[time].formats, parse.LOCAL))
         every = tuple(told if column.name == time else column for column in schema.columns)
         return complete(frame, dataclasses.replace(schema, columns=every), data, forecast)
-    rhythm = Rhythm(time, frequency, calendar.origin(moments, frequency), forecast.horizon, tuple(forecast.series))
+    past = tuple(column.name for column in schema.features if column.name in forecast.past)
+    origin = calendar.origin(moments, frequency)
+    rhythm = Rhythm(time, frequency, origin, forecast.horizon, tuple(forecast.series), past=past)
     rhythm = dataclasses.replace(rhythm, season=_season(frame, schema, rhythm, forecast))
     return dataclasses.replace(schema, columns=tuple(_told(c, rhythm) for c in schema.columns), rhythm=rhythm)
 
@@ -247,7 +286,7 @@ def _frequency(moments: Floats, numbers: NDArray[np.int64], time: Column, foreca
     sort = np.lexsort((moments, numbers))
     if forecast.frequency == "auto":
         found = calendar.frequency(moments[sort], numbers[sort], time.dtype == "date")
-        return found or _no_frequency(moments[sort], numbers[sort], time.name)
+        return found or _no_frequency(moments[sort], numbers[sort], time.name, forecast.series)
     if calendar.dated(forecast.frequency) != (time.dtype == "date"):
         kind = "dates" if time.dtype == "date" else "numbers"
         raise ConfigError(f"forecast.frequency: {forecast.frequency} does not fit '{time.name}', which holds {kind}.")
@@ -292,21 +331,47 @@ def _check_series(moments: Floats, numbers: NDArray[np.int64], frame: pl.DataFra
 
 
 def told_apart(frame: pl.DataFrame, data: Data) -> list[str]:
-    """The columns that tell the series apart, where times come again and again and nobody has said why; else none."""
+    """The columns that tell the series apart, where times come again and again and nobody has said why; else none.
+
+    Where no time comes twice but there is no frequency, the column within whose series there is one.
+    """
     found = found_clock(frame, data, Forecast())
-    return [] if found is None or data.target is None else suggested(frame, data, found[0])
+    if found is None or data.target is None:
+        return []
+    return suggested(frame, data, found[0]) or in_step(frame, data, found[0])
+
+
+def in_step(frame: pl.DataFrame, data: Data, time: str) -> list[str]:
+    """The column that tells apart series whose times have a frequency, where those of all rows have none; else none."""
+    moments = _read(frame, _moment(frame[time], data, ""))
+
+    def rhythmic(*names: str) -> bool:
+        numbers, _ = numbered(frame, names)
+        kept = np.isfinite(moments) & (numbers >= 0)
+        sort = np.lexsort((moments[kept], numbers[kept]))
+        return calendar.frequency(moments[kept][sort], numbers[kept][sort], True) is not None
+
+    if _moment(frame[time], data, "").dtype != "date" or rhythmic():
+        return []
+    return next(([name] for name in _apart(frame, data, time) if rhythmic(name)), [])
+
+
+def _apart(frame: pl.DataFrame, data: Data, time: str) -> list[str]:
+    """Columns that may name series: texts and whole numbers that come three times and more."""
+    return [
+        name
+        for name in frame.columns
+        if name not in (time, data.target) and 1 < frame[name].n_unique() <= frame.height / 3
+        and (column := roles.column(frame[name], data.missing)).role in ("category", "id", "number")
+        and column.dtype != "float"
+    ]  # fmt: skip
 
 
 def suggested(frame: pl.DataFrame, data: Data, time: str) -> list[str]:
     """One or two columns which tell the series apart, so that no time comes twice; none where there are no such."""
     if not frame.select(time).is_duplicated().any():
         return []
-    some = [
-        name
-        for name in frame.columns
-        if name not in (time, data.target) and 1 < frame[name].n_unique() <= frame.height / 3
-        and roles.column(frame[name], data.missing).role in ("category", "id", "number")
-    ]  # fmt: skip
+    some = _apart(frame, data, time)
     pairs: Iterable[tuple[str, ...]] = [*((name,) for name in some), *combinations(some, 2)]
     known = frame.filter(pl.col(time).is_not_null())
     fits = [names for names in pairs if known.select(time, *names).is_duplicated().mean() < 0.01]  # type: ignore[operator]
@@ -320,14 +385,15 @@ def suggested(frame: pl.DataFrame, data: Data, time: str) -> list[str]:
     return list(best)
 
 
-def _no_frequency(moments: Floats, numbers: NDArray[np.int64], time: str) -> str:
+def _no_frequency(moments: Floats, numbers: NDArray[np.int64], time: str, names: Sequence[str]) -> str:
     ahead = (np.diff(moments) > 0) & (np.diff(numbers) == 0)
     if not ahead.any():
         raise DataError(f"No series has two different times in '{time}': a forecast needs a history.")
     step = float(np.median(np.diff(moments)[ahead]))
     raise DataError(
         f"The times in '{time}' keep no rhythm: the median step is {step / calendar.DAY:.4g} days, near no unit of "
-        "the calendar. Say it with 'forecast: {frequency: 1d}', and the times are put into such periods."
+        "the calendar. Say it with 'forecast: {frequency: 1d}', and the times are put into such periods"
+        + ("." if names else "; or name the columns that tell series apart in forecast.series, if there are several.")
     )
 
 

@@ -29,7 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Action, Data
-from keepfit.data import gallery, hashes, series_checks
+from keepfit.data import gallery, hashes, series, series_checks
 from keepfit.data.single import scores
 from keepfit.types import Check, Schema, Verdict
 
@@ -248,6 +248,12 @@ def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
 
 
+def _known_ahead(schema: Schema) -> Schema:
+    """Without the covariates of which no value of a row's own time is looked at."""
+    past = series.rhythm_of(schema).past
+    return replace(schema, columns=tuple(column for column in schema.columns if column.name not in past))
+
+
 COVARIATES = ("number", "category", "date", "text", "image")
 # task → kind of leak → what is looked at instead: the rows of a series follow each other, and its past is known
 OWN: Mapping[str, Mapping[str, Callable[[pl.DataFrame, pl.DataFrame, Schema, Data], list[Check]]]] = {
@@ -255,8 +261,8 @@ OWN: Mapping[str, Mapping[str, Callable[[pl.DataFrame, pl.DataFrame, Schema, Dat
         "groups": lambda train, test, schema, data: [],
         "known_later": lambda train, test, schema, data: series_checks.later(train, test, schema),
         "target_alone": lambda train, test, schema, data: (
-            _target_alone(train, schema, data.leakage.threshold, COVARIATES)
-            if any(column.role in COVARIATES for column in schema.features)
+            _target_alone(train, _known_ahead(schema), data.leakage.threshold, COVARIATES)
+            if any(column.role in COVARIATES for column in _known_ahead(schema).features)
             else []
         ),
         "ids": lambda train, test, schema, data: [],

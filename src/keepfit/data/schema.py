@@ -75,7 +75,7 @@ def _ahead(frame: pl.DataFrame, data: Data, task: str, hooks: Mapping[str, str],
     facts = look(frame[data.target], tuple(data.missing))
     why = ahead.target(facts)
     column = roles.describe(facts, "past", f"data.target: {why}", tuple(data.missing))
-    columns = tuple(column if c is None else c for c in ahead.columns(frame, data, forecast))
+    columns = tuple(column if c is None else c for c in ahead.columns(frame, data, forecast, hooks))
     return ahead.complete(frame, Schema(columns, task, data.target, why_task=why), data, forecast)
 
 

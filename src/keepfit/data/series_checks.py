@@ -26,6 +26,7 @@ from keepfit.types import Check, Rhythm, Schema
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+PLACED = ("series", "moment", "past")  # roles of columns that are no covariates
 OFF = 0.01  # of a period: how far a time may be from its place
 SUNDAY, NIGHT = 6, 4  # when clocks are changed: on a Sunday, before this hour
 YEAR = 365.0 * DAY
@@ -200,6 +201,7 @@ def history(typed: pl.DataFrame, schema: Schema) -> list[Check]:
     counts = np.bincount(numbers, minlength=len(names))
     return [
         _lengths(seen, counts),
+        *_covariates(schema),
         *_gaps(seen, counts),
         _short(seen, counts),
         *_flat(seen, names, counts),
@@ -215,6 +217,17 @@ def _lengths(seen: Seen, counts: NDArray[np.intp]) -> Check:
         f"{rhythm.horizon} periods ahead"
     )
     return Check("data.series", "passed", len(long), 1, detail)
+
+
+def _covariates(schema: Schema) -> list[Check]:
+    """The values of which covariates count as known, and when; nothing where there are none."""
+    rhythm = series.rhythm_of(schema)
+    names = [column.name for column in schema.features if column.role not in PLACED]
+    ahead = ", ".join(name for name in names if name not in rhythm.past)
+    parts = [f"known {rhythm.horizon} periods ahead: {ahead}"] if ahead else []
+    if rhythm.past:
+        parts.append(f"known up to the last observation only (forecast.past): {', '.join(rhythm.past)}")
+    return [Check("data.covariates", "passed", len(names), None, "; ".join(parts))] if names else []
 
 
 def _gaps(seen: Seen, counts: NDArray[np.intp]) -> list[Check]:

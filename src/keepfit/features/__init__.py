@@ -28,7 +28,8 @@ JSON and npz. Nothing here needs more than numpy; what needs scikit-learn (`feat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,15 +98,27 @@ def fit_apply(
     target = None if y is None else targets(y, schema)
     state: State = {"blocks": [], "select": None, "categorical": [], "pictures": [], "width": 0}
     parts = []
-    for role, values in _by_role(columns, schema).items():
-        options = _options(role, given.get(role, {}), schema)
-        block, matrix = pick(ROLES, role, "role").fit(values, target, options, seed)
-        _add(state, role, block)
-        parts.append(matrix)
+    for kept, past in _groups(schema):
+        before = state["width"]
+        for role, values in _by_role(columns, kept).items():
+            options = _options(role, given.get(role, {}), schema)
+            block, matrix = pick(ROLES, role, "role").fit(values, target, options, seed)
+            _add(state, role, block)
+            parts.append(matrix)
+        if past and state["width"] > before:
+            state["past"] = state["width"] - before  # of the matrix's last columns
     matrix = sparse.join(parts) if parts else np.empty((len(columns), 0), np.float32)
     if select is not None:
         matrix = _select(state, matrix, target, select, schema, seed)
     return state, matrix
+
+
+def _groups(schema: Schema) -> Iterator[tuple[Schema, bool]]:
+    """The schema in two: all columns but those of `rhythm.past`, and those, which come last; whether they are those."""
+    names = schema.rhythm.past if schema.rhythm else ()
+    for past in (False, True):
+        kept = tuple(column for column in schema.columns if (column.name in names) is past)
+        yield replace(schema, columns=kept), past
 
 
 def _by_role(columns: Columns, schema: Schema) -> dict[str, dict[str, Any]]:
@@ -223,11 +236,12 @@ def watch(
 
     A signal is (n,) float64, NaN = missing, or `Coded`; "" is the column itself. Without `memory` the
     rows are those of training, and what has to be handed back with later rows is learned: a plain dict
-    for each column. Columns that are not there are left out.
+    for each column. Columns that are not there are left out, and so are those that rows need not have.
     """
     signals, learned = {}, {}
+    past = schema.rhythm.past if schema.rhythm else ()
     for column in schema.features:
-        if column.name in columns.values:
+        if column.name in columns.values and column.name not in past:
             told = None if memory is None else memory.get(column.name, {})
             found = pick(ROLES, column.role, "role").watch(columns.values[column.name], told)
             signals[column.name], learned[column.name] = found

@@ -77,10 +77,13 @@ class Row:
     balanced: str | None = None  # the parameter that takes "balanced" to weigh classes alike
     margins: bool = False  # scores are margins, to be calibrated on out-of-fold rows
     stopping: str = ""  # module: `fit` stops early on the fold's validation rows, `rounds` says when; kept as a bag
-    costly: bool = False  # on large data one fold is fitted, and never again
+    costly: int = 0  # on data of so many times `crossfit.LARGE` cells one fold is fitted, and never again
     standard: bool = False  # regression: fitted to the standardised target
     categorical: str | None = None  # the parameter that takes the positions of category codes
     pictures: str | None = None  # the parameter that takes where the pixels of pictures stand
+    past: str | None = None  # the parameter that takes how many of the last columns are known of the past only
+    options: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # parameter → (role, option) that it takes
+    asked: Mapping[str, str] = field(default_factory=dict)  # role → function(section, project, parameters) → options
     extra: tuple[str, ...] = ()  # parameters that the signature does not name
     adapt: Adapt | None = None  # defaults that depend on the training rows
 
@@ -88,7 +91,8 @@ class Row:
 def _series(model: str, *options: str) -> Row:
     """A row of a forecasting model with the options of its fit; covariates as trees take them."""
     named = ("season", *options)
-    return Row({"forecast": "keepfit.models.series.estimator:Forecaster"}, TREE, {"model": model}, extra=named)
+    factory = {"forecast": "keepfit.models.series.estimator:Forecaster"}
+    return Row(factory, TREE, {"model": model}, extra=named, past="past")
 
 
 def _sklearn(module: str, classifier: str = "", regressor: str = "") -> dict[str, str]:
@@ -260,8 +264,21 @@ CATALOGUE: dict[str, Row] = {
         PIXELS,
         balanced="class_weight",
         stopping="keepfit.models.networks",
-        costly=True,
+        costly=1,
         pictures="pictures",
+    ),
+    "fine_tuned": Row(
+        {
+            "classification": "keepfit.models.fine_tuned:FineTuned",
+            "regression": "keepfit.models.fine_tuned:FineTunedRegressor",
+        },
+        PIXELS,
+        balanced="class_weight",
+        stopping="keepfit.models.networks",
+        costly=50,  # maps are many cells, and are seen a few times
+        pictures="pictures",
+        options={"upper": ("image", "upper")},
+        asked={"image": "keepfit.models.fine_tuned:options"},
     ),
     "dummy": Row(_sklearn("dummy", "DummyClassifier", "DummyRegressor"), TREE),
     "seasonal_naive": _series("seasonal_naive"),
@@ -289,6 +306,12 @@ def row(name: str, task: str) -> Row:
         can = sorted(other for other, row in CATALOGUE.items() if task in row.factory)
         raise ConfigError(f"{KEY}: '{name}' does not do {task}. These do: {', '.join(can)}")
     return found
+
+
+def asked(name: str) -> Mapping[str, str]:
+    """Role → the function to an estimator's own options of its features, see `Row.asked`."""
+    name = ALIASES.get(name, name)
+    return CATALOGUE[name].asked if name in CATALOGUE else {}
 
 
 def factory(name: str, task: str) -> Any:

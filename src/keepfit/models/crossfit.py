@@ -229,6 +229,9 @@ def fit(
         parameters[row.categorical] = [place for place, _ in state["categorical"]]
     if row.pictures:
         parameters.setdefault(row.pictures, state["pictures"])
+    parameters |= {name: job.options.get(role, {}).get(option) for name, (role, option) in row.options.items()}
+    if row.past and "past" in state:
+        parameters[row.past] = state["past"]
     if rounds:
         parameters[load(f"{row.stopping}:ROUNDS", catalogue.KEY)] = rounds
     estimator = catalogue.build(candidate.name, job.schema.task, parameters, job.seed + number, candidate.balanced)
@@ -349,7 +352,7 @@ def places(job: Job, candidate: Candidate, folds: Sequence[int] | None = None) -
     """The folds that a candidate is tried on: those asked for, all, or one alone where more would cost too much."""
     row = catalogue.row(candidate.name, job.schema.task)
     options = style(job, row)
-    if row.costly and (not one_state(job, options) or everything(job, options)[1].size >= LARGE):
+    if row.costly and (not one_state(job, options) or everything(job, options)[1].size >= row.costly * LARGE):
         return [widest(job)]
     return [*range(len(job.folds))] if folds is None else [*folds]
 

@@ -4,6 +4,9 @@ A row is a series at an origin and a step ahead. Its target is the difference to
 forecast (the anchor), in the series' own scale, so that series of any size are alike; its features are
 the differences of other past values to that anchor. Every step up to the horizon is forecast directly,
 what lies beyond it from forecasts. LightGBM grows the trees; numpy alone walks down them.
+
+Covariates are known ahead, but for the last `past` of them: of those nothing after the origin is looked at. What
+was known last stands for them from there on, in gaps too.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ from numpy.typing import NDArray
 from keepfit.models.series import walk
 from keepfit.models.series.panel import Floats, Ints, Panel, State, filled, level, of, scale, starts
 
-DEFAULTS: Mapping[str, Any] = {"horizon": 0, "rows": 400_000}
+DEFAULTS: Mapping[str, Any] = {"horizon": 0, "past": 0, "rows": 400_000}
 OPTIONS: Mapping[str, Any] = {
     "objective": "regression_l1", "learning_rate": 0.05, "num_leaves": 31, "min_child_samples": 50,
     "colsample_bytree": 0.7, "subsample": 0.7, "subsample_freq": 1,
 }  # fmt: skip
+LATEST = 3  # values of what is known of the past only that are features: the last ones
 LEVELS = 7  # seasons back of which the values at the same place are features
 ROWS_A_TREE, TREES = 500, (50, 400)  # how many trees are grown from so many rows
 FEW = 200  # rows below which nothing is learned: the anchor is the forecast
@@ -29,11 +33,12 @@ FAR = 20.0  # scales from the anchor, beyond which no target counts as further
 
 
 class About(NamedTuple):
-    """The shortest season, the longer ones, and how many steps are forecast directly."""
+    """The shortest season, the longer ones, how many steps are forecast directly, how many covariates are past."""
 
     period: int
     longer: tuple[int, ...]
     horizon: int
+    past: int = 0
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -53,15 +58,16 @@ def _up(steps: Any, period: int) -> Any:
 
 
 def fit(
-    panel: Panel, season: tuple[int, ...], seed: int = 0, *, horizon: int = 0, rows: int = 400_000, **options: Any
-) -> State:
+    panel: Panel, season: tuple[int, ...], seed: int = 0, *,
+    horizon: int = 0, past: int = 0, rows: int = 400_000, **options: Any,
+) -> State:  # fmt: skip
     """Grow the trees on as many of the latest origins as `rows` allow.
 
     `horizon` is how many steps are forecast directly; 0 means two of the shortest season, 12 without one.
-    Other options are those of LightGBM's regressor.
+    The last `past` covariates are looked at up to the origin only. Other options are those of LightGBM's regressor.
     """
     period = season[0] if season else 1
-    about = About(period, tuple(season[1:]), horizon or (2 * period if period > 1 else 12))
+    about = About(period, tuple(season[1:]), horizon or (2 * period if period > 1 else 12), past)
     unit, history = scale(panel.values, period), filled(panel.values)
     matrix, target = _examples(panel, history, unit, about, rows)
     chosen = {**OPTIONS, "n_estimators": int(np.clip(len(target) / ROWS_A_TREE, *TREES)), **options}
@@ -72,12 +78,16 @@ def fit(
 
 def adopt(state: Mapping[str, Any], panel: Panel) -> State:
     """The state of other series, with the trees that were grown already."""
-    return {**state, **_placed(panel, About(state["period"], tuple(state["longer"]), state["horizon"]))}
+    return {**state, **_placed(panel, _about(state))}
+
+
+def _about(state: Mapping[str, Any]) -> About:
+    return About(state["period"], tuple(state["longer"]), state["horizon"], state.get("past", 0))
 
 
 def _placed(panel: Panel, about: About) -> State:
     """What is kept of each series."""
-    covariates = _covariates(panel)
+    covariates = _covariates(panel, about.past)
     return {
         "history": _last(filled(panel.values), about.window),
         "covariates": _last(covariates.transpose(0, 2, 1), about.window).transpose(0, 2, 1),
@@ -86,8 +96,19 @@ def _placed(panel: Panel, about: About) -> State:
     }
 
 
-def _covariates(panel: Panel) -> Floats:
-    return np.empty((*panel.values.shape, 0)) if panel.covariates is None else panel.covariates
+def _covariates(panel: Panel, past: int) -> Floats:
+    given = np.empty((*panel.values.shape, 0)) if panel.covariates is None else panel.covariates
+    return _carried(given, past)
+
+
+def _carried(covariates: Floats, past: int) -> Floats:
+    """Covariates (series, T, k) with the last known value in the gaps of the last `past` of them."""
+    if not past:
+        return covariates
+    late = covariates[:, :, -past:]
+    columns = np.arange(late.shape[1])[:, None]
+    last = np.maximum.accumulate(np.where(np.isnan(late), 0, columns), axis=1)
+    return np.concatenate([covariates[:, :, :-past], np.take_along_axis(late, last, axis=1)], axis=2)
 
 
 def _last(values: Floats, count: int) -> Floats:
@@ -106,6 +127,7 @@ def _examples(
     """Features (n, k) and targets (n,) of the latest origins at which a season and more was known."""
     columns = history.shape[1]
     first, steps = starts(panel.values), np.arange(1, about.horizon + 1)
+    covariates = _covariates(panel, about.past)
     stride = max(about.period // 2 - 1, 1)  # comes by every place of the season
     found: list[tuple[NDArray[np.float32], Floats]] = []
     total, origin = 0, columns - about.horizon
@@ -114,7 +136,7 @@ def _examples(
         if not len(known):
             break
         past, ends = history[known, :origin], panel.ends[known] - (columns - origin)
-        outside = _covariates(panel)[known, : origin + about.horizon]
+        outside = covariates[known, : origin + about.horizon]
         features, anchor = _features(past, ends, unit[known], about, steps, outside)
         target = (panel.values[known, origin : origin + about.horizon] - anchor) / unit[known, None]
         there = np.isfinite(target)
@@ -146,9 +168,21 @@ def _features(
     phases = [(ends[:, None] + steps) % period for period in about.seasons if period > 1]
     size = np.log(level(history) / unit)[:, None]
     plain = [np.broadcast_to(steps, anchor.shape), np.broadcast_to(size, anchor.shape), *phases]
-    for one in covariates.transpose(1, 0, 2):
+    ahead = covariates.shape[1] - about.past
+    for one in covariates[:, :ahead].transpose(1, 0, 2):
         plain += [one[:, now + steps], one[:, now + steps] - one[:, then]]
+    for one in covariates[:, ahead:, : now + 1].transpose(1, 0, 2):
+        plain += _before(one, then, steps, about)
     return np.stack(scaled + plain, axis=2), anchor
+
+
+def _before(one: Floats, then: Ints, steps: Ints, about: About) -> list[Floats]:
+    """What is known at the origin of a covariate (series, …) that is known of the past only (series, steps)."""
+    now, shape = one.shape[1] - 1, (len(one), len(steps))
+    latest = [np.broadcast_to(one[:, now - back, None], shape) for back in range(LATEST)]
+    mean = one[:, -about.period :].mean(axis=1)[:, None]
+    place = one[:, then]
+    return [*latest, place, latest[0] - place, one[:, now + steps - about.horizon], np.broadcast_to(mean, shape)]
 
 
 def _places(history: Floats, then: Ints, steps: Ints, about: About, anchor: Floats) -> list[Floats]:
@@ -180,9 +214,12 @@ def _moves(history: Floats, period: int) -> list[Floats]:
 
 def forecast(state: Mapping[str, Any], steps: int, covariates: Floats | None = None) -> Floats:
     """Forecasts (series, steps); `covariates` (series, steps, k) are those of the steps, NaN where not given."""
-    about = About(state["period"], tuple(state["longer"]), state["horizon"])
+    about = _about(state)
     history, ends = state["history"], state["ends"]
-    known = _longer(state["covariates"], covariates, steps)
+    if covariates is not None and about.past:
+        covariates = covariates.copy()
+        covariates[:, :, -about.past :] = np.nan  # nobody knows them yet
+    known = _longer(state["covariates"], covariates, steps, about.past)
     found = np.empty((len(history), 0))
     while found.shape[1] < steps:
         ahead = np.arange(1, min(about.horizon, steps - found.shape[1]) + 1)
@@ -192,9 +229,9 @@ def forecast(state: Mapping[str, Any], steps: int, covariates: Floats | None = N
     return found
 
 
-def _longer(known: Floats, more: Floats | None, steps: int) -> Floats:
+def _longer(known: Floats, more: Floats | None, steps: int, past: int) -> Floats:
     given = np.full((len(known), steps, known.shape[2]), np.nan) if more is None else more
-    return np.concatenate([known, given], axis=1)
+    return _carried(np.concatenate([known, given], axis=1), past)
 
 
 def _ahead(
@@ -212,7 +249,7 @@ def _ahead(
 
 def update(state: Mapping[str, Any], values: Floats, covariates: Floats | None = None) -> State:
     """The state after `values` (series, k); a gap takes what was forecast for it."""
-    known = _longer(state["covariates"], covariates, values.shape[1])
+    known = _longer(state["covariates"], covariates, values.shape[1], _about(state).past)
     size = state["history"].shape[1]
     moved = dict(state)
     for column in range(values.shape[1]):

@@ -20,6 +20,7 @@ class Forecaster:
         season: periods of a season, shortest first.
         unit: the lag of the differences that errors are measured by; default: the shortest season, or 1.
         horizon: periods ahead that are looked up; further ones are computed when they are asked for.
+        past: how many of the last columns are covariates of which later values are not known.
         options: of the model's fit.
     """
 
@@ -29,12 +30,13 @@ class Forecaster:
         season: Sequence[int] = (),
         unit: int | None = None,
         horizon: int = 12,
+        past: int = 0,
         random_state: int = 0,
         **options: Any,
     ) -> None:
         seasons = tuple(sorted(season))
         known = memory.Model(model, seasons, random_state, options)
-        self.about = memory.About((known,), unit or (seasons[0] if seasons else 1), horizon)
+        self.about = memory.About((known,), unit or (seasons[0] if seasons else 1), horizon, past)
         self.memory = memory.Memory(self.about, ())
 
     def fit(self, matrix: NDArray[Any], y: Floats) -> Forecaster:

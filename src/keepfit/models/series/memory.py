@@ -1,10 +1,11 @@
 """What a forecasting model knows: the histories of its series and, of each, where its models stand.
 
-Rows come as a matrix (n, 3 or more): number of the series, period, the observed value or NaN, and covariates,
-which are known ahead: the rows that are asked about bring theirs. `remember`
+Rows come as a matrix (n, 3 or more): number of the series, period, the observed value or NaN, and covariates.
+Rows that are asked about bring theirs, but for the last `past` columns: those count in observed rows only. `remember`
 makes a `Memory` of rows and fitted models, `answers` asks it, `observe` moves it on by later observations:
 parameters stay, states go on. Forecasts of all series for all steps of the horizon are computed once and
-looked up afterwards, unless a model looks at covariates. numpy alone, in training and serving.
+looked up afterwards, unless a model looks at covariates of the rows that are asked about. numpy alone, in
+training and serving.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from keepfit.models.series.panel import Floats, Ints, Panel, State, of, scale
 PLAIN = 3  # columns before the covariates
 SPARSE = 10  # periods a row, on the average, in a panel of new series,
 WIDEST = 1_000  # but these at least
+RECENT, SEASONS = 120, 4  # periods, and longest seasons, of new series that models look at, whichever are more
 LAST = 2**24  # period that float32 can tell from the next
 FARTHEST = 10  # horizons ahead that are forecast; beyond there is no answer
 
@@ -47,8 +49,9 @@ class Model(NamedTuple):
         """Does it look at covariates?"""
         return _looks_outside(self.name)
 
-    def fit(self, known: Panel, horizon: int) -> State:
-        told = {"horizon": horizon} if "horizon" in self.module.DEFAULTS else {}
+    def fit(self, known: Panel, about: About) -> State:
+        every = {"horizon": about.horizon, "past": about.past}
+        told = {name: value for name, value in every.items() if name in self.module.DEFAULTS}
         state: State = self.module.fit(known, self.season, self.seed, **told, **self.options)
         return state
 
@@ -70,16 +73,20 @@ def _looks_outside(name: str) -> bool:
 
 @dataclass(frozen=True)
 class About:
-    """What all parts of a memory share. `unit`: the lag of the differences that errors are measured by."""
+    """What all parts of a memory share.
+
+    `unit`: the lag of the differences that errors are measured by; `past`: how many of the last covariates are
+    known up to the last observation only.
+    """
 
     models: tuple[Model, ...]
     unit: int
     horizon: int
+    past: int = 0
 
-    @property
-    def outside(self) -> bool:
-        """Does a model look at covariates?"""
-        return any(model.outside for model in self.models)
+    def looks(self, width: int) -> bool:
+        """Does a model look at covariates of the rows that are asked about, `width` columns wide?"""
+        return width > PLAIN + self.past and any(model.outside for model in self.models)
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,7 @@ def _covariates(matrix: NDArray[Any], place: Ints, column: Ints, shape: tuple[in
 
 def remember(about: About, known: Panel) -> Memory:
     """The memory of a panel: each model fitted to it."""
-    states = tuple(model.fit(known, about.horizon) for model in about.models)
+    states = tuple(model.fit(known, about) for model in about.models)
     factor = np.ones((len(known.numbers), len(states)))
     return Memory(about, (Part(known, scale(known.values, about.unit), states, factor),))
 
@@ -253,12 +260,18 @@ def observe(memory: Memory, matrix: NDArray[Any]) -> Memory:
 
 
 def _joining(memory: Memory, new: Panel) -> Part:
-    """New series: what a model learned of all series goes for them too, the others are fitted to their own rows."""
-    known = memory.parts[0].states if memory.parts else (None,) * len(memory.about.models)
+    """New series: what a model learned of the known ones goes for them too, the others are fitted to their own rows.
+
+    Somebody waits for it, so models look at the newest part of a history alone.
+    """
+    most = max(memory.parts, key=lambda part: len(part.panel.ends), default=None)
+    known = most.states if most else (None,) * len(memory.about.models)
+    season = max((period for model in memory.about.models for period in model.season), default=1)
+    recent = new.newest(max(RECENT, SEASONS * season))
     states = tuple(
-        model.module.adopt(state, new)
+        model.module.adopt(state, recent)
         if state and hasattr(model.module, "adopt")
-        else model.fit(new, memory.about.horizon)
+        else model.fit(recent, memory.about)
         for model, state in zip(memory.about.models, known, strict=True)
     )
     return Part(new, scale(new.values, memory.about.unit), states, np.ones((len(new.numbers), len(states))))
@@ -351,7 +364,7 @@ def _looked_up(memory: Memory, rows: Floats) -> Floats:
         return found
     places = memory.places(rows[:, 0])
     steps = rows[:, 1] - memory.ends[places]
-    horizon = 0 if rows.shape[1] > PLAIN and memory.about.outside else memory.about.horizon  # of the table
+    horizon = 0 if memory.about.looks(rows.shape[1]) else memory.about.horizon  # of the table
     with np.errstate(invalid="ignore"):
         near = (places >= 0) & (steps >= 1) & (steps <= horizon)
     if near.all():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def _together(memories: Sequence[Memory]) -> Memory:
     """Models that were fitted to the same rows, as one memory of them all."""
     first = memories[0]
     models = tuple(model for one in memories for model in one.about.models)
-    about = About(models, first.about.unit, first.about.horizon)
+    about = replace(first.about, models=models)
     parts = [
         Part(
             part.panel,
@@ -46,6 +47,7 @@ def arrays(memories: Sequence[Memory]) -> Arrays:
         "models": [[one.name, list(one.season), one.seed, dict(one.options)] for one in about.models],
         "unit": about.unit,
         "horizon": about.horizon,
+        "past": about.past,
         "states": [{key: value for key, value in state.items() if not _is_array(value)} for state in part.states],
     }
     panel = part.panel
@@ -64,7 +66,7 @@ def read(given: Mapping[str, NDArray[Any]]) -> Memory:
     """The memory of what `arrays` gave. Raises KeyError or ValueError where something is not there."""
     told = json.loads(str(given["about"]))
     models = tuple(Model(name, tuple(season), seed, options) for name, season, seed, options in told["models"])
-    about = About(models, int(told["unit"]), int(told["horizon"]))
+    about = About(models, int(told["unit"]), int(told["horizon"]), int(told.get("past", 0)))
     states = tuple(_state(place, plain, given) for place, plain in enumerate(told["states"]))
     panel = Panel(given["values"], given["ends"], given["numbers"])
     return Memory(about, (Part(panel, given["scale"], states, given["factor"]),))
