@@ -194,3 +194,37 @@ def test_times_without_a_rhythm_are_told():
         meaning(pl.DataFrame({"shop": list("abcdefghij"), "date": days(10), "sold": weekly(10)}), series=["shop"])
     with pytest.raises(ConfigError, match="1i does not fit 'day', which holds dates"):
         meaning(shops(), series=["shop"], frequency="1i")
+
+
+@pytest.mark.parametrize("scale", [1, 1000, 10**9])
+def test_seconds_since_1970_are_times_whatever_their_column_is_called(scale: int):
+    hours = [(1_704_067_200 + 3600 * n) * scale for n in range(72) if n not in (5, 6)]
+    found = meaning(pl.DataFrame({"x": hours, "sold": range(0, 140, 2)}))
+    assert found.role("moment") == ("x",)
+    assert found.rhythm is not None
+    assert found.rhythm.frequency == "1h"
+
+
+def test_numbers_that_go_up_in_even_steps_are_times():
+    found = meaning(pl.DataFrame({"year": range(1900, 2020, 5), "sold": [n % 7 for n in range(24)]}))
+    assert found.rhythm is not None
+    assert (found.rhythm.time, found.rhythm.frequency) == ("year", "5i")
+
+
+def test_series_that_share_no_time_are_told_apart_by_what_keeps_their_step():
+    starts = {"a": date(2024, 1, 1), "b": date(2024, 1, 3), "c": date(2024, 1, 7)}
+    weeks = [(shop, start + timedelta(weeks=n), n % 5) for n in range(30) for shop, start in starts.items()]
+    frame = pl.DataFrame(weeks, schema=["shop", "week", "sold"], orient="row")
+    assert told_apart(frame, Data(source="x.csv", target="sold")) == ["shop"]
+    with pytest.raises(DataError, match="name the columns that tell series apart in forecast.series"):
+        meaning(frame)
+    found = meaning(frame, series=["shop"])
+    assert found.rhythm is not None
+    assert found.rhythm.frequency == "1w"
+
+
+def test_coordinates_tell_no_series_apart():
+    count = 60
+    frame = pl.DataFrame({"day": [days(20)[n // 3] for n in range(count)], "sold": weekly(count),
+                          "lat": [47.5 + n % 20 / 7 for n in range(count)]})  # fmt: skip
+    assert told_apart(frame, Data(source="x.csv", target="sold")) == []

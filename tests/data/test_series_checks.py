@@ -228,6 +228,16 @@ def test_new_series_and_a_longer_reach_of_the_test_are_told():
     assert found["test.horizon"].value == 21
 
 
+def test_the_own_test_of_days_with_weekends_missing_reaches_no_further_than_the_horizon():
+    work = daily(100).filter(pl.Series([n % 7 < 5 for n in range(100)]))  # from a Monday on
+    typed, told = meaning(work, horizon=9)
+    late, _ = series.split(typed, told)
+    for settings, outcomes in (({}, []), ({"test": "later.csv"}, ["test.horizon"])):
+        found = leakage.leakage(typed.filter(~late), typed.filter(late), told,
+                                Data(source="x", target="sold", **settings))  # fmt: skip
+        assert [check.name for check in found.warnings] == outcomes
+
+
 def test_a_covariate_that_tells_the_target_is_suspected():
     typed, told = meaning(daily(200).with_columns(copy=pl.col("sold") * 2), horizon=7)
     late, _ = series.split(typed, told)

@@ -259,7 +259,9 @@ COVARIATES = ("number", "category", "date", "text", "image")
 OWN: Mapping[str, Mapping[str, Callable[[pl.DataFrame, pl.DataFrame, Schema, Data], list[Check]]]] = {
     "forecast": {
         "groups": lambda train, test, schema, data: [],
-        "known_later": lambda train, test, schema, data: series_checks.later(train, test, schema),
+        "known_later": lambda train, test, schema, data: series_checks.later(
+            train, test, schema, data.test is not None
+        ),
         "target_alone": lambda train, test, schema, data: (
             _target_alone(train, _known_ahead(schema), data.leakage.threshold, COVARIATES)
             if any(column.role in COVARIATES for column in _known_ahead(schema).features)
