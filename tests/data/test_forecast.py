@@ -216,7 +216,7 @@ def test_series_that_share_no_time_are_told_apart_by_what_keeps_their_step():
     weeks = [(shop, start + timedelta(weeks=n), n % 5) for n in range(30) for shop, start in starts.items()]
     frame = pl.DataFrame(weeks, schema=["shop", "week", "sold"], orient="row")
     assert told_apart(frame, Data(source="x.csv", target="sold")) == ["shop"]
-    with pytest.raises(DataError, match="name the columns that tell series apart in forecast.series"):
+    with pytest.raises(DataError, match="name the columns that tell series apart"):
         meaning(frame)
     found = meaning(frame, series=["shop"])
     assert found.rhythm is not None
