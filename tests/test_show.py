@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keepfit import show
-from keepfit.pipeline import report
+from keepfit.pipeline import records, report
 from keepfit.types import Check, Decision, Verdict, plain
 
 GATE = Verdict(
@@ -66,6 +66,19 @@ def test_a_run_tells_what_its_data_were_warned_of() -> None:
     assert "'total' alone tells the target" in told
     assert told.endswith("next      keepfit serve\nor        keepfit predict")
     assert "data:" not in show.run({**record, "checks": plain(Verdict("data", (Check("data.rows", "passed"),)))})
+
+
+def test_a_run_tells_what_it_had_no_time_or_no_package_for() -> None:
+    late = {"lightgbm": "time budget", "ridge": "no weight on the first fold", "trials": "time budget"}
+    network = {"convolutional_network": "needs the package torch: pip install 'keepfit[torch]'"}
+    told = records.notes({"seconds": 60, "cut": ["mlp after 2 of 30 epochs"], "left_out": {**late, **network}})
+    assert told == [
+        "Stopped by tuning.time_budget (60 s): mlp after 2 of 30 epochs. Not tried for want of time: lightgbm. "
+        "With more it may be better: --set tuning.time_budget=600",
+        "Left out: convolutional_network needs the package torch: pip install 'keepfit[torch]'",
+    ]
+    assert "after 2 of 30 epochs" in show.run({"headline": "h", "next": [], "notes": told})
+    assert records.notes({"seconds": 60, "cut": [], "left_out": {"trials": "time budget"}}) == records.notes({}) == []
 
 
 def test_a_long_cell_is_cut_and_stays_on_its_line() -> None:

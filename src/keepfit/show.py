@@ -149,7 +149,7 @@ def metrics(record: Mapping[str, Any]) -> tuple[Sequence[str], list[Sequence[Any
 
 def run(record: Mapping[str, Any]) -> str:
     """What a run came to, where to read more, and what to do next."""
-    parts = [record["headline"]]
+    parts = [record["headline"], "\n".join(record.get("notes", ()))]
     if record.get("checks"):
         data: Verdict = read(Verdict, record["checks"])
         parts += [verdict(data)] if data.warnings else []

@@ -298,6 +298,19 @@ def test_deep_grey_in_parts_is_as_it_was_in_one(mode: str, monkeypatch: pytest.M
     np.testing.assert_array_equal(pixels(data, 30, 40, "L"), whole)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize("wanted", ["RGB", "L"])
+def test_what_is_transparent_in_parts_is_as_it_was_in_one(
+    mode: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = noise(30, 40).convert("RGBA")
+    image.putalpha(Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 30), np.uint8)))
+    data = file(image.quantize(), "PNG") if mode == "P" else file(image.convert(mode))
+    whole = pixels(data, 30, 40, wanted)
+    monkeypatch.setattr(pictures, "PART", 97)
+    np.testing.assert_array_equal(pixels(data, 30, 40, wanted), whole)
+
+
 def test_few_large_pictures_are_decoded_at_once_and_jpegs_that_shrink_as_they_are_read_are_not_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

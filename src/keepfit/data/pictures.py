@@ -56,7 +56,7 @@ BEGINNINGS = re.compile(
 RAW = re.compile(rb"P([56]) ([1-9][0-9]{0,7}) ([1-9][0-9]{0,7}) 255\n")  # as `header` writes it
 # Format → what stands at the end of a whole file; nothing that a picture's own bytes can hold.
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "MPO": b"\xff\xd9"}
-PART = 1_000_000  # pixels that are made float64 at a time
+PART = 1_000_000  # pixels that are worked on at a time where a picture would be in memory several times
 TAIL = 4096  # bytes after which nothing is looked for behind the end: some cameras write there
 URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)  # RFC 2397
 ORIENTATION = 0x0112  # the tag of EXIF 2.32, 4.6.4
@@ -284,14 +284,24 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _eight_bits(image)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        seen = image.convert("RGBA")
-        white = _pillow().new("RGBA", seen.size, "white")
-        image = _pillow().alpha_composite(white, seen)
+        image = _on_white(image)
     if image.mode == mode:
         return image
     if image.mode not in ("1", "L", "P", "RGB", "RGBA"):
         image = image.convert("RGB")  # CMYK, LAB and others have no way to grey of their own
     return image if image.mode == mode else image.convert(mode)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """The picture as RGB on white. Part by part: the whole would be in memory four times as RGBA."""
+    found: Image.Image = _pillow().new("RGB", image.size)
+    width, height = image.size
+    step = max(1, PART // width)
+    for top in range(0, height, step):
+        seen = image.crop((0, top, width, min(height, top + step))).convert("RGBA")
+        white = _pillow().new("RGBA", seen.size, "white")
+        found.paste(_pillow().alpha_composite(white, seen).convert("RGB"), (0, top))
+    return found
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -154,7 +154,7 @@ def _portfolio(job: Job, config: Config) -> Chosen:
         if count > 1
         else f"the best out-of-fold {job.metric}; no blend was better"
     )
-    cut = [r.candidate.title for r in found.results if r.cut]
+    cut = [_ended(r) for r in found.results if r.cut]
     budget = {"imbalance": imbalance, "left_out": portfolio.lacking(job) | found.left_out, "cut": cut}
     results, none = (*found.results, *found.screened), (0.0,) * len(found.screened)
     return Chosen(results, (*weights, *none), why, found.interrupted, (), budget)
@@ -171,10 +171,19 @@ def _search(job: Job, config: Config) -> Chosen:
     budget = {
         "imbalance": imbalance,
         "left_out": {"trials": "time budget"} if found.why == "time budget" else {},
-        "cut": [candidate.title] if found.best.cut else [],
+        "cut": [_ended(found.best)] if found.best.cut else [],
         "search_ended": found.why,
     }
     return Chosen((found.best,), (1.0,), why, found.interrupted, found.trials, budget)
+
+
+def _ended(found: Result) -> str:
+    """A candidate that time ended, and how far its fits had come, where they say how far they were to go."""
+    fits = [part.estimator for part in found.parts if hasattr(part.estimator, "planned_")]
+    if not fits:
+        return found.candidate.title
+    done, planned = min((len(fit.losses_), fit.planned_) for fit in fits)
+    return f"{found.candidate.title} after {done:,} of {planned:,} epochs"
 
 
 def _imbalance(

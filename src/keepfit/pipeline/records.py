@@ -60,6 +60,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
         **known,
         "outcome": "trained",
         "headline": f"{config.project.name}: {describe(manifest)}{_interrupted(trained)}.",
+        "notes": notes(trained.get("budget", {})),
         "metrics": judged["metrics"],
         "confidence": judged["confidence"],
         "slices": judged.get("slices", []),
@@ -75,6 +76,22 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
 
 def _interrupted(trained: Mapping[str, Any]) -> str:
     return "; interrupted: the best so far was kept" if trained.get("interrupted") else ""
+
+
+def notes(budget: Mapping[str, Any]) -> list[str]:
+    """What time or a missing package kept from the model, in sentences.
+
+    >>> notes({"seconds": 60, "cut": ["mlp after 2 of 30 epochs"], "left_out": {"ridge": "time budget"}})[0][:77]
+    'Stopped by tuning.time_budget (60 s): mlp after 2 of 30 epochs. Not tried for'
+    """
+    left = {name: why for name, why in budget.get("left_out", {}).items() if name not in ("trials", "other folds")}
+    late = [name for name, why in left.items() if why == "time budget"]
+    told = f"Stopped by tuning.time_budget ({budget.get('seconds', 0):g} s): {', '.join(budget.get('cut', []))}. "
+    told = told if budget.get("cut") else ""
+    told += f"Not tried for want of time: {', '.join(late)}. " if late else ""
+    more = f"With more it may be better: --set tuning.time_budget={10 * budget.get('seconds', 0):g}"
+    needed = [f"{name} {why}" for name, why in left.items() if "pip install" in why]
+    return [*([told + more] if told else []), *([f"Left out: {'; '.join(needed)}"] if needed else [])]
 
 
 def describe(manifest: Mapping[str, Any]) -> str:

@@ -51,7 +51,8 @@ def _head(record: Mapping[str, Any]) -> str:
     return (
         f"<h1>{html.escape(record['name'])}</h1><p class='soft'>{html.escape(record.get('description', ''))}</p>"
         f"<p><span class='outcome {outcome}'>{outcome}</span> {html.escape(record['headline'])}</p>"
-        f"<p class='soft'>Run {html.escape(record['run'])}. Data {html.escape(str(record.get('data', '')))}.</p>"
+        + "".join(f"<p>{html.escape(note)}</p>" for note in record.get("notes", ()))
+        + f"<p class='soft'>Run {html.escape(record['run'])}. Data {html.escape(str(record.get('data', '')))}.</p>"
     )
 
 
