@@ -236,12 +236,11 @@ def watch(
 
     A signal is (n,) float64, NaN = missing, or `Coded`; "" is the column itself. Without `memory` the
     rows are those of training, and what has to be handed back with later rows is learned: a plain dict
-    for each column. Columns that are not there are left out, and so are those that rows need not have.
+    for each column. Columns that are not there are left out.
     """
     signals, learned = {}, {}
-    past = schema.rhythm.past if schema.rhythm else ()
     for column in schema.features:
-        if column.name in columns.values and column.name not in past:
+        if column.name in columns.values:
             told = None if memory is None else memory.get(column.name, {})
             found = pick(ROLES, column.role, "role").watch(columns.values[column.name], told)
             signals[column.name], learned[column.name] = found

@@ -97,10 +97,9 @@ def make(known: Columns, asked: Columns, schema: Schema, output: Output, y: NDAr
         known: the training rows, `asked`: the test rows; texts as `Documents`.
         output: what the model says of the test rows. y: (n,) their labels as text, or numbers.
 
-    Only columns that callers bring are watched: what hooks make of them follows.
+    Only columns that callers have to bring are watched: what hooks make of them follows.
     """
-    watched = tuple(column for column in schema.columns if column.hook is None)
-    bare = replace(schema, columns=watched)
+    bare = replace(schema, columns=schema.required)
     found, memory = features.watch(known, bare)
     later, _ = features.watch(asked, bare, memory)
     told = said(output, schema)

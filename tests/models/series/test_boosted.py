@@ -1,6 +1,7 @@
 import functools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -103,3 +104,71 @@ def test_other_series_are_forecast_with_the_trees_that_there_are() -> None:
     joined = boosted.adopt(quick.fit(known.until(12), (12,), 0), new.until(12))
     error = np.abs(boosted.forecast(joined, 12) - new.values[:, -12:]).mean()
     assert error < np.abs(new.values[:, -24:-12] - new.values[:, -12:]).mean()
+
+
+def led(count: int = 40, length: int = 90) -> Panel:
+    """Series that follow one covariate at once, and another one three periods later."""
+    draw = np.random.default_rng(2)
+    outside = draw.normal(0, 1, (count, length, 2))
+    values = 50 + 2 * outside[..., 0] + draw.normal(0, 0.3, (count, length))
+    values[:, 3:] += 10 * outside[:, :-3, 1]
+    return Panel(values, np.full(count, length - 1), np.arange(count), outside)
+
+
+def test_covariates_of_the_past_tell_of_the_steps_that_follow_them() -> None:
+    given = led()
+    truth, ahead = given.values[:, -6:], given.covariates[:, -6:]
+    grown = functools.partial(boosted.fit, n_estimators=200, min_child_samples=20)
+    state = grown(given.until(6), (), 0, horizon=6, past=1)
+    without = grown(replace(given, covariates=given.covariates[:, :, :1]).until(6), (), 0, horizon=6)
+    told = np.abs(quick.forecast(state, 6, ahead) - truth).mean(axis=0)
+    untold = np.abs(quick.forecast(without, 6, ahead[:, :, :1]) - truth).mean(axis=0)
+    assert told[:3].mean() < 0.6 * untold[:3].mean()  # what follows from values up to the origin
+    assert told[3:].mean() < 1.2 * untold[3:].mean()  # and what follows from later ones, nobody knows
+
+
+def test_later_values_of_covariates_of_the_past_have_no_influence() -> None:
+    given = led()
+    state = quick.fit(given.until(6), (), 0, horizon=4, past=1)
+    ahead = given.covariates[:, -6:]
+    for other in (np.nan, 1e9, -ahead[:, :, 1]):
+        changed = ahead.copy()
+        changed[:, :, 1] = other
+        assert np.array_equal(quick.forecast(state, 6, changed), quick.forecast(state, 6, ahead))  # the horizon is 4
+    ahead[:, :, 0] += 3
+    assert not np.array_equal(quick.forecast(state, 6, changed), quick.forecast(state, 6, ahead))
+
+
+def test_examples_hold_no_covariate_of_the_past_that_is_later_than_their_origin(monkeypatch) -> None:
+    """What the trees learn from does not change with values that come after the origin of the last example."""
+    seen = []
+    monkeypatch.setattr(boosted.walk, "grown", lambda matrix, *rest: seen.append(matrix) or boosted.walk.NONE)
+    given = led()
+    for later in (0.0, 1e6):
+        covariates = given.covariates.copy()
+        covariates[:, -4:, 1] += later
+        boosted.fit(replace(given, covariates=covariates), (), 0, horizon=4, past=1)
+    rows = len(given.values) * 4  # those of the newest origin come first
+    assert np.array_equal(seen[0][:rows], seen[1][:rows])
+    covariates[:, -5, 1] += 1  # the origin itself
+    boosted.fit(replace(given, covariates=covariates), (), 0, horizon=4, past=1)
+    assert not np.array_equal(seen[0][:rows], seen[2][:rows])
+
+
+def test_the_last_known_value_stands_for_covariates_that_are_not_told() -> None:
+    given = led()
+    state = quick.fit(given.until(6), (), 0, horizon=3, past=1)
+    new, outside = given.values[:, -6:-3], given.covariates[:, -6:-3].copy()
+    ahead = given.covariates[:, -3:].copy()
+    moved = quick.update(state, new, outside)
+    truth = given.values[:, -3:]
+    assert (
+        np.abs(quick.forecast(moved, 3, ahead) - truth).mean() < np.abs(quick.forecast(state, 6)[:, 3:] - truth).mean()
+    )
+    untold = outside.copy()
+    untold[:, :, 1] = np.nan
+    held = outside.copy()
+    held[:, :, 1] = given.covariates[:, -7, None, 1]
+    by_gap, by_value = (quick.forecast(quick.update(state, new, told), 3, ahead) for told in (untold, held))
+    assert np.array_equal(by_gap, by_value)
+    assert not np.array_equal(by_gap, quick.forecast(moved, 3, ahead))
