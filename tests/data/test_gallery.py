@@ -202,6 +202,8 @@ def test_what_the_reader_left_out_is_a_warning() -> None:
     assert (told.checks[0].name, told.checks[0].severity) == ("data.left_out", "warning")
     assert told.outcome != "failed"
     assert validate.left_out({"found": {}}).checks == ()
+    note = validate.left_out({"found": {"other_files": "1 file not read as pictures, by their names: a.heic"}})
+    assert [(check.name, check.outcome) for check in note.checks] == [("data.pictures.other_files", "passed")]
 
 
 def test_a_long_list_is_cut() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -89,7 +91,7 @@ def test_what_programs_leave_behind_is_no_picture() -> None:
     others = ["a/.DS_Store", "a/Thumbs.db", "__MACOSX/a/._1.jpg", ".git/x.png", "a/._1.jpg", "readme.md", "jpg"]
     found = layout(["a/1.jpg", *others])
     assert [row.name for row in found.rows] == ["a/1.jpg"]
-    assert found.others == 7
+    assert len(found.others) == 7
 
 
 def test_a_part_that_is_not_there() -> None:
@@ -110,7 +112,7 @@ def test_a_folder_by_class(tmp_path: Path) -> None:
     assert origin["found"] == {
         "pictures": "6 files",
         "classes": "ants: 3, bees: 3",
-        "other_files": "1 files are no pictures by their names",
+        "other_files": "1 file not read as pictures, by their names: notes.txt",
     }
     assert "test" not in origin
     assert read(data("photos", target="species"), tmp_path)[0].columns == ["image", "path", "species"]
@@ -139,7 +141,7 @@ def test_a_file_that_goes_while_the_folder_is_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(image_folder, "names_in", late)
     frame, origin = read(data("photos"), tmp_path)
     assert frame.height == 5
-    assert origin["found"]["left_out"] == "1 files: ants/001.png (is gone since the folder was listed)"
+    assert origin["found"]["left_out"] == "1 file: ants/001.png (is gone since the folder was listed)"
 
 
 def test_a_file_that_goes_while_a_folder_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +154,22 @@ def test_a_file_that_goes_while_a_folder_is_scored(tmp_path: Path, monkeypatch: 
     assert (bad[0].text, bad[0].problem) == ("ants/gone.png", "is gone since the folder was listed")
     with pytest.raises(DataError, match="gone"):
         list(batches(data(), tmp_path, 4))
+
+
+def test_names_that_are_no_text_and_links_that_lead_nowhere(tmp_path: Path) -> None:
+    """Class folders too: such names come from systems with other encodings."""
+    strange = tmp_path / os.fsdecode(b"gu\xeapes")
+    for path in (tmp_path / "b\u00e9es" / "1.png", strange / os.fsdecode(b"caf\xe9.png")):
+        path.parent.mkdir()
+        path.write_bytes(picture(1))
+    (tmp_path / "b\u00e9es" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    frame, origin = read(data("."), tmp_path)
+    assert frame["path"].to_list()[-1] == "gu?pes/caf?.png"
+    assert frame["label"].to_list() == ["b\u00e9es", "gu?pes"]
+    assert origin["found"]["left_out"] == "1 file: b\u00e9es/gone.png (a link that leads nowhere)"
+    bad: list[BadRow] = []
+    assert pl.concat(batches(data(), tmp_path, 10, bad.append)).height == 2
+    assert len(bad) == 1
 
 
 def test_a_link_that_leads_in_circles(tmp_path: Path) -> None:
@@ -229,7 +247,7 @@ def test_links_and_devices_in_archives(tmp_path: Path) -> None:
     for name, count in (("t.tar", 4), ("z.zip", 1)):
         frame, origin = read(data(name), tmp_path)
         assert frame["path"].to_list() == ["ants/real.png"]
-        assert origin["found"]["left_out"].startswith(f"{count} files: ants/")
+        assert origin["found"]["left_out"].startswith(f"{count} file{'s' * (count > 1)}: ants/")
 
 
 def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +267,59 @@ def test_no_member_is_read_further_than_a_picture_may_be_long(tmp_path: Path, mo
     zipped(tmp_path / "t.zip", {"a/1.bmp": bytes(50_000), "b/2.png": picture(1, width=9, height=9)})
     frame, _ = read(data("t.zip"), tmp_path)
     assert frame["image"].bin.size().to_list() == [1001, len(picture(1, width=9, height=9))]
+
+
+@pytest.mark.parametrize("name", ["t.zip", "t.tar"])
+def test_a_name_that_stands_in_an_archive_twice_counts_once(tmp_path: Path, name: str) -> None:
+    members = [("ants/1.png", picture(1)), ("bees/2.png", picture(2)), ("ants/1.png", picture(3))]
+    if name.endswith("zip"):
+        zipped(tmp_path / name, dict(members[:2]))
+        with zipfile.ZipFile(tmp_path / name, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+            file.writestr(*members[2])
+    else:
+        with tarfile.open(tmp_path / name, "w") as packed:
+            for member, content in members:
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                packed.addfile(info, io.BytesIO(content))
+    frame, origin = read(data(name), tmp_path)
+    assert frame["image"].to_list() == [picture(1), picture(2)]
+    assert origin["found"]["left_out"] == "1 file: ants/1.png (its name stands in the archive twice)"
+    bad: list[BadRow] = []
+    assert [part.height for part in batches(data(), tmp_path / name, 1, bad.append)] == [1, 1]
+    assert [row.text for row in bad] == ["ants/1.png"]
+
+
+def test_a_picture_that_is_damaged_in_an_archive_is_left_out_alone(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "t.zip", {f"ants/{n}.png": picture(n) for n in range(3)})
+    content = bytearray(path.read_bytes())
+    place = content.index(b"ants/1.png") + 30
+    content[place : place + 20] = bytes(20)
+    path.write_bytes(content)
+    frame, origin = read(data("t.zip"), tmp_path)
+    assert frame["path"].to_list() == ["ants/0.png", "ants/2.png"]
+    assert origin["found"]["left_out"].startswith("1 file: ants/1.png (damaged in the archive: ")
+
+
+def test_an_archive_of_archives_says_so(tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "inner.zip", published()).read_bytes()
+    zipped(tmp_path / "outer.zip", {"a/inner.zip": inner, "readme.md": b""})
+    with pytest.raises(DataError, match=r"holds archives and no pictures \(a/inner.zip\): unpack it"):
+        read(data("outer.zip"), tmp_path)
+
+
+def test_whatever_bytes_of_an_archive_are_damaged_it_is_an_error_in_words(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("w.zip", "w.tar", "w.tar.gz"):
+        make = zipped if name.endswith("zip") else tarred
+        whole = make(tmp_path / name, published()).read_bytes()
+        for _ in range(60):
+            content = bytearray(whole)
+            place, length = int(random.integers(len(content))), int(random.integers(1, 40))
+            content[place : place + length] = random.bytes(len(content[place : place + length]))
+            (tmp_path / name).write_bytes(content)
+            with contextlib.suppress(DataError):
+                read(data(name), tmp_path)
 
 
 def test_archives_that_are_damaged_empty_or_locked(tmp_path: Path) -> None:

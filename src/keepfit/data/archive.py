@@ -8,12 +8,15 @@ unpacked.
 
 from __future__ import annotations
 
+import lzma
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +34,18 @@ FREE = 100_000_000  # bytes that are unpacked whatever the ratio
 FILES = 5_000_000
 PART = re.compile(r"(.+\.(?:zip|tgz|tar(?:\.gz)?))#(.+)", re.IGNORECASE)
 DRIVE = re.compile(r"[A-Za-z]:")
+INNER = re.compile(r"\.(zip|tgz|tar(\.\w+)?)$", re.IGNORECASE)
+# What comes out of damaged archives: of bz2 it is an OSError.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+)
 LINK = 0o120000  # the file type of a symbolic link in the upper bits of a zip member's attributes
 KIND = 0o170000
 
@@ -63,7 +78,9 @@ def read(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, str]]:
         wanted = {row.name for row in found.rows}
         members = [member for member in archive.members if member.name in wanted]
         _bounded(file, members)
-        contents = {member.name: archive.content(member) for member in members}
+        contents = dict(_contents(archive, members))
+        if not contents and (inner := [member.name for member in archive.members if INNER.search(member.name)]):
+            raise DataError(f"{file} holds archives and no pictures ({inner[0]}): unpack it, and name one of them.")
     return image_folder.table(found, contents, archive.left, data, str(path))
 
 
@@ -74,17 +91,30 @@ def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.D
     """
     file, part = place(path)
     with _opened(file) as archive:
-        for name, why in archive.left:
-            bad(BadRow(0, name, why))
         members = [member for member in archive.members if image_folder.is_picture(member.name)]
         if part is not None:
             wanted = {row.name for row in image_folder.layout([member.name for member in members], part).rows}
             members = [member for member in members if member.name in wanted]
         _bounded(file, members)
-        for at in range(0, len(members), rows):
-            some = members[at : at + rows]
-            contents = pl.Series(map(archive.content, some), dtype=pl.Binary)
-            yield pl.DataFrame({"image": contents, "path": [member.name for member in some]})
+        contents = _contents(archive, members)
+        while some := dict(islice(contents, rows)):
+            yield pl.DataFrame({"image": pl.Series(some.values(), dtype=pl.Binary), "path": [*some]})
+        for name, why in archive.left:
+            bad(BadRow(0, name, why))
+
+
+def _contents(archive: Opened, members: list[Member]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents. What is damaged alone is left out, and so is a name that stood there before."""
+    seen: set[str] = set()
+    for member in members:
+        if member.name in seen:
+            archive.left.append((member.name, "its name stands in the archive twice"))
+            continue
+        seen.add(member.name)
+        try:
+            yield member.name, archive.content(member)
+        except DAMAGED as error:
+            archive.left.append((member.name, f"damaged in the archive: {error or type(error).__name__}"))
 
 
 def place(path: Path) -> tuple[Path, str | None]:
@@ -106,8 +136,9 @@ def _opened(file: Path) -> Iterator[Opened]:
         else:
             with tarfile.open(file) as archive:
                 yield _tar(archive)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
-        raise DataError(f"{file} is no whole zip or tar archive: {error}. It may be cut off; get it again.") from error
+    except (*DAMAGED, tarfile.TarError) as error:
+        why = " ".join(str(error).split("\n- ")[0].split()).rstrip(":") or type(error).__name__
+        raise DataError(f"{file} is no whole zip or tar archive: {why}. It may be cut off; get it again.") from error
 
 
 def _zip(file: Path, archive: zipfile.ZipFile) -> Opened:
@@ -131,7 +162,7 @@ def _whole(archive: zipfile.ZipFile, member: Member) -> bytes:
 def _tar(archive: tarfile.TarFile) -> Opened:
     members, left = [], Left()
     for info in archive:
-        name = info.name.removeprefix("./")
+        name = image_folder.printable(info.name.removeprefix("./"))
         why = _unsafe(name)
         if why or not (info.isreg() or info.isdir()):
             left.append((name, why or ("a link" if info.issym() or info.islnk() else "no plain file")))

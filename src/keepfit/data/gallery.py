@@ -125,8 +125,9 @@ def _column(
     called = paths(frame)
     if problems:
         told = listed([(called[p.row], p.problem) for p in problems])
-        count = "1 picture" if len(problems) == 1 else f"{len(problems):,} pictures"
-        detail = f"{count} cannot be used, and their rows are left out: {told}"
+        one = "1 picture cannot be used, and its row is left out"
+        many = f"{len(problems):,} pictures cannot be used, and their rows are left out"
+        detail = f"{one if len(problems) == 1 else many}: {told}"
         yield Check(f"data.pictures.{name}.unusable", "failed", len(problems), 0, detail, "warning")
     else:
         yield Check(f"data.pictures.{name}.unusable", "passed", 0, 0)

@@ -8,7 +8,7 @@ official test set. Of all three, val/ is learned from, because validation is cro
 
 >>> found = layout(["set/train/ants/a.jpg", "set/train/bees/b.jpg", "set/val/ants/c.png", "set/readme.md"])
 >>> found.rows[0], found.held, found.others
-(Row(name='set/train/ants/a.jpg', path='train/ants/a.jpg', label='ants'), 'val', 1)
+(Row(name='set/train/ants/a.jpg', path='train/ants/a.jpg', label='ants'), 'val', ['set/readme.md'])
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Layout(NamedTuple):
 
     rows: list[Row]
     held: str | None
-    others: int  # files that are no pictures by their names
+    others: list[str]  # files that are no pictures by their names
 
 
 def is_picture(name: str) -> bool:
@@ -62,10 +62,10 @@ def layout(names: Iterable[str], part: str | None = None) -> Layout:
 
     Raises DataError for a part that is not there.
     """
-    every = sorted(names)
+    every = sorted(set(names))
     found = [name for name in every if is_picture(name)]
     cut = _around(found)
-    paths = {name: name[cut:] for name in found}
+    paths = {name: printable(name)[cut:] for name in found}
     parts = _parts(paths.values())
     if part is not None:
         kept = _asked(paths, parts, part)
@@ -75,7 +75,16 @@ def layout(names: Iterable[str], part: str | None = None) -> Layout:
         kept = [name for name in found if paths[name].partition("/")[0] != held] if held else found
     inside = bool(parts) or part is not None
     rows = [Row(name, paths[name], _label(paths[name], inside)) for name in kept]
-    return Layout(rows, held, len(every) - len(found))
+    return Layout(rows, held, [printable(name) for name in every if not is_picture(name)])
+
+
+def printable(name: str) -> str:
+    """A file's name as text: bytes of it that are no UTF-8 become question marks.
+
+    >>> printable("caf\\udce9.jpg"), printable("é.jpg")
+    ('caf?.jpg', 'é.jpg')
+    """
+    return name.encode("utf-8", "replace").decode()
 
 
 def _around(names: Sequence[str]) -> int:
@@ -130,7 +139,7 @@ def names_in(folder: Path) -> list[str]:
         for path in here.iterdir():
             if path.is_dir():
                 stack.append(path)
-            elif path.is_file():
+            elif path.is_file() or path.is_symlink():  # one that leads nowhere is told when it is read
                 found.append(path.relative_to(folder).as_posix())
     return found
 
@@ -169,9 +178,10 @@ def _content(folder: Path, name: str, left: Left) -> bytes | None:
         with (folder / name).open("rb") as file:
             return file.read(pictures.HEAVIEST + 1)
     except FileNotFoundError:
-        left.append((name, "is gone since the folder was listed"))
+        link = (folder / name).is_symlink()
+        left.append((printable(name), "a link that leads nowhere" if link else "is gone since the folder was listed"))
     except OSError as error:
-        left.append((name, (error.strerror or str(error)).lower()))
+        left.append((printable(name), (error.strerror or str(error)).lower()))
     return None
 
 
@@ -196,12 +206,22 @@ def table(
         columns[data.target or "label"] = [row.label for row in rows]
         facts["classes"] = ", ".join(f"{name}: {count:,}" for name, count in classes.items())
     if found.others:
-        facts["other_files"] = f"{found.others:,} files are no pictures by their names"
+        more = ", …" if len(found.others) > SHOWN else ""
+        names = f"{', '.join(found.others[:SHOWN])}{more}"
+        facts["other_files"] = f"{counted(found.others)} not read as pictures, by their names: {names}"
     if left:
-        facts["left_out"] = f"{len(left):,} files: {listed(left)}"
+        facts["left_out"] = f"{counted(left)}: {listed(left)}"
     if found.held:
         facts["held"] = found.held
     return pl.DataFrame(columns), facts
+
+
+def counted(files: Sequence[Any]) -> str:
+    """
+    >>> counted(["a"]), counted(["a", "b"])
+    ('1 file', '2 files')
+    """
+    return "1 file" if len(files) == 1 else f"{len(files):,} files"
 
 
 def listed(left: Left) -> str:
@@ -232,4 +252,5 @@ def batches(folder: Path, names: list[str], rows: int, bad: Callable[[str, str],
         for name, why in left:
             bad(name, why)
         if some:
-            yield pl.DataFrame({"image": pl.Series(list(some.values()), dtype=pl.Binary), "path": list(some)})
+            contents = pl.Series(list(some.values()), dtype=pl.Binary)
+            yield pl.DataFrame({"image": contents, "path": [*map(printable, some)]})

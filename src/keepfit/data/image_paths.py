@@ -32,7 +32,8 @@ def opened(
     left: Left = []
     for name, root in _roots(frame, data.columns, beside, project).items():
         frame = frame.with_columns(_contents(frame[name], root, left))
-    return frame, {"left_out": f"{len(left):,} files: {image_folder.listed(left)}"} if left else {}
+    told = f"{image_folder.counted(left)}: {image_folder.listed(left)}"
+    return frame, {"left_out": told} if left else {}
 
 
 def _roots(frame: pl.DataFrame, declared: Mapping[str, str], beside: Path | None, project: Path) -> dict[str, Path]:

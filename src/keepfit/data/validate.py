@@ -46,9 +46,13 @@ def validate(
 
 
 def left_out(origin: Mapping[str, Any]) -> Verdict:
-    """What the reader had to leave out of the source: a warning, where it did."""
-    told = origin.get("found", {}).get("left_out")
-    return Verdict("data", (Check("data.left_out", "failed", told, None, told, "warning"),) if told else ())
+    """What the reader had to leave out of the source: a warning, where it did. What it took for no data is a note."""
+    found = origin.get("found", {})
+    told, others = found.get("left_out"), found.get("other_files")
+    left = (Check("data.left_out", "failed", None, None, told, "warning"),) if told else ()
+    return Verdict(
+        "data", (*left, Check("data.pictures.other_files", "passed", None, None, others)) if others else left
+    )
 
 
 def _declared(frame: pl.DataFrame, schema: Schema, name: str, expectation: Expectation) -> list[Check]:
