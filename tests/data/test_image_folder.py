@@ -306,6 +306,18 @@ def test_an_archive_of_archives_says_so(tmp_path: Path) -> None:
     zipped(tmp_path / "outer.zip", {"a/inner.zip": inner, "readme.md": b""})
     with pytest.raises(DataError, match=r"holds archives and no pictures \(a/inner.zip\): unpack it"):
         read(data("outer.zip"), tmp_path)
+    with pytest.raises(DataError, match="holds archives and no pictures"):
+        list(batches(data(), tmp_path / "outer.zip", 10))
+
+
+def test_pictures_of_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+    names = ["ants/1.png", "ants/notes.txt", *(f"ants/{n}.txt" for n in range(9)), "ants/z.HEIC"]
+    unpacked(tmp_path / "photos", dict.fromkeys(names, picture(1)))
+    _, origin = read(data("photos"), tmp_path)
+    told = origin["found"]["other_files"]
+    assert told.startswith("11 files not read as pictures, by their names: ants/z.HEIC, ants/0.txt, ")
+    with pytest.raises(DataError, match="Convert it to JPEG or PNG"):
+        read(data("photos/ants/z.HEIC"), tmp_path)
 
 
 def test_whatever_bytes_of_an_archive_are_damaged_it_is_an_error_in_words(tmp_path: Path) -> None:

@@ -77,10 +77,9 @@ def read(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, str]]:
         found = image_folder.layout([member.name for member in archive.members], part)
         wanted = {row.name for row in found.rows}
         members = [member for member in archive.members if member.name in wanted]
+        _nested(file, archive, members)
         _bounded(file, members)
         contents = dict(_contents(archive, members))
-        if not contents and (inner := [member.name for member in archive.members if INNER.search(member.name)]):
-            raise DataError(f"{file} holds archives and no pictures ({inner[0]}): unpack it, and name one of them.")
     return image_folder.table(found, contents, archive.left, data, str(path))
 
 
@@ -95,6 +94,7 @@ def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.D
         if part is not None:
             wanted = {row.name for row in image_folder.layout([member.name for member in members], part).rows}
             members = [member for member in members if member.name in wanted]
+        _nested(file, archive, members)
         _bounded(file, members)
         contents = _contents(archive, members)
         while some := dict(islice(contents, rows)):
@@ -186,6 +186,13 @@ def _unsafe(name: str) -> str:
     """
     out = name.startswith("/") or DRIVE.match(name) or "\\" in name or ".." in name.split("/") or "\0" in name
     return "its name leads out of the archive" if out else ""
+
+
+def _nested(file: Path, archive: Opened, members: list[Member]) -> None:
+    """Raises DataError for an archive that has archives in place of pictures."""
+    inner = [member.name for member in archive.members if INNER.search(member.name)]
+    if inner and not members:
+        raise DataError(f"{file} holds archives and no pictures ({inner[0]}): unpack it, and name one of them.")
 
 
 def _bounded(file: Path, members: list[Member]) -> None:

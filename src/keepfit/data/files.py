@@ -151,6 +151,8 @@ def _listed(path: Path) -> list[Path]:
 def checked(path: Path) -> None:
     """Raises DataError for a file of an unknown format, without bytes, or that may not be read."""
     kind = suffix(path)
+    if kind in image_folder.OTHERS:
+        raise DataError(f"{path} is a picture of a format that is not read. Convert it to JPEG or PNG.")
     if kind not in FORMATS:
         end = f"the ending '.{kind}'" if kind else "no ending that tells its format"
         raise DataError(
@@ -175,7 +177,8 @@ def _in_folder(folder: Path) -> list[Path]:
     if not found:
         raise DataError(
             f"{folder.absolute()} is a folder without files that can be read. {_neighbours(folder, '')}"
-            f" Known endings: {', '.join('.' + known for known in FORMATS)}; files deeper down: 'folder/**/*.parquet'."
+            f" Known endings: {', '.join('.' + known for known in FORMATS)}; files deeper down: 'folder/**/*.parquet'. "
+            f"Of pictures: .{', .'.join(image_folder.ENDINGS)}."
         )
     if len({FORMATS[kind] for kind in kinds}) > 1:
         shown = ", ".join(p.name for p in found[:SHOWN])

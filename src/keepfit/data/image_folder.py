@@ -28,6 +28,7 @@ from keepfit.extras import nearest
 
 ENDINGS = ("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "webp", "tif", "tiff", "pgm", "ppm", "pbm", "pnm",
            "avif", "jp2", "mpo")  # fmt: skip
+OTHERS = ("heic", "heif", "svg", "psd", "cr2", "nef", "arw", "dng", "jxl")  # of pictures that are not read
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")  # the first that has classes is the test set
 SHOWN = 5
@@ -207,7 +208,8 @@ def table(
         facts["classes"] = ", ".join(f"{name}: {count:,}" for name, count in classes.items())
     if found.others:
         more = ", …" if len(found.others) > SHOWN else ""
-        names = f"{', '.join(found.others[:SHOWN])}{more}"
+        odd = sorted(found.others, key=lambda name: name.rpartition(".")[2].lower() not in OTHERS)  # may be missed
+        names = f"{', '.join(odd[:SHOWN])}{more}"
         facts["other_files"] = f"{counted(found.others)} not read as pictures, by their names: {names}"
     if left:
         facts["left_out"] = f"{counted(left)}: {listed(left)}"
