@@ -63,9 +63,17 @@ def measure(name: str, given: Answers, units: NDArray[np.intp] | None = None) ->
     week or a year, the error is that of Student's t.
     """
     value, each = influence.of(name, given)
+    if len(each) < 2 or not math.isfinite(value):
+        return Measure(name, value, math.nan, math.nan, len(each), len(each))
+    reach = 0 if given.ahead is None else int(given.ahead.step.max())
+    return of_influence(name, value, each, _base(name, given), reach, units)
+
+
+def of_influence(
+    name: str, value: float, each: NDArray[np.floating[Any]], base: int, reach: int, units: NDArray[np.intp] | None
+) -> Measure:  # fmt: skip
+    """A value with the influences of n rows on it, `each` (n,); `reach`: rows over which they are known to be alike."""
     rows = len(each)
-    if rows < 2 or not math.isfinite(value):
-        return Measure(name, value, math.nan, math.nan, rows, rows)
     count = rows if units is None else int(units.max()) + 1
     if units is not None:
         each = np.bincount(units, each) * (count / rows)
@@ -73,13 +81,12 @@ def measure(name: str, given: Answers, units: NDArray[np.intp] | None = None) ->
         return Measure(name, value, math.nan, math.nan, rows, 1)
     spread = float(each @ each) / count
     skew = float((each**3).mean()) / spread**1.5 / math.sqrt(count) if spread > 0 else 0.0
-    reach = 0 if given.ahead is None else int(given.ahead.step.max())
     alike = dependence(each, reach)
-    base = max(1, round(_base(name, given) * count / rows / alike))
+    independent = max(1, round(base * count / rows / alike))
     error = math.sqrt(alike * spread / (count - 1)) * (
         1.0 if units is None else _wider(count / alike - 1, _lags(count, reach) / count)
     )
-    return Measure(name, value, error, skew, rows, base)
+    return Measure(name, value, error, skew, rows, independent)
 
 
 def _wider(freedom: float, share: float) -> float:

@@ -11,7 +11,8 @@ The figures, ready for JSON (None where a metric is not defined):
 
     performance   metric → {"value", "low", "high", "rows", "goal", "reference"}
     slices        by time, oldest first: {"since", "until", "labelled", "performance": metric → {…}}
-    steps         of forecasts, by runs of steps ahead: {"step", "rows", METRIC: {…}}
+    steps         of forecasts, by runs of steps ahead: {"step", "rows", METRIC: {…}, "naive": its MASE}
+    naive         of forecasts, beside seasonal naive on the same rows: {"metric", "rows", "value", "naive"}
     groups        {"column", "value", "rows", METRIC: {"value", "low", "high", "reference"}}, METRIC being
                   accuracy, rmse or mase; "unknown" instead of it says why a column cannot be sliced by
     labelled      {"since", "until", "rows", "unknown", "older"}: of the window; see Labelled
@@ -33,10 +34,11 @@ from numpy.typing import NDArray
 from keepfit import config
 from keepfit.models import evaluate, metrics
 from keepfit.models.metrics import Answers
-from keepfit.monitoring import measures
+from keepfit.monitoring import measures, seasons
 from keepfit.monitoring.findings import Finding
 from keepfit.monitoring.labelled import Labelled
 from keepfit.monitoring.measures import Measure
+from keepfit.monitoring.seasons import Before
 from keepfit.types import Schema
 
 CONFIDENCE = 0.95  # of the intervals
@@ -53,14 +55,17 @@ Found = tuple[dict[str, Any], list[Finding]]
 
 
 def measured(
-    labelled: Labelled, told: Told, goals: Mapping[str, str], settings: config.Monitoring, schema: Schema
-) -> Found:
+    labelled: Labelled, told: Told, goals: Mapping[str, str], settings: config.Monitoring, schema: Schema,
+    before: Before | None = None,
+) -> Found:  # fmt: skip
     """Figures and findings of the newest labelled rows, and time slices of them and of those before.
 
-    `told` is the bundle's metrics.json. With fewer than `settings.min_rows` labelled rows in the window
-    the figures hold none of them, and the one finding says that it is not known.
+    `told` is the bundle's metrics.json, `before` what the histories of their series say of rows that were forecast.
+    With fewer than `settings.min_rows` labelled rows in the window the figures hold none of them, and the one finding
+    says that it is not known.
     """
-    window = labelled[_window(labelled.times, settings.window)]
+    newest = _window(labelled.times, settings.window)
+    window = labelled[newest]
     given = metrics.answers(labelled.y, labelled.output, schema.classes)
     figures: dict[str, Any] = {"performance": {}, "groups": [], "labelled": _about(window)}
     figures["slices"] = slices(given, labelled.times, settings.every, settings.min_rows)
@@ -69,16 +74,16 @@ def measured(
     inside = metrics.answers(window.y, window.output, schema.classes)
     units = about(window.inputs, schema)
     found = {name: measures.measure(name, inside, units) for name in metrics.available(inside)}
-    before = {name: measures.reference(name, told) for name in found}
+    old = {name: measures.reference(name, told) for name in found}
     wanted = {metrics.ALIASES.get(name, name): text for name, text in goals.items()}
     figures["performance"] = {
-        name: _figure(one) | {"goal": wanted.get(name), "reference": _value(before[name])}
-        for name, one in found.items()
+        name: _figure(one) | {"goal": wanted.get(name), "reference": _value(old[name])} for name, one in found.items()
     }
-    findings: list[Finding] = [*_goals(found, wanted), *_changes(found, before, wanted)]
+    findings: list[Finding] = [*_goals(found, wanted), *_changes(found, old, wanted)]
     if inside.ahead is not None:
-        figures["steps"] = by_step(inside, settings.min_rows)
-        findings.append(_one_sided(found["bias"]))
+        history = None if before is None else before[newest]
+        figures |= {"steps": by_step(inside, settings.min_rows, history), **seasons.figures(inside, history)}
+        findings += [_one_sided(found["bias"]), *seasons.findings(inside, history, units)]
     figures["groups"], weak = groups(inside, window.inputs, told, settings.slices, schema)
     return figures, findings + weak
 
@@ -233,7 +238,7 @@ def take(given: Answers, rows: NDArray[np.intp]) -> Answers:
 # --- by step ahead -------------------------------------------------------------------------------
 
 
-def by_step(given: Answers, least: int) -> list[dict[str, Any]]:
+def by_step(given: Answers, least: int, before: Before | None = None) -> list[dict[str, Any]]:
     """The metrics of forecasts by runs of steps with about as many rows each, at least `least`; nearest first."""
     if given.ahead is None or len(given.truth) < least:
         return []
@@ -242,9 +247,11 @@ def by_step(given: Answers, least: int) -> list[dict[str, Any]]:
     cuts = _cuts(step, max(least, math.ceil(len(order) / RUNS)))
     found = []
     for start, stop in itertools.pairwise(cuts):
-        part = take(given, np.sort(order[start:stop]))  # in the order of time, as measures want them
+        rows = np.sort(order[start:stop])  # in the order of time, as measures want them
+        part = take(given, rows)
         first, last = int(step[start]), int(step[stop - 1])
-        told = {name: _figure(measures.measure(name, part)) for name in metrics.available(part)}
+        told: dict[str, Any] = {name: _figure(measures.measure(name, part)) for name in metrics.available(part)}
+        told |= {} if before is None else {"naive": seasons.naive(part, before[rows])}
         found.append({"step": str(first) if first == last else f"{first} to {last}", "rows": stop - start, **told})
     return found
 

@@ -206,6 +206,8 @@ def _measured(found: Mapping[str, Any], most: int) -> str:
     if found["groups"]:
         groups = table([_group(group) for group in found["groups"][:most]])
         parts.append(section("Weakest groups", groups + _more(len(found["groups"]) - most)))
+    if found.get("naive"):
+        parts.append(section("Beside seasonal naive", table([_beside_naive(one) for one in found["naive"]])))
     if found.get("steps"):
         parts.append(section("By step ahead", _steps(found["steps"], found.get("steps_before", ()))))
     return "".join(parts)
@@ -213,6 +215,15 @@ def _measured(found: Mapping[str, Any], most: int) -> str:
 
 # metric that is told by steps ahead → its title, and its name in the evaluation
 AHEAD = {"mase": ("MASE", "mase"), "bias": ("bias", "bias"), "interval_coverage": ("coverage", "coverage")}
+
+
+def _beside_naive(one: Mapping[str, Any]) -> dict[str, Any]:
+    """A metric of forecasts and of what was a season ago, on the same rows.
+
+    >>> _beside_naive({"metric": "mase", "rows": 12, "value": 0.6, "naive": 0.8})
+    {'metric': 'mase', 'forecasts': 0.6, 'seasonal naive': 0.8, 'rows': 12}
+    """
+    return {"metric": one["metric"], "forecasts": one["value"], "seasonal naive": one["naive"], "rows": one["rows"]}
 
 
 def _steps(steps: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> str:
@@ -224,6 +235,7 @@ def _steps(steps: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any
             if name in one:
                 told |= {title: one[name].get("value"), f"{title}, 95 %": _around(one[name])}
                 told |= {f"{title} at training": _step_before(one["step"], then, before)}
+        told |= {"MASE of seasonal naive": one["naive"]} if one.get("naive") is not None else {}
         rows.append(told)
     return table(rows)
 

@@ -50,7 +50,7 @@ from keepfit.monitoring.alarms import Alarm
 from keepfit.monitoring.counts import Counts, total
 from keepfit.monitoring.findings import Family, Finding
 from keepfit.monitoring.reference import Reference
-from keepfit.pipeline import beside, champion, live, settling
+from keepfit.pipeline import beside, champion, histories, live, settling
 from keepfit.show import Record
 from keepfit.tracking import decisions, lock, watched
 from keepfit.types import Bundle, Verdict, plain
@@ -87,7 +87,7 @@ def monitor(config: Config, project: Path, now: datetime | None = None) -> Recor
         settling.finish(config, project, folder)
         until = now or live.moment(config, project)
         seen = subject(config, project, until)
-        found = _look(config, work, seen)
+        found = _look(config, project, seen)
         _decide(config, project, folder, seen, found)
         _write(folder, found)
         _tell(config, project, folder)
@@ -113,9 +113,9 @@ def subject(config: Config, project: Path, until: datetime) -> Watched:
 # --- looking --------------------------------------------------------------------------------------
 
 
-def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
+def _look(config: Config, project: Path, seen: Watched) -> dict[str, Any]:
     """Everything that is measured, and its Verdicts, as the JSON of a pass without its alarms."""
-    section, schema = config.monitoring, seen.bundle.schema
+    work, section, schema = project / settings.WORK, config.monitoring, seen.bundle.schema
     counted = _counted(config, work, seen)
     window = total(count for start, count in counted.items() if start + timedelta(seconds=section.every) > seen.since)
     known = labelled.read(
@@ -124,7 +124,8 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
     )  # fmt: skip
     limits = budget.thresholds(seen.reference, max(window.rows, section.min_rows), section, work / "monitoring")
     columns = drift.ranked(seen.reference, window, limits.drift, section.smallest, section.min_rows)
-    measured, of_labels = performance.measured(known, seen.metrics, config.goals, section, schema)
+    history = histories.before(config, project, seen.bundle, known)
+    measured, of_labels = performance.measured(known, seen.metrics, config.goals, section, schema, history)
     before = _latest(work / "monitoring")
     same = before.get("model", {}).get("version") == seen.version  # labels of another model say nothing of this one
     agreed = estimate.compared(_newest(known, section), seen.reference, schema, section.min_rows)
@@ -158,6 +159,7 @@ def _look(config: Config, work: Path, seen: Watched) -> dict[str, Any]:
         "slices": _slices(before, seen.version, _live(config, work, seen, counted, agreed), measured["slices"]),
         "groups": measured["groups"],
         "steps": measured.get("steps", []),
+        "naive": measured.get("naive", []),
         "steps_before": seen.metrics.get("by_step", []),
         "columns": columns,
         "budget": limits.plain(),
