@@ -75,6 +75,42 @@ def test_series_times_and_covariates_have_their_roles():
     assert found.inputs == found.columns
 
 
+def test_covariates_are_known_ahead_unless_the_config_says_that_they_are_not():
+    frame = shops().with_columns(rain=pl.Series(weekly(120)[::-1]), note=pl.lit("x"))
+    found = meaning(frame, data={"columns": {"note": "ignore"}}, series=["shop"], past=["rain", "note"])
+    assert found["promo"].why == "known ahead: whole numbers from 0 to 1"
+    assert found["rain"].why.startswith("past only: ")
+    assert found.rhythm is not None
+    assert found.rhythm.past == ("rain",)  # what is ignored is nothing at all
+    assert [column.name for column in found.required] == ["shop", "day", "promo"]
+    assert [column.name for column in found.inputs] == ["shop", "day", "sold", "promo", "rain"]
+
+
+@pytest.mark.parametrize(
+    ("past", "said"),
+    [
+        (["promos"], "forecast.past: the data have no column 'promos'. Did you mean 'promo'?"),
+        (["sold"], "forecast.past: 'sold' is the target"),
+        (["day"], "forecast.past: 'day' is the time (data.time)"),
+        (["shop"], "forecast.past: 'shop' is one of forecast.series"),
+    ],
+)
+def test_a_column_of_the_past_that_cannot_be_one_is_named(past: list[str], said: str):
+    with pytest.raises(ConfigError) as error:
+        meaning(shops(), data={"time": "day"}, series=["shop"], past=past)
+    assert said in str(error.value)
+
+
+def test_columns_that_only_observations_tell_may_be_absent():
+    found = meaning(shops(), series=["shop"], past=["promo"])
+    typed, problems = conform(pl.DataFrame({"shop": ["a"], "day": ["2024-03-01"]}), found)
+    assert not problems
+    assert typed.select("sold", "promo").rows() == [(None, None)]
+    assert typed.schema["promo"] == pl.Float64
+    with pytest.raises(DataError, match="'day'"):
+        conform(pl.DataFrame({"shop": ["a"], "promo": [1]}), found)
+
+
 def test_what_the_config_says_wins():
     found = meaning(
         shops(), data={"columns": {"promo": "category"}}, series=["shop"], season=[14, 7, 1], frequency="1w"

@@ -44,6 +44,30 @@ def test_a_sound_series_has_nothing_to_tell():
     assert found["data.series"].detail == "1 series of 60 values; frequency 1d, season 7, 12 periods ahead"
 
 
+def test_covariates_are_told_with_when_they_are_known_and_those_of_the_past_are_no_leak():
+    level = pl.Series(np.random.default_rng(0).normal(size=900).cumsum())
+    frame = daily(900).with_columns(sold=level, copy=level * 2, holiday=pl.Series([0, 0, 1] * 300))
+    ahead, past = told(frame), told(frame, past=["copy"])
+    assert ahead["data.covariates"].detail == "known 12 periods ahead: copy, holiday"
+    assert past["data.covariates"].detail == (
+        "known 12 periods ahead: holiday; known up to the last observation only (forecast.past): copy"
+    )
+    assert "data.covariates" not in told(daily())
+    assert ahead["data.covariates"].outcome == "passed"
+    assert accused(frame) == {"leakage.target_alone.copy"}
+    assert accused(frame, past=["copy"]) == set()
+    assert accused(frame.drop("holiday"), past=["copy"]) == set()
+
+
+def accused(frame: pl.DataFrame, **asked: Any) -> set[str]:
+    section = Data(source="x.csv", target="sold")
+    meaning = schema.infer(frame, section, "forecast", forecast=Forecast(**asked))
+    typed, _ = conform(frame, meaning)
+    late, _ = series.split(typed, meaning)
+    checks = leakage.leakage(typed.filter(~late), typed.filter(late), meaning, section).checks
+    return {check.name for check in checks if check.outcome == "failed"}
+
+
 def test_the_same_value_twice_is_counted_and_left_out():
     frame = daily()
     found = told(pl.concat([frame, frame[3:5]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ COLUMNS = (
     Column("shop", "series"),
 )
 SCHEMA = Schema(COLUMNS, "forecast", "sold", rhythm=Rhythm("day", "1d", 0.0, 3, ("shop", "item"), (7,)))
+PAST = replace(SCHEMA, rhythm=replace(SCHEMA.rhythm, past=("price",)))
 FRAME = pl.DataFrame(
     {
         "shop": ["n", "n", "s", "n"],
@@ -148,3 +150,17 @@ def test_many_series_are_placed_quickly():
     columns = Columns({"shop": shops, "t": np.tile(np.arange(3.0), count), "y": np.zeros(3 * count)}, 3 * count)
     _, matrix = features.fit_apply(columns, schema, None)
     np.testing.assert_array_equal(np.asarray(matrix)[:, 0], np.repeat(np.arange(count), 3))
+
+
+def test_columns_of_the_past_come_last_and_may_be_left_out_of_requests() -> None:
+    schema = replace(PAST, columns=(*COLUMNS, Column("rank", "category", levels=("hi", "lo"))))
+    frame = FRAME.with_columns(rank=pl.Series(["hi", "lo", "hi", "lo"]))
+    state, matrix = features.fit_apply(from_frame(conform(frame, schema)[0], schema), schema, None)
+    assert features.names(state)[-1] == "price"
+    assert state["past"] == 1
+    assert matrix[:, -1].tolist() == [1.0, 2.0, 3.0, 4.0]
+    columns, problems = from_rows([{"shop": "n", "item": "x", "day": "04.01.1970", "rank": "lo"}], schema)
+    assert not problems
+    assert np.isnan(features.apply(state, columns)[0, -1])
+    assert from_rows([{"shop": "n", "item": "x", "day": "04.01.1970"}], schema)[1][0].column == "rank"
+    assert "past" not in features.fit(from_frame(conform(FRAME, SCHEMA)[0], SCHEMA), SCHEMA, None)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keepfit.models.series import memory
+from keepfit.models.series import stored as storage
 from keepfit.models.series.estimator import Forecaster
 from tests.models.series.rows import SEASON, hidden, matrix, values
 
@@ -163,6 +164,34 @@ def test_refreshed_is_the_memory_after_later_rows(model: str) -> None:
 def test_of_two_values_of_one_period_the_last_counts() -> None:
     rows = np.array([[0.0, 0, np.nan], [0, 1, np.nan], [0, 1, np.nan]])
     assert memory.panel(rows, np.array([1.0, 2.0, 3.0])).values.tolist() == [[1.0, 3.0]]
+
+
+def test_covariates_of_the_past_count_in_observed_rows_alone() -> None:
+    draw = np.random.default_rng(0)
+    outside = draw.normal(size=(40, 70, 2))  # known ahead, and of the past
+    told = 50 + 5 * outside[..., 0]
+    told[:, 1:] += 5 * outside[:, :-1, 1]
+    rows = np.column_stack([matrix(told), outside.reshape(-1, 2)])
+    fit = rows[rows[:, 1] < 60]
+    made = Forecaster("boosted_lags", past=1, horizon=4, n_estimators=40).fit(hidden(fit), fit[:, 2])
+    asked = hidden(rows[rows[:, 1] >= 60])
+    changed = asked + np.array([0, 0, 0, 0, 1e6])
+    assert np.array_equal(made.predict(asked), made.predict(changed))
+    assert not np.array_equal(made.predict(asked), made.predict(asked + np.array([0, 0, 0, 1, 0])))
+    news, later = rows[rows[:, 1] == 60], hidden(rows[rows[:, 1] == 61])
+    said = [made.predict(np.concatenate([news + np.array([0, 0, 0, 0, by]), later]))[40:, 0] for by in (0, 0, 2)]
+    assert np.array_equal(said[0], said[1])
+    assert (said[2] - said[0]).mean() > 1  # an observation brings its own
+    alone = Forecaster("boosted_lags", past=2, horizon=4, n_estimators=40).fit(hidden(fit), fit[:, 2])
+    assert alone.memory.about.past == 2
+    few = np.full((len(asked), 2), np.nan)
+    assert np.array_equal(alone.predict(asked), alone.predict(np.column_stack([asked[:, :3], few])))
+    assert np.array_equal(alone.predict(asked), stored(alone).predict(asked))
+
+
+def stored(made: Forecaster) -> Forecaster:
+    made.memory = storage.read(storage.arrays([made.memory]))
+    return made
 
 
 class Outside:
