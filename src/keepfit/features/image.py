@@ -9,6 +9,7 @@ Options (defaults in `DEFAULTS`):
     how         of pixels: "squash", or "crop": the largest middle part
     augment     "mirror": the mean of the picture and its mirror image goes on from the backbone; "none";
                 "auto" mirrors. Pixels are not mirrored here: networks that are trained on them do that.
+    upper       of a backbone that gives maps: where the rest of the network is, for who trains it; not used here
     normalise   each row that a backbone gives has length `LENGTH`: its direction tells what is in a picture,
                 its length how strongly
     components  so many principal components of a row that has four times as many numbers, for trees
@@ -40,7 +41,7 @@ State = dict[str, Any]
 Matrix = NDArray[np.float32]
 DEFAULTS: dict[str, Any] = {
     "backbone": None, "size": None, "colours": None, "how": "squash", "augment": "auto", "normalise": True,
-    "components": None,
+    "components": None, "upper": None,
 }  # fmt: skip
 SIDE = 32  # pixels
 OWN = 64  # pixels of a side up to which a size that all pictures share is taken
@@ -141,8 +142,7 @@ def fit(values: Mapping[str, Pictures], target: Any, options: Mapping[str, Any],
     for column in values.values():
         rows = see(column)
         part, matrix = _part(state, rows, options["components"], seed)
-        if not lens["backbone"] and "components" not in part:
-            shape = lens["height"], lens["width"], len(lens["colours"])
+        if (shape := _shape(lens)) and "components" not in part:
             state["pictures"].append([state["width"], *shape])
         state["parts"].append(part)
         state["width"] += matrix.shape[1]
@@ -158,6 +158,14 @@ def _lens(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"backbone": None, "mirror": False, "height": height, "width": width} | {
         key: options[key] for key in ("colours", "how")
     }
+
+
+def _shape(lens: Mapping[str, Any]) -> tuple[int, ...]:
+    """What a network can be trained on: pixels (height, width, colours), or maps (views, …); () of pooled features."""
+    backbone = lens["backbone"]
+    if not backbone:
+        return lens["height"], lens["width"], len(lens["colours"])
+    return (1 + lens["mirror"], *backbone["maps"]) if backbone.get("maps") else ()
 
 
 def _looked(state: State) -> Callable[[Pictures], Rows]:

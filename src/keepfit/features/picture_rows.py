@@ -2,7 +2,8 @@
 
 A *lens* says how pictures are seen, as plain values: `backbone` (what models.backbones gives, or None),
 `mirror`, and without a backbone `height`, `width`, `colours` and `how`. Through a backbone a row is its pooled
-output, float32, the mean over the views; without one it is the pixels themselves, uint8, line by line.
+output, float32, the mean over the views; of one with `maps` (their shape) it is all of them, view after view.
+Without a backbone it is the pixels themselves, uint8, line by line.
 """
 
 from __future__ import annotations
@@ -166,17 +167,21 @@ def _graph(lens: Lens) -> Callable[[NDArray[Any]], NDArray[Any]]:
     if not backbone:
         return lambda batch: batch
     run, wanted = graphs.session(backbone["graph"]).run, [backbone["output"]]
+    maps = backbone.get("maps")
     single, side = backbone["batch"], 3 if backbone["layout"] == "NCHW" else 2
 
     def once(batch: NDArray[Any]) -> NDArray[np.float32]:
         if single and len(batch) != single:
             return np.concatenate([once(_filled(batch[at : at + single], single))[: len(batch) - at]
                                    for at in range(0, len(batch), single)])  # fmt: skip
-        return _pooled(run(wanted, {backbone["input"]: batch})[0], backbone["layout"])
+        said = run(wanted, {backbone["input"]: batch})[0]
+        return said.reshape(len(said), -1) if maps else _pooled(said, backbone["layout"])
 
-    if not lens["mirror"]:
-        return once
-    return lambda batch: (once(batch) + once(np.ascontiguousarray(np.flip(batch, side)))) / np.float32(2)
+    def both(batch: NDArray[Any]) -> NDArray[np.float32]:
+        views = once(batch), once(np.ascontiguousarray(np.flip(batch, side)))
+        return np.concatenate(views, axis=1) if maps else (views[0] + views[1]) / np.float32(2)
+
+    return both if lens["mirror"] else once
 
 
 def _filled(batch: NDArray[Any], size: int) -> NDArray[Any]:

@@ -26,10 +26,10 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,20 +53,26 @@ CONFIG, SETTINGS = "config.json", "preprocessor_config.json"
 Backbone = dict[str, Any]
 
 
-def load(name: str, project: Path, size: int | None = None, how: str = "auto") -> Backbone:
+class Cut(NamedTuple):
+    """A part of a network: `make(module, pictures)` gives the module of it; `name` tells its graph from others."""
+
+    name: str
+    make: Callable[[Any, Any], Any]
+
+
+def load(name: str, project: Path, size: int | None = None, how: str = "auto", cut: Cut | None = None) -> Backbone:
     """The backbone `name`: a path (relative ones from `project`), or a model's name on the hub.
 
     `size` is the side of the picture that it sees, in pixels, where that may be chosen; `how` is "crop",
-    "squash" or "auto" (as its settings say). Raises ConfigError for one that is not there or cannot be used,
-    MissingExtraError without torch where its graph has to be written first.
+    "squash" or "auto" (as its settings say). Of a folder's network `cut` makes what is wanted instead of all of
+    it. Raises ConfigError for one that is not there or cannot be used, MissingExtraError without torch where its
+    graph has to be written first.
     """
-    path = (project / Path(name).expanduser()).resolve()
     try:
-        if path.suffix == ".onnx" and path.is_file():
+        path = found(name, project)
+        if path.is_file():
             return _graph(name, path, size, how)
-        if path.is_file() or path.suffix in PICKLES:
-            raise ConfigError(f"{KEY}: {_pickled([path.name])}")
-        return _network(name, path if path.is_dir() else _fetched(name, path), project / CACHE, size, how)
+        return _network(name, path, project / CACHE, size, how, cut)
     except (ModelError, OSError) as error:
         raise ConfigError(f"{KEY}: '{name}' cannot be used: {error}") from error
 
@@ -80,6 +86,16 @@ def options(section: ImageFeatures, project: Path) -> dict[str, Any]:
 
 
 # --- where it is ----------------------------------------------------------------------------------
+
+
+def found(name: str, project: Path) -> Path:
+    """The folder or .onnx file of a backbone. Raises ConfigError as `load`."""
+    path = (project / Path(name).expanduser()).resolve()
+    if path.suffix == ".onnx" and path.is_file():
+        return path
+    if path.is_file() or path.suffix in PICKLES:
+        raise ConfigError(f"{KEY}: {_pickled([path.name])}")
+    return path if path.is_dir() else _fetched(name, path)
 
 
 def _fetched(name: str, path: Path) -> Path:
@@ -123,14 +139,14 @@ def _pickled(names: Sequence[str]) -> str:
 # --- a folder as transformers writes it -------------------------------------------------------------
 
 
-def _network(name: str, folder: Path, cache: Path, size: int | None, how: str) -> Backbone:
+def _network(name: str, folder: Path, cache: Path, size: int | None, how: str, cut: Cut | None) -> Backbone:
     """The backbone in a folder; its graph from `cache`, or written into it."""
     files = _files(folder)
     seen = _seen(_json(folder / SETTINGS), size, how)
-    kept = cache / f"{_hash(files, seen)}.onnx"
+    kept = cache / f"{_hash(files, seen)}{cut.name if cut else ''}.onnx"
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        durable.write_bytes(kept, _exported(folder, seen))
+        durable.write_bytes(kept, _exported(folder, seen, cut))
     return _described(name, _bytes(kept), seen)
 
 
@@ -211,22 +227,34 @@ def _sides(size: Any) -> tuple[int, int]:
 # --- torch ----------------------------------------------------------------------------------------
 
 
-def _exported(folder: Path, seen: Mapping[str, Any]) -> bytes:
-    """The graph of the network in a folder, proved on a random picture."""
+def pooled(folder: Path, swapped: bool = False) -> Any:
+    """The network in a folder as a torch module from pictures to pooled features, in evaluation mode.
+
+    `swapped`: it takes blue, green and red. Raises ModelError for one that cannot be read.
+    """
     torch, transformers = _libraries()
     with _quiet(torch, transformers):
-        network, pooler = _read(folder, transformers)
-        pooled = _pooled(torch, network, pooler, seen["reversed"])
+        return _pooled(torch, *_read(folder, transformers), swapped)
+
+
+def _exported(folder: Path, seen: Mapping[str, Any], cut: Cut | None) -> bytes:
+    """The graph of the network in a folder, or of what `cut` makes of it, proved on a random picture."""
+    torch, transformers = _libraries()
+    with _quiet(torch, transformers):
+        network = pooled(folder, seen["reversed"])
         random = torch.Generator().manual_seed(0)
         pictures = torch.randn(2, 3, seen["height"], seen["width"], generator=random)
         try:
             with torch.no_grad():
-                graph, expected = _traced(torch, pooled, pictures), pooled(pictures[:1]).numpy()
+                module = cut.make(network, pictures) if cut else network
+                graph, expected = _traced(torch, module, pictures), module(pictures[:1]).numpy()
+        except ConfigError:
+            raise
         except Exception as error:  # whatever a network may raise on pictures of another size, or that has no ONNX form
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             size = f"{seen['width']} x {seen['height']}"
             raise ModelError(
-                f"{type(network).__name__} gives no graph for pictures of {size} pixels: {reason}"
+                f"{type(network.network).__name__} gives no graph for pictures of {size} pixels: {reason}"
             ) from error
     _agree(graph, pictures[:1].numpy(), expected)
     return graph

@@ -48,7 +48,12 @@ EXPORTERS: Mapping[str, str] = {
         )),
         "trees",
     ),
-    **dict.fromkeys(("keepfit.ConvolutionalNetwork", "keepfit.ConvolutionalRegressor"), "network"),
+    **dict.fromkeys(
+        (f"keepfit.{name}" for name in (
+            "ConvolutionalNetwork", "ConvolutionalRegressor", "FineTuned", "FineTunedRegressor",
+        )),
+        "network",
+    ),
     **dict.fromkeys(("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "lightgbm.Booster"), "trees"),
     "keepfit.Forecaster": "series",
 }  # fmt: skip

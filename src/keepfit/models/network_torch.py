@@ -35,7 +35,6 @@ Matrix = NDArray[np.float32]
 Picture = tuple[int, int, int, int]  # first column of its pixels, height, width, channels
 RISE = 0.25  # share of the steps in which the rate rises
 DECAY = 0.05  # of the weights, by AdamW
-AT_ONCE = 512  # rows of a pass that learns nothing
 JUDGED = 5_000  # held-back rows that are enough to tell whether an epoch was better
 LEAST = 4  # pixels of a side, about, below which nothing is halved
 LARGE = 16  # pixels of a side from which the first layer halves
@@ -43,6 +42,9 @@ LARGE = 16  # pixels of a side from which the first layer halves
 
 class Network(nn.Module):  # type: ignore[misc]
     """Features (n, d) → log-odds of the classes or values, (n, outputs)."""
+
+    ready = False  # whether it answers before it is trained
+    at_once = 512  # rows of a pass that learns nothing
 
     def __init__(self, pictures: Sequence[Picture], columns: int, outputs: int, width: int) -> None:
         super().__init__()
@@ -65,6 +67,19 @@ class Network(nn.Module):  # type: ignore[misc]
             middle[:] = middle.mean(axis=0)
         self.mean.copy_(torch.from_numpy(mean))
         self.spread.copy_(torch.from_numpy(np.sqrt(np.where(spread > 0, spread, 1.0))))
+
+    def begin(self, matrix: Matrix, random: np.random.Generator) -> None:
+        """Weights and scales with which training begins on (n, d) rows."""
+        draw(self, random)
+        self.scale(matrix)
+
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """What is learned, and at which share of the rate."""
+        return [(list(self.parameters()), 1.0)]
+
+    def varied(self, features: Matrix, plan: Plan, random: np.random.Generator) -> Matrix:
+        """Rows as one epoch sees them."""
+        return moved(features, self.pictures, plan.shift, plan.mirror, random)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         level = (features - self.mean) / self.spread
@@ -169,26 +184,29 @@ def train(
 ) -> Trained:
     """Train on (n, d) features; `target` are codes of classes (n,) int64, or standardised values (n,) float32.
 
-    With `held` rows the network is kept as it was best on them, and `patience` epochs without a better one end
-    it; without, as it was last. When the deadline comes nearer than the epochs need, there are fewer of them,
-    and the rate falls sooner. Raises KeyboardInterrupt if it was interrupted within the first epoch.
+    With `held` rows the network is kept as it was best on them (one that is `ready` may be best before the first
+    epoch), and `patience` epochs without a better one end it; without, as it was last. When the deadline comes
+    nearer than the epochs need, there are fewer of them, and the rate falls sooner. Raises KeyboardInterrupt if it
+    was interrupted before there was anything to keep.
     """
     run = _Run(network, matrix, target, plan)
     judge = _judge(network, held, plan) if held is not None and len(held[1]) else None
     done = Trained(network, [], 0)
-    best, began = network.state_dict(), time.monotonic()
+    least = judge() if judge and network.ready else math.inf
+    best, began = copy.deepcopy(network.state_dict()), time.monotonic()
     try:
         while len(done.losses) < run.epochs and not done.cut and len(done.losses) - done.best < plan.patience:
             learned = run.epoch(watch.stop)
             done.losses.append(judge() if judge else learned)
-            if judge is None or done.losses[-1] <= min(done.losses):
+            if judge is None or done.losses[-1] <= least:
                 best, done.best = copy.deepcopy(network.state_dict()), len(done.losses)
+            least = min(least, done.losses[-1])
             each = (time.monotonic() - began) / len(done.losses)
-            watch.tell(len(done.losses), run.epochs, len(matrix) / each, min(done.losses))
+            watch.tell(len(done.losses), run.epochs, len(matrix) / each, least)
             done.cut = run.shorten(watch.deadline - time.monotonic(), each)
     except KeyboardInterrupt:
         watch.stop.set()
-        if not done.best:
+        if not done.best and not network.ready:
             raise
         done.cut = True
     network.load_state_dict(best)
@@ -202,10 +220,10 @@ class _Run:
     def __init__(self, network: Network, matrix: Matrix, target: NDArray[Any], plan: Plan) -> None:
         self.network, self.matrix, self.target, self.plan = network, matrix, target, plan
         self.random = np.random.default_rng(plan.seed)
-        draw(network, self.random)
-        network.scale(matrix)
+        network.begin(matrix, self.random)
         network.to(plan.device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=DECAY)
+        groups = [{"params": some, "share": share} for some, share in network.rates()]
+        self.optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=DECAY)
         self.loss = loss(plan)
         self.cuts = np.linspace(0, len(matrix), max(1, round(len(matrix) / plan.batch)) + 1).astype(int)
         self.epochs, self.done = plan.epochs, 0
@@ -223,8 +241,9 @@ class _Run:
 
     def _step(self, rows: NDArray[np.intp]) -> float:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.learning_rate * cycle(self.done / (self.epochs * (len(self.cuts) - 1)))
-        features = moved(self.matrix[rows], self.network.pictures, self.plan.shift, self.plan.mirror, self.random)
+            share = group["share"] * cycle(self.done / (self.epochs * (len(self.cuts) - 1)))
+            group["lr"] = self.plan.learning_rate * share
+        features = self.network.varied(self.matrix[rows], self.plan, self.random)
         given = torch.from_numpy(features).to(self.plan.device)
         wanted = torch.from_numpy(self.target[rows]).to(self.plan.device)
         with halved(self.plan.device):
@@ -298,8 +317,8 @@ def answers(network: Network, matrix: Matrix, device: str = "cpu") -> NDArray[np
     network.eval()
     with torch.inference_mode():
         parts = [
-            network(torch.from_numpy(matrix[at : at + AT_ONCE]).to(device)).float().cpu().numpy()
-            for at in range(0, len(matrix), AT_ONCE)
+            network(torch.from_numpy(matrix[at : at + network.at_once]).to(device)).float().cpu().numpy()
+            for at in range(0, len(matrix), network.at_once)
         ]
     return np.concatenate(parts) if parts else np.empty((0, network.head.out_features), np.float32)
 

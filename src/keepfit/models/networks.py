@@ -78,30 +78,42 @@ class _Network(BaseEstimator):  # type: ignore[misc]
 
     def _train(self, X: Matrix, target: NDArray[Any], held: Any, classes: int, weights: Any, watch: Any) -> None:
         torch = load(TORCH, KEY)
-        pictures = self._pictures(X.shape[1])
-        network = torch.Network(pictures, X.shape[1], classes or 1, self.width)
-        plan = torch.Plan(
-            epochs=self.epochs or _epochs(len(X)),
+        with torch.threads(self.threads):
+            network = self._network(X, target, classes)
+            plan = self._plan(len(X), classes, weights)
+            done = torch.train(network, X, target, held, plan, watch or torch.Watch())
+        self.network_, self.losses_, self.n_iter_, self.cut_ = done.network, done.losses, done.best, done.cut
+        self.planned_ = plan.epochs
+
+    def _plan(self, rows: int, classes: int, weights: Any) -> Any:
+        torch = load(TORCH, KEY)
+        return torch.Plan(
+            epochs=self.epochs or _epochs(rows),
             patience=self.patience,
             learning_rate=self.learning_rate,
-            batch=min(self.batch, max(FEWEST, len(X) // FEWEST)),
-            shift=_shift(pictures) if self.augment in ("auto", "shift", "shift and mirror") else 0,
-            mirror=self._mirrored(pictures),
+            batch=min(self.batch, max(FEWEST, rows // FEWEST)),
             smoothing=self.smoothing,
             seed=self.random_state,
             device=torch.device(self.device),
             weights=weights,
             classes=classes,
+            **self._moves(),
         )
-        with torch.threads(self.threads):
-            done = torch.train(network, X, target, held, plan, watch or torch.Watch())
-        self.network_, self.losses_, self.n_iter_, self.cut_ = done.network, done.losses, done.best, done.cut
 
-    def _pictures(self, columns: int) -> list[tuple[int, int, int, int]]:
+    def _network(self, X: Matrix, target: NDArray[Any], classes: int) -> Any:
+        """The network that is to be trained. Raises ValueError for a matrix without pictures."""
+        return load(TORCH, KEY).Network(self._pictures(X.shape[1]), X.shape[1], classes or 1, self.width)
+
+    def _moves(self) -> dict[str, Any]:
+        """How pictures are moved while they are learned from: pixels at most, and whether they are mirrored."""
+        shift = _shift(self.pictures) if self.augment in ("auto", "shift", "shift and mirror") else 0
+        return {"shift": shift, "mirror": self._mirrored(self.pictures)}
+
+    def _pictures(self, columns: int) -> list[tuple[int, ...]]:
         """The parameter, checked. Raises ValueError for a matrix without pictures."""
-        found = [(int(start), int(height), int(width), int(depth)) for start, height, width, depth in self.pictures]
+        found = [tuple(map(int, place)) for place in self.pictures]
         if not found:
-            raise ValueError("a convolutional network needs a column of pictures (role image), and there is none")
+            raise ValueError("a network of this kind needs a column of pictures (role image), and there is none")
         for start, *shape in found:
             if start + math.prod(shape) > columns:
                 raise ValueError(f"pictures of {shape} from column {start} on do not fit into {columns} columns")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from keepfit.config import WORK, Config
-from keepfit.extras import pick
+from keepfit.extras import load, pick
 from keepfit.features import ahead
 from keepfit.features.values import Columns
+from keepfit.models import catalogue
 from keepfit.models.fitted import Fitted, Output
 from keepfit.progress import Tell
 from keepfit.types import Schema
@@ -24,7 +25,15 @@ FUSED = "model.onnx"
 def asked(config: Config, project: Path, schema: Schema) -> dict[str, dict[str, Any]]:
     """Role → options as the config says. Raises ConfigError as the functions of OPTIONS do."""
     roles = [role for role in OPTIONS if any(column.role == role for column in schema.features)]
-    return {role: pick(OPTIONS, role, "features")(getattr(config.features, role), project) for role in roles}
+    return {role: _asked(config, project, role) for role in roles}
+
+
+def _asked(config: Config, project: Path, role: str) -> dict[str, Any]:
+    """As the estimator wants the role's features, where it wants them in its own way."""
+    section, own = getattr(config.features, role), catalogue.asked(config.model.type)
+    if role in own:
+        return dict(load(own[role], catalogue.KEY)(section, project, config.model.parameters))
+    return dict(pick(OPTIONS, role, "features")(section, project))
 
 
 def options(config: Config, project: Path, schema: Schema, known: Columns) -> dict[str, dict[str, Any]]:
