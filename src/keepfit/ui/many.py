@@ -37,7 +37,7 @@ INPUTS = 4  # input columns beside the answer in the table
 
 
 class Drop(Upload, component="drop.js"):
-    """A place for one file, without the look of the framework's own."""
+    """A place for files, without the look of the framework's own."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def panel(service: Service, told: About, caller: str) -> None:
     async def taken(event: UploadEventArguments) -> None:
         place.clear()
         with place:
-            await _show(service, told, caller, event)
+            await show(service, told, caller, event.file.name, await event.file.read())
 
     drop = Drop(on_upload=taken, auto_upload=True, max_file_size=UPLOAD)
     drop.props["told"] = f"or drop it here · up to {ROWS:,} rows"
@@ -99,20 +99,26 @@ def _template(told: About) -> None:
     ui.download.content(out.getvalue(), f"{told.served.name}.csv", "text/csv")
 
 
-async def _show(service: Service, told: About, caller: str, event: UploadEventArguments) -> None:
+async def show(service: Service, told: About, caller: str, name: str, content: bytes) -> None:
+    """The answers to the rows of a file, or what is wrong with it."""
     try:
-        columns, rows = await asyncio.to_thread(parsed, await event.file.read(), event.file.name)
+        columns, rows = await asyncio.to_thread(parsed, content, name)
         found = await score(service, told, columns, rows, caller)
     except KeepfitError as error:
         ui.html(views.notice(str(error)))
         return
     good = [answer for answer in found.answers if answer is not None]
-    ui.html(_summary(found, len(good), event.file.name))
+    ui.html(_summary(found, len(good), name))
     if good:
-        name = f"{Path(event.file.name).stem}-predictions.csv"
-        save = lambda: ui.download.content(written(found, told.schema.classes), name, "text/csv")
-        button("Download CSV", primary=True).on("click", save)
+        download(found, told, name)
         ui.html(_table(found, told))
+
+
+def download(found: Scored, told: About, name: str) -> None:
+    """A button that saves the answers."""
+    to = f"{Path(name).stem}-predictions.csv"
+    save = lambda: ui.download.content(written(found, told.schema.classes), to, "text/csv")
+    button("Download CSV", primary=True).on("click", save)
 
 
 def parsed(content: bytes, name: str) -> tuple[list[str], list[dict[str, Any]]]:

@@ -17,7 +17,7 @@ from keepfit.deployment.rollout import CANARY, CHAMPION
 from keepfit.deployment.routes import Service
 from keepfit.errors import ConfigError
 from keepfit.pipeline import state_of_loop
-from keepfit.ui import ahead, ask, loop, many, recent, views
+from keepfit.ui import ahead, ask, loop, many, recent, several, views
 from keepfit.ui.about import About, about, age
 from keepfit.ui.moving import Moves, Where
 
@@ -119,7 +119,8 @@ def _body(page: Page, kept: Mapping[str, Any]) -> None:
             with ui.tab_panel(first):
                 page.form = form(page.service, page.told, page.caller, kept)
             with ui.tab_panel(MANY):
-                many.panel(page.service, page.told, page.caller)
+                here = several if several.takes(page.told.schema) else many
+                here.panel(page.service, page.told, page.caller)
             with ui.tab_panel(RECENT):
                 refresh = recent.panel(page.service, page.told, page.caller)
             with ui.tab_panel(MODEL):
