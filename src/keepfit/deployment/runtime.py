@@ -282,7 +282,7 @@ def _rows(
                 return found.finish([scores]), []
         columns, problems = read(asked)
         output = found.predict(columns)
-        late = [*faults(columns), *(wishes.unanswered(schema.rhythm, output) if schema.rhythm else ())]
+        late = [*faults(columns), *(wishes.unanswered(schema.rhythm, output, problems) if schema.rhythm else ())]
         if late:
             problems = sorted({*problems, *late}, key=lambda p: (p.row, p.column))
         return output, problems
