@@ -47,6 +47,14 @@ def test_typed_numbers() -> None:
     assert [p.row for p in problems] == [0]
 
 
+@pytest.mark.parametrize("values", [["1", "-1e31", "1e30"], [1.0, -1e31, 1e30], [1, -(10**31), 10**30]])
+def test_observations_that_no_model_can_square_are_problems(values: list[object]) -> None:
+    frame = pl.DataFrame({"sold": pl.Series(values, strict=False)})
+    typed, problems = conform(frame, Schema((Column("sold", "past"),), "forecast"))
+    assert typed["sold"].to_list() == [1.0, None, 1e30]
+    assert [(p.row, p.problem) for p in problems] == [(1, "beyond 1e30: use a larger unit")]
+
+
 def test_lists_are_problems_and_not_crashes() -> None:
     for role in ("number", "category", "text", "date"):
         read, problems = one(role, [[1], [2]])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from keepfit.data.parse import Problem
 from keepfit.data.rows import Table
-from keepfit.deployment.wishes import Known, forecast
+from keepfit.deployment.wishes import Known, forecast, unanswered
 from keepfit.errors import RequestError
+from keepfit.models.fitted import Ahead, Output
 from keepfit.models.series.memory import About, remember
 from keepfit.models.series.panel import Panel
 from keepfit.types import Column, Rhythm
@@ -25,6 +28,11 @@ def days(*asked: Any) -> list[tuple[Any, ...]]:
 
 def test_a_horizon_stands_for_the_next_periods_of_every_series() -> None:
     assert days({"horizon": 1}) == [("north", "tea", "1970-01-11", None), ("south", "tea", "1970-01-06", None)]
+
+
+def test_rows_of_a_horizon_lie_in_columns() -> None:
+    north = {"shop": "north", "item": "tea"}
+    assert type(forecast(KNOWN, [{"horizon": 2}, {"horizon": 3, "series": north}]).rows) is Table
 
 
 def test_the_horizon_is_the_models_where_only_history_comes() -> None:
@@ -49,6 +57,42 @@ def test_rows_with_a_value_are_observations() -> None:
     assert forecast(KNOWN, rows).observed == (0,)
     columns = {"day": ["1970-01-02", "1970-01-03"], "sold": [1.0, None]}
     assert forecast(KNOWN, Table(columns)).observed == (0,)
+
+
+def test_what_stands_for_a_missing_value_is_no_observation() -> None:
+    known = replace(KNOWN, columns={**COLUMNS, "sold": Column("sold", "past", tokens=("?",))})
+    rows = [{"day": "1970-01-02", "sold": sold} for sold in ("", " ", "?", float("nan"), None, "7", "many")]
+    assert forecast(known, rows).observed == (5, 6)
+    assert forecast(known, Table({"day": ["1970-01-02"] * 2, "sold": ["", "3"]})).observed == (1,)
+
+
+def test_a_gap_of_a_history_is_not_answered_and_moves_the_forecast_on() -> None:
+    new = {"shop": "new", "item": "tea"}
+    history = [{**new, "day": "1970-01-01", "sold": 1.0}, {**new, "day": "1970-01-02", "sold": None}]
+    found = forecast(KNOWN, [{"horizon": 1, "history": history}, {"horizon": 1, "history": history[1:]}])
+    assert found.observed == (0, 1, 3)
+    days_of = [row["day"][-2:] for row in found.rows]
+    assert days_of == ["01", "02", "03", "02", "03"]
+
+
+def test_a_history_without_values_or_with_two_of_a_period_is_told() -> None:
+    first = {"shop": "new", "item": "tea", "day": "1970-01-01"}
+    with pytest.raises(RequestError, match="'sold' is not there; send null for a gap"):
+        forecast(KNOWN, [{"horizon": 1, "history": [first]}])
+    with pytest.raises(RequestError, match=r"'sold': 3 contradicts 2 of the same period") as told:
+        forecast(KNOWN, [{"horizon": 1, "history": [{**first, "sold": 2}, {**first, "sold": 3}]}])
+    assert told.value.details == [{"row": 1, "column": "sold", "problem": "3 contradicts 2 of the same period"}]
+    assert len(forecast(KNOWN, [{"horizon": 1, "history": [{**first, "sold": 2}] * 2}]).rows) == 3
+
+
+def test_rows_without_a_time_are_told_so_and_once() -> None:
+    scale, step = np.array([1.0, np.nan, np.nan]), np.full(3, np.nan)
+    output = Output(np.full(3, np.nan), ahead=Ahead(scale, step))
+    found = unanswered(RHYTHM, output, [Problem(2, "day", "not a date: 'soon'")])
+    assert [(one.row, one.column, one.problem) for one in found] == [
+        (0, "day", "no time, and so nothing to forecast"),
+        (1, "shop, item", "a series that is not known; send what was observed"),
+    ]
 
 
 def test_rows_and_wishes_may_come_together() -> None:

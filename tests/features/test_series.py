@@ -72,6 +72,19 @@ def test_frames_requests_and_arrow_agree():
     np.testing.assert_array_equal(features.apply(state, from_arrow(arrays, 4, SCHEMA)), expected)
 
 
+@pytest.mark.parametrize("sold", [1e31, "-1e31", 10**400])
+def test_values_that_are_too_large_are_told_and_count_as_missing(sold: object):
+    state, _ = learned()
+    row = {"shop": "n", "item": "x", "day": "1970-01-01", "sold": sold, "price": 1}
+    for rows in ([row], [row] * 30):
+        columns, problems = from_rows(rows, SCHEMA)
+        assert [problem.column for problem in problems] == ["sold"] * len(rows)
+        assert np.isnan(features.apply(state, columns)[:, 2]).all()
+    arrays = {"shop": ["n"], "item": ["x"], "day": ["01.01.1970"], "sold": [9e99], "price": [1]}
+    columns = from_arrow({name: pa.array(values) for name, values in arrays.items()}, 1, SCHEMA)
+    assert np.isnan(features.apply(state, columns)[0, 2])
+
+
 def test_the_past_may_be_left_out():
     rows = [
         {"shop": "n", "item": "x", "day": "05.01.1970", "price": 1.0},

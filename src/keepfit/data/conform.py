@@ -129,6 +129,17 @@ def numbers(series: pl.Series, column: Column) -> Read:
     return values.set(infinite.fill_null(False), None), dict.fromkeys(_rows(infinite), "infinite")
 
 
+def _past(series: pl.Series, column: Column) -> Read:
+    """Observations: finite Float64 that is not too large."""
+    read, bad = numbers(series, column)
+    large = (read.abs() > parse.LARGEST).fill_null(False)
+    if not large.any():
+        return read, bad
+    _, told = _one_by_one(read.filter(large), lambda value: parse.past(value), pl.Float64)
+    rows = _rows(large)
+    return read.set(large, None), bad | {rows[at]: reason for at, reason in told.items()}
+
+
 def _written_numbers(series: pl.Series, column: Column) -> Read:
     if not any(_readable(token) for token in column.tokens):  # else a number may mean "missing"
         values = series.cast(pl.Float64, strict=False)
@@ -215,13 +226,14 @@ READERS: Mapping[str, Callable[[pl.Series, Column], Read]] = {
     "text": texts,
     "image": images,
     "moment": moments,
-    "past": numbers,
+    "past": _past,
 }
 
 
 # reader → the type of what it reads, where it is no text
 TYPES: Mapping[Callable[[pl.Series, Column], Read], Any] = {
     numbers: pl.Float64,
+    _past: pl.Float64,
     _dates: pl.Float64,
     moments: pl.Float64,
     images: pl.Binary,

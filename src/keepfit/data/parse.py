@@ -12,7 +12,7 @@ is None: None itself, NaN, blank text, and the column's missing tokens.
     category   the level's canonical text
     text       the text, untouched
     image      the bytes of the file; of base64 and data: URLs those that they stand for
-    series     the level's canonical text; moment: date or number, as its column's dtype says; past: number
+    series     the level's canonical text; moment: date or number, as its column's dtype says; past: number to 1e30
 
 >>> number(" 1e5 "), number("?", tokens=("?",)), level(98178.0), level("True"), level(True)
 (100000.0, None, '98178', 'true', 'true')
@@ -44,6 +44,7 @@ Parsed = float | str | bytes | None
 EPOCHS: Mapping[str, float] = {"epoch": 1.0, "epoch_ms": 1e-3, "epoch_us": 1e-6, "epoch_ns": 1e-9}
 QUARTER = "quarter"  # a format that strptime has no directive for
 QUARTERS = re.compile(r"([1-9]\d{3})[- /.]?[Qq]([1-4])|[Qq]([1-4])[- /.]?([1-9]\d{3})")
+LARGEST = 1e30  # of what is observed: float32 ends at 3.4e38
 LOCAL = "local"  # in the formats of a moment: the date and clock as they are written, whatever their distance to UTC
 OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}(:?\d{2})?)$")
 WORDS = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0}
@@ -87,6 +88,20 @@ def number(value: Any, tokens: Container[str] = ()) -> float | None:
     if math.isnan(found):
         return None
     raise ValueError("infinite")
+
+
+def past(value: Any, tokens: Container[str] = ()) -> float | None:
+    """An observation of a series: a number whose square, and whose sums, are numbers too.
+
+    >>> past("1e31")
+    Traceback (most recent call last):
+        ...
+    ValueError: beyond 1e30: use a larger unit
+    """
+    found = number(value, tokens)
+    if found is not None and abs(found) > LARGEST:
+        raise ValueError(f"beyond {LARGEST:.0e}: use a larger unit".replace("+", ""))
+    return found
 
 
 def _float(value: Any) -> float:
@@ -295,5 +310,5 @@ PARSE: Mapping[str, Callable[[Any, Column], Parsed]] = {
     "image": lambda value, column: picture(value, column.tokens),
     "series": lambda value, column: level(value, column.tokens),
     "moment": moment,
-    "past": lambda value, column: number(value, column.tokens),
+    "past": lambda value, column: past(value, column.tokens),
 }

@@ -16,10 +16,10 @@ for this request alone, and is not answered itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ import numpy as np
 from keepfit.data import parse
 from keepfit.data import rhythm as calendar
 from keepfit.data.parse import Problem
-from keepfit.data.rows import Rows, Table
+from keepfit.data.rows import Rows, Table, chained, joined
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
 from keepfit.models.series.memory import LAST, Memory
@@ -83,7 +83,7 @@ class Known:
     @cached_property
     def ahead(self) -> str:
         """The columns that have to be known ahead; without any, a horizon says all."""
-        placed = {*self.rhythm.series, self.rhythm.time, self.target}
+        placed = {*self.rhythm.series, self.rhythm.time, self.target, *self.rhythm.past}
         needed = (c.name for c in self.columns.values() if c.role not in NOT_FEATURES and c.hook is None)
         return ", ".join(name for name in needed if name not in placed)
 
@@ -137,14 +137,17 @@ WISHES: Mapping[str, Callable[[Schema, Sequence[Any], Sequence[Mapping[str, Any]
 
 def forecast(known: Known, asked: Rows) -> Wished:
     """The rows that a request for forecasts stands for. Raises RequestError (422) for a wish that makes no sense."""
+    rows, told = asked, frozenset[int]()
     if type(asked) is not Table and any(isinstance(row, Mapping) and _wishes(row, known) for row in asked):
         parts = [_expanded(known, row, place) for place, row in enumerate(asked)]
-        rows: Rows = [*chain.from_iterable(parts)]
-    else:
-        rows = asked
+        starts = accumulate((len(part.rows) for part in parts), initial=0)
+        rows = joined([part.rows for part in parts])
+        told = frozenset(start + at for start, part in zip(starts, parts, strict=False) for at in part.observed)
     if len(asked) and not len(rows):
         raise _wrong("names no series", SERIES, 0)
-    observed = _observed(rows, known.target)
+    observed = _observed(rows, known)
+    if told:
+        observed = tuple(sorted(told.union(observed)))
     if len(observed) == len(rows) and len(rows):
         raise RequestError(
             422, "nothing_to_forecast",
@@ -158,18 +161,26 @@ def _wishes(row: Mapping[str, Any], known: Known) -> bool:
     return (HORIZON in row or HISTORY in row) and not {HORIZON, HISTORY} & known.columns.keys()
 
 
-def _observed(rows: Rows, target: str) -> tuple[int, ...]:
+def _observed(rows: Rows, known: Known) -> tuple[int, ...]:
+    """Places of the rows that have a value of the target, whether it can be read or not."""
+    target = known.target
     if type(rows) is Table:
-        values = rows.columns.get(target, ())
-        return tuple(place for place, value in enumerate(values) if value is not None)
-    return tuple(place for place, row in enumerate(rows) if isinstance(row, Mapping) and row.get(target) is not None)
+        values: Sequence[Any] = rows.columns.get(target, ())
+    else:
+        values = [row.get(target) if isinstance(row, Mapping) else None for row in rows]
+    tokens = known.columns[target].tokens if target in known.columns else ()
+    return tuple(place for place, value in enumerate(values) if value is not None and not _blank(value, tokens))
 
 
-def _expanded(known: Known, row: Any, place: int) -> Iterator[Mapping[str, Any]]:
+def _blank(value: Any, tokens: Sequence[str]) -> bool:
+    """Is it a missing value as CSV and others write it?"""
+    return value != value or (isinstance(value, str) and (not value.strip() or value.strip() in tokens))
+
+
+def _expanded(known: Known, row: Any, place: int) -> Wished:
     """The rows of one object of a request: what it brings as history, then what is to be forecast."""
     if not isinstance(row, Mapping) or not _wishes(row, known):
-        yield row
-        return
+        return Wished((row,))
     unknown = [name for name in row if name not in (HORIZON, SERIES, HISTORY)]
     if unknown:
         raise _wrong(f"has no place beside '{HORIZON}'; {SERIES} and {HISTORY} have", unknown[0], place)
@@ -184,15 +195,36 @@ def _expanded(known: Known, row: Any, place: int) -> Iterator[Mapping[str, Any]]
         or not all(isinstance(h, Mapping) for h in history)
     ):
         raise _wrong("is no list of rows", HISTORY, place)
-    yield from history
+    wanted = _ahead(known.rhythm, _picked(known, row, _ends(known, history), place), horizon)
+    return Wished(joined([history, wanted]), tuple(range(len(history)))) if history else Wished(wanted)
+
+
+def _ends(known: Known, history: Sequence[Mapping[str, Any]]) -> dict[Key, int]:
+    """The last period of each series of a history. Raises RequestError for a row without its column of values, and
+    for a value that contradicts an earlier one; a value that is null is a gap."""
     ends: dict[Key, int] = {}
+    seen: dict[tuple[Key, int], Any] = {}
     for at, one in enumerate(history):
         key, period = _whose(known, one, at), known.period(one, at)
+        if known.target not in one:
+            raise _wrong("is not there; send null for a gap", known.target, at)
+        before = seen.setdefault((key, period), one[known.target])
+        if before != one[known.target]:
+            told = f"{parse.shown(one[known.target])} contradicts {parse.shown(before)} of the same period"
+            raise _wrong(told, known.target, at)
         ends[key] = max(period, ends.get(key, known.ends.get(key, period)))
-    for key, end in _picked(known, row, ends, place).items():
-        names = dict(zip(known.rhythm.series, key, strict=True))
-        for moment in calendar.written(known.rhythm, np.arange(end + 1, end + 1 + horizon)):
-            yield {**names, known.rhythm.time: moment}
+    return ends
+
+
+def _ahead(rhythm: Rhythm, ends: Mapping[Key, int], horizon: int) -> Table:
+    """Rows of the next `horizon` periods of each series, in columns: these are thousands at once.
+
+    >>> [*_ahead(Rhythm("t", "1i", 0.0, 2, ("shop",)), {("a",): 4, ("b",): 7}, 1)]
+    [{'shop': 'a', 't': 5}, {'shop': 'b', 't': 8}]
+    """
+    moments = {end: calendar.written(rhythm, np.arange(end + 1, end + 1 + horizon)) for end in {*ends.values()}}
+    columns = {name: chained([[key[k]] * horizon for key in ends]) for k, name in enumerate(rhythm.series)}
+    return Table({**columns, rhythm.time: chained([moments[end] for end in ends.values()])})
 
 
 def _whose(known: Known, row: Mapping[str, Any], place: int) -> Key:
@@ -207,7 +239,7 @@ def _horizon(value: Any, known: Known, place: int) -> int:
     if value is None:
         return known.rhythm.horizon
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer() or value < 1:
-        raise _wrong("is no number of periods, 1 or more", HORIZON, place)
+        raise _wrong(f"is no number of periods, 1 or more, but {parse.shown(value)}", HORIZON, place)
     most = FARTHEST * known.rhythm.horizon
     if value > most:
         raise _wrong(f"is more than {most:,} periods, {FARTHEST} times the horizon of the model", HORIZON, place)
@@ -241,12 +273,15 @@ def _named(known: Known, value: Any, place: int) -> Key:
         raise _wrong(str(error), SERIES, place) from None
 
 
-def unanswered(rhythm: Rhythm, output: Output) -> list[Problem]:
-    """Why rows have no forecast, each with the column that is about."""
+def unanswered(rhythm: Rhythm, output: Output, problems: Sequence[Problem] = ()) -> list[Problem]:
+    """Why rows have no forecast, each with the column that is about; of rows with `problems` that is told already."""
     if output.ahead is None:
         return []
     found, scale, step = [], output.ahead.scale, output.ahead.step
+    told_already = {problem.row for problem in problems}
     for row in np.flatnonzero(np.isnan(output.values)).tolist():
+        if row in told_already:
+            continue
         if np.isnan(step[row]) and np.isnan(scale[row]):
             column, told = ", ".join(rhythm.series) or rhythm.time, "a series that is not known; send what was observed"
         elif np.isnan(step[row]):

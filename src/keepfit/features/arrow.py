@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from keepfit.data.parse import LOCAL, PARSE
+from keepfit.data.parse import LARGEST, LOCAL, PARSE
 from keepfit.errors import DataError
 from keepfit.features.values import Coded, Columns, Documents, Pictures
 from keepfit.types import Column, Schema
@@ -98,6 +98,11 @@ def _looked_up(array: pa.Array, column: Column) -> Floats:
     return np.array([*read, np.nan], np.float64)[codes]
 
 
+def _past(array: pa.Array, column: Column) -> Floats:
+    found = numbers(array, column)
+    return np.where(np.abs(found) > LARGEST, np.nan, found)
+
+
 def _documents(array: pa.Array, column: Column) -> Documents:
     return Documents(_read(array.to_pylist(), column))
 
@@ -139,6 +144,6 @@ ARRAYS: Mapping[str, Callable[[pa.Array, Column], Any]] = {
     "text": _documents,
     "series": coded,
     "moment": moments,
-    "past": numbers,
+    "past": _past,
     "image": lambda array, column: Pictures(_read(array.to_pylist(), column)),
 }

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keepfit.data.parse import PARSE, Problem
+from keepfit.data.parse import LARGEST, PARSE, Problem
 from keepfit.data.rows import Rows, Table, chained, columns_of, lists_of
 from keepfit.features.values import Coded, Columns, Documents, Pictures
 from keepfit.types import Column, Schema
@@ -210,6 +210,16 @@ def _quick_numbers(column: Column) -> Quick:
     return quick
 
 
+def _quick_past(column: Column) -> Quick:
+    numbers_of = _quick_numbers(column)
+
+    def quick(raw: Sequence[Any]) -> Any:
+        found = numbers_of(raw)
+        return None if found is not None and (np.abs(found) > LARGEST).any() else found
+
+    return quick
+
+
 def _finite(token: str) -> bool:
     try:
         return bool(np.isfinite(float(token)))
@@ -337,5 +347,5 @@ QUICK: Mapping[str, Callable[[Column], Quick]] = {
     "image": _quick_texts,
     "series": _quick_levels,
     "moment": _quick_moments,
-    "past": _quick_numbers,
+    "past": _quick_past,
 }

@@ -371,8 +371,9 @@ def _looked_up(memory: Memory, rows: Floats) -> Floats:
         at = steps.astype(np.int64) - 1
         found[:, 0], found[:, 1], found[:, 2:] = memory.scales[places], steps, memory.table[places, at]
         return found
+    found[places >= 0, 0] = memory.scales[places[places >= 0]]
     known = np.flatnonzero((places >= 0) & np.isfinite(steps))
-    found[known, 0], found[known, 1] = memory.scales[places[known]], np.maximum(steps[known], 0)
+    found[known, 1] = np.maximum(steps[known], 0)
     at = np.flatnonzero(near)
     found[at, 2:] = memory.table[places[at], steps[at].astype(np.int64) - 1]
     _past(memory, places, steps, known[steps[known] < 1], found)
