@@ -51,14 +51,14 @@ def strangest(
     found: list[Strange] = []
     looked = 0
     for batch in _newest(folder, watched, since, until, uri):
-        if looked >= LOOKED:
-            break
         rows = batch.rows if batch.version == version else batch.rows.slice(0, 0)
         looked += rows.num_rows
         for one in _distances(rows, watched, reference, schema, since, until):
             if one.data in {other.data for other in found}:
                 continue  # one picture is strange once
             (heapq.heappushpop if len(found) >= MOST else heapq.heappush)(found, one)
+        if looked >= LOOKED:
+            break
     return [_told(*one) for one in sorted(found, reverse=True)]
 
 
@@ -74,7 +74,7 @@ def _newest(folder: Path, watched: list[str], since: datetime, until: datetime, 
     for batch in log_stream.fresh(folder):
         seen.add((batch.segment, batch.day))
         yield batch
-    for part in reversed(log_parts.listed(folder, uri)):
+    for part in sorted(log_parts.listed(folder, uri), key=lambda part: (part.day, part.segment), reverse=True):
         if since.date() <= part.day <= until.date() and (part.segment, part.day) not in seen:
             yield from log_stream.part(part, [], uri)
 
