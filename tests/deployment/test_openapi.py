@@ -182,3 +182,15 @@ def test_the_answer_of_a_forecast_says_of_which_series_and_time_it_is():
     told = json.loads(body)["predictions"][0]
     assert (told["shop"], told["step_"], told["step"]) == ("north", "2024-02-02", 2)
     assert set(document["components"]["schemas"]["Prediction"]["required"]) == set(told) - {"interval"}
+
+
+def test_feedback_of_a_forecast_is_told_by_series_and_time_too():
+    document = json.loads(json.dumps(openapi.document(FORECAST, "shops", "1")))
+    content = document["paths"]["/feedback"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    body = {**content, "components": document["components"]}
+    row = {"shop": "west", "step": "2024-02-01", "sold": 3}
+    for value in (row, {"id": "a", "label": 3}, [row, {"id": "a", "label": 3}], {**row, "confirmed": True}):
+        jsonschema.validate(value, body)
+    for value in ({**row, "sold": None}, {"shop": "west", "sold": 3}, [{"id": "a"}], {**row, "confirmed": "yes"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(value, body)

@@ -52,7 +52,8 @@ def test_json_and_nothing_to_accept(shop: Path) -> None:
     (shop / "truth.csv").write_text("id,label\nx,yes\ny,no\n")
     code, out, err = keepfit(str(shop / "truth.csv"), "-C", str(shop), "--json")
     assert code == 1
-    assert json.loads(out) == {"accepted": 0, "repeated": 0, "unknown": ["x", "y"], "expired": [], "invalid": []}
+    none = {name: [] for name in ("expired", "invalid", "held_back")}
+    assert json.loads(out) == {"accepted": 0, "repeated": 0, "unknown": ["x", "y"], **none}
     assert err == "0 labels accepted\n2 ids not known here: x, y\n"
 
 

@@ -69,7 +69,8 @@ class Invalid:
 @dataclass(frozen=True)
 class Report:
     """What became of the entries. Of the `accepted`, `repeated` had a label before; the last one wins.
-    (Repeated observations win as well, but are not counted.)
+    (Repeated observations win as well, but are not counted.) Those of the accepted that are `held_back` are kept,
+    and what is served does not go on from them: so a server says.
 
     `unknown` ids were never given here; the rows of `expired` ones are no longer kept.
     """
@@ -79,6 +80,7 @@ class Report:
     unknown: tuple[str, ...] = ()
     expired: tuple[str, ...] = ()
     invalid: tuple[Invalid, ...] = ()
+    held_back: tuple[Invalid, ...] = ()
 
 
 def add(

@@ -1,13 +1,13 @@
 """Every observation that the log knows of a forecast: labels of its predictions, and rows that were told.
 
-read   a frame: id (the key), inputs, label_value, label_time; one row a series and period, the last told
-rows   the same as mappings, as requests bring them
+read      a frame: id (the key), row, value, time; one row a series and period, the last told
+history   every label, also those that were replaced
+asked     what predictions were asked for, by their ids
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from keepfit.data import log_read, observations, segments
+from keepfit.data.labels import Label
 from keepfit.data.log_roll import FEEDBACK
 from keepfit.types import Schema
 
@@ -34,11 +35,21 @@ def read(folder: Path, schema: Schema, uri: str | None = None) -> pl.DataFrame:
     return every.unique("id", keep="last", maintain_order=True)
 
 
-def rows(folder: Path, schema: Schema, uri: str | None = None) -> list[Mapping[str, Any]]:
-    """The observed rows of the log in `folder`, with the target."""
-    found = read(folder, schema, uri)
-    pairs = zip(found["row"].to_list(), found["value"].to_list(), strict=True)
-    return [{**json.loads(row), str(schema.target): value} for row, value in pairs]
+def history(feedback: Path, uri: str | None = None) -> list[Label]:
+    """Every label in the feedback, oldest first, those that were replaced too."""
+    found = log_read.history(feedback, uri).with_columns(time=pl.col("time").dt.epoch("us") / 1e6)
+    names = ("id", "value", "time", "caller", "row")
+    return [Label(*row) for row in found.filter(pl.col("value").is_not_null()).select(names).iter_rows()]
+
+
+def asked(folder: Path, ids: Iterable[str], uri: str | None = None) -> dict[str, dict[str, Any]]:
+    """What the predictions of some ids were asked for, as JSON has it; without those that are not in the log."""
+    named = pl.DataFrame({"id": [*ids]}, schema={"id": pl.String})
+    rows = log_read.read(folder, _first(named), role=None, uri=uri)
+    if "inputs" not in rows.collect_schema():
+        return {}
+    found = rows.select("id", "inputs").join(named.lazy(), on="id").collect()
+    return {id: {name: _said(one) for name, one in inputs.items() if one is not None} for id, inputs in found.rows()}
 
 
 def _labelled(
@@ -48,15 +59,12 @@ def _labelled(
     reader = observations.reader(schema)
     if reader is None or not labels.height:
         return
-    asked = log_read.read(folder, _first(labels), role=None, uri=uri)
-    if "inputs" not in asked.collect_schema():
-        return
-    named = labels.select("id", "value", label_time="time")
-    found = asked.select("id", "inputs").join(named.lazy(), on="id").collect()
-    for inputs, value, time in found.select("inputs", "value", "label_time").rows():
-        entry = {name: _said(one) for name, one in inputs.items() if one is not None}
+    rows = asked(folder, labels["id"], uri)
+    for id, value, time in labels.select("id", "value", "time").rows():
+        if id not in rows:
+            continue
         try:
-            key, number, row = reader({**entry, str(schema.target): value})
+            key, number, row = reader({**rows[id], str(schema.target): value})
         except ValueError:  # a prediction of another task or without a time
             continue
         yield key, row, number, time

@@ -110,8 +110,12 @@ def event(columns: pl.Schema, name: str | None) -> pl.Expr:
 
 def latest(folder: Path, uri: str | None = None) -> pl.DataFrame:
     """The last label of each id in the feedback of `folder`: id, time, label, value, caller, row."""
-    history = _all(folder, "feedback", EARLIEST, LATEST, uri)
-    return history.sort("time", maintain_order=True).unique("id", keep="last", maintain_order=True).collect()
+    return history(folder, uri).unique("id", keep="last", maintain_order=True)
+
+
+def history(folder: Path, uri: str | None = None) -> pl.DataFrame:
+    """All labels in the feedback of `folder`, oldest first, with the columns of `latest`."""
+    return _all(folder, "feedback", EARLIEST, LATEST, uri).sort("time", maintain_order=True).collect()
 
 
 def _utc(time: datetime | None, default: datetime) -> datetime:

@@ -28,6 +28,8 @@ from keepfit.data import rhythm as calendar
 from keepfit.data.labels import Observation, Read
 from keepfit.types import Column, Rhythm, Schema
 
+CONFIRMED = "confirmed"  # key of an entry whose teller insists on a value that was not believed
+
 
 def reader(schema: Schema, redact: Sequence[str] = ()) -> Read | None:
     """What reads the observations of a task; None for a task that has none.
@@ -56,6 +58,8 @@ def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], entry: Mapping[
         raise ValueError(f"'{schema.target}' is missing: an observation has a value")
     others = [c.name for c in schema.inputs if c.name not in key and c.name != schema.target and c.name not in redact]
     row = {**key, **{name: entry[name] for name in others if entry.get(name) is not None}}
+    if entry.get(CONFIRMED) is True and CONFIRMED not in {c.name for c in schema.columns}:
+        row[CONFIRMED] = True
     try:
         return Observation(written(key), value, written(row))
     except (TypeError, ValueError):

@@ -16,6 +16,7 @@ from keepfit.deployment.openapi_schemas import (
     form,
     listing,
     needed,
+    observed,
     record,
     ref,
     sample,
@@ -123,11 +124,11 @@ def _predictions(schema: Schema, strict: bool) -> dict[str, Json]:
     rows = {"anyOf": [*objects, listing(objects[0] if len(objects) == 1 else {"anyOf": objects}, 1)]}
     label: Any = schema.classes[0] if schema.classes else 1.5
     entry = {"schema": rows, "example": example}
-    labels = {"oneOf": [ref("Feedback"), listing(ref("Feedback"))]}
-    told = {"schema": labels, "example": {"id": "the id of a prediction", "label": label}}
+    told = {"schema": _told(schema), "example": {"id": "the id of a prediction", "label": label}}
     report = _content(ref("FeedbackReport"))
-    feedback = _asks("What was true, by the id of a prediction", {JSON: told}, report, operationId="feedback")
-    feedback["responses"]["422"]["description"] = "None of them is a label of a prediction; each is named."
+    by = " or by series and time" if observed(schema) else ""
+    feedback = _asks(f"What was true, by the id of a prediction{by}", {JSON: told}, report, operationId="feedback")
+    feedback["responses"]["422"]["description"] = f"None of them is a label of a prediction{by}; each is named."
     return {
         "/predict": {
             "post": _asks(
@@ -140,6 +141,13 @@ def _predictions(schema: Schema, strict: bool) -> dict[str, Json]:
         "/feedback": {"post": feedback},
         "/invocations": {"post": _scoring(schema)},
     }
+
+
+def _told(schema: Schema) -> Json:
+    """One entry of the feedback, or a list of them."""
+    entries = [ref(name) for name in ("Feedback", *observed(schema))]
+    entry = entries[0] if len(entries) == 1 else {"anyOf": entries}
+    return {"anyOf": [*entries, listing(entry)]}
 
 
 def _files(schema: Schema) -> Json:

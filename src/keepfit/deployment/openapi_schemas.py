@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from keepfit.data import observations
 from keepfit.deployment import wishes
 from keepfit.deployment.protocols import native
 from keepfit.types import Column, Schema
@@ -227,10 +228,30 @@ def asked(schema: Schema) -> tuple[list[str], Any]:
     return ["Row"], {column.name: sample(column) for column in schema.inputs}
 
 
+def _observation(schema: Schema) -> Json:
+    """What was observed of a series: its columns, the time, the target."""
+    rhythm = schema.rhythm
+    assert rhythm is not None
+    names = (*rhythm.series, rhythm.time)
+    told = {column.name: value(column) for column in schema.inputs}
+    told[str(schema.target)] = {"type": "number", "description": "What was observed."}
+    sure = "Go on from this value though it is far from what was forecast."
+    keys = {observations.CONFIRMED: {"type": "boolean", "description": sure}}
+    about = "What was observed; of several of a series and time the last counts."
+    return record({**keys, **told}, (*names, str(schema.target)), description=about)
+
+
+def observed(schema: Schema) -> list[str]:
+    """The names of the schemas that an entry of the feedback may have beside Feedback."""
+    return ["Observation"] if schema.task in OBSERVED and schema.rhythm else []
+
+
 # task → one answer, where it has more than the others
 ANSWERS: Mapping[str, Callable[[Schema], Json]] = {"forecast": _forecast}
 # task → what may be asked instead of rows
 WISHES: Mapping[str, Callable[[Schema], Json]] = {"forecast": _wish}
+# task → what may be observed, and told without a prediction's id
+OBSERVED: Mapping[str, Callable[[Schema], Json]] = {"forecast": _observation}
 
 
 def scored(schema: Schema) -> Json:
@@ -268,10 +289,11 @@ def components(schema: Schema, strict: bool = False) -> dict[str, Json]:
         "Scored": scored(schema),
         "Tensor": _tensor(False),
         "Feedback": record({"id": TEXT, "label": label}),
+        **{name: OBSERVED[schema.task](schema) for name in observed(schema)},
         "FeedbackReport": record(
             {
                 "accepted": COUNT, "repeated": COUNT, "unknown": listing(TEXT), "expired": listing(TEXT),
-                "invalid": listing(invalid),
+                "invalid": listing(invalid), "held_back": listing(invalid),
             },
             ("accepted", "repeated", "unknown"),
         ),

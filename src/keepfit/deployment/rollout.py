@@ -13,14 +13,17 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from keepfit.data.log import Line, Writer
 from keepfit.data.rows import Rows
+from keepfit.data.told import Told
+from keepfit.deployment import plausible
 from keepfit.deployment.batcher import INLINE, Batcher
 from keepfit.deployment.http import Response
 from keepfit.deployment.metrics import Metrics
@@ -29,11 +32,13 @@ from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.served import Job, Rules, Served, answer, fields
 from keepfit.errors import KeepfitError, TrackingError
 from keepfit.models.fitted import Output
+from keepfit.types import Schema
 
 log = logging.getLogger("keepfit.server")
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 AGAIN = 30.0  # seconds after which a refused version is tried once more
 WAITING = 10_000  # rows that may wait for the shadow
+ALONE = 2_000  # rows of a request that fill a batch of their own
 HEAVY = 64 * 2**20  # bytes of requests that may wait for it, unless it is one alone
 REFRESHED = "new observations"
 Found = Any  # .version and .fetch() -> the bundle's folder
@@ -62,7 +67,7 @@ class Tools:
     every: float
     planned: Callable[[Plan], Plan] = lambda asked: asked  # what was asked for → what runs: a trial comes first
     mark: Callable[[], Any] = lambda: None  # what changes when something was observed
-    observed: Callable[[Runtime], Sequence[Mapping[str, Any]]] = lambda made: ()  # all rows that it is to know
+    observed: Callable[[Schema], Sequence[Told]] = lambda schema: ()  # all that was told of its series
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,26 @@ class Refused:
 
 @dataclass(frozen=True)
 class Active:
-    """A version that takes requests."""
+    """A version that takes requests. What takes long waits `aside`, so that the others need not wait for it."""
 
     served: Served
     batcher: Batcher
+    aside: Batcher | None = None  # of a task with such requests
+
+    def put(self, job: Job, rows: int) -> None:
+        """Take a job in. Raises RequestError (503), see `Batcher.put`."""
+        aside = self.aside if self.aside and (job.asked is None or job.asked.observed or rows > ALONE) else None
+        (aside or self.batcher).put(job, rows)
+
+    @property
+    def rows(self) -> int:
+        """How many wait."""
+        return self.batcher.rows + (self.aside.rows if self.aside else 0)
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once, when everything that was taken in is answered."""
+        aside = self.aside
+        self.batcher.when_idle((lambda: aside.when_idle(call)) if aside else call)
 
 
 class Rollout:
@@ -94,6 +115,7 @@ class Rollout:
         self.refused: dict[str, Refused] = {}
         self.unreachable: str | None = None  # why the registry could not be asked, if so
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="keepfit-predict")
+        self.beside = ThreadPoolExecutor(1, thread_name_prefix="keepfit-aside")
         self.behind = ThreadPoolExecutor(1, thread_name_prefix="keepfit-shadow")
         self.waiting = self.heavy = 0  # rows offered to the shadow, by any thread, and bytes of their requests
         self.counting = threading.Lock()  # of what waits and what was dropped
@@ -149,7 +171,7 @@ class Rollout:
             log.info("no %s any more (%s)", role, why)
         if old and not (active and active.served.writer is old.served.writer):
             pool = self.behind if role == SHADOW else self.pool  # after all that the shadow has still to score
-            old.batcher.when_idle(lambda: self._later(pool, old.served))
+            old.when_idle(lambda: self._later(pool, old.served))
 
     def close(self) -> None:
         """Stop following; close the logs of versions that have nothing left to answer."""
@@ -158,6 +180,7 @@ class Rollout:
         if self.thread:
             self.thread.join(5)
         self.pool.shutdown(wait=True)
+        self.beside.shutdown(wait=True)
         self.behind.shutdown(wait=True, cancel_futures=True)
         for active in self.active.values():
             closed(active.served)
@@ -214,8 +237,7 @@ class Rollout:
 
     def _refreshed(self, role: str, served: Served) -> Active:
         made = served.runtime
-        assert made.after is not None
-        return self._working(role, replace(served, runtime=made.after(self.tools.observed(made))))
+        return self._working(role, replace(served, runtime=plausible.moved(made, self.tools.observed(made.schema))))
 
     def _away(self, told: str, reason: str) -> None:
         if self.unreachable is None:
@@ -268,10 +290,10 @@ class Rollout:
             work = lambda jobs: answer(served, jobs, self._offer if SHADOW in self.active else None)
         files = forms.files(served.runtime.schema)
         inline = 0.0 if files else INLINE  # the next file may be a thousand times the last one
-        batcher = Batcher(
-            work, deliver(served, self.metrics), self.pool, self.tools.queue, self.tools.rules.seconds, inline, rows_of
-        )
-        return Active(served, batcher)
+        done, tools = deliver(served, self.metrics), self.tools
+        made = partial(Batcher, work, done, limit=tools.queue, patience=tools.rules.seconds, size=rows_of)
+        aside = made(pool=self.beside, inline=0.0) if served.runtime.wish else None
+        return Active(served, made(pool=self.pool, inline=inline), aside)
 
     def _refuse(self, refused: Refused, error: Exception) -> None:
         self.refused[refused.role] = refused

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
@@ -78,9 +78,9 @@ def predict(service: Service, protocol: ModuleType, route: str, request: Request
     job = Job(request, protocol, route, caller, send)
     if len(request.body) <= LATER:
         job.asked = decoded(chosen.served, job)
-        chosen.batcher.put(job, len(job.asked.rows))
+        chosen.put(job, len(job.asked.rows))
     else:
-        chosen.batcher.put(job, min(weighed(request), service.rules.rows))
+        chosen.put(job, min(weighed(request), service.rules.rows))
 
 
 def _chosen(service: Service, request: Request) -> Active:
@@ -133,10 +133,14 @@ def exposition(service: Service, request: Request) -> Response:
         "keepfit_model_serving_seconds": (
             "Since the version was put to work.", (), {(a.served.version,): now - a.served.since for a in active}
         ),
-        "keepfit_queue_rows": ("Rows that wait.", (), {(a.served.version,): float(a.batcher.rows) for a in active}),
+        "keepfit_queue_rows": ("Rows that wait.", (), {(a.served.version,): float(a.rows) for a in active}),
         "keepfit_model_refused": (
             "Versions that are named by the registry and were not put to work.", (),
             {(r.version,): 1.0 for r in service.rollout.refused.values()},
+        ),
+        "keepfit_observations_held_back": (
+            "Observations that are too far off to go on from, until they are corrected or confirmed.", (),
+            {(a.served.version,): float(len(a.served.runtime.held)) for a in active if a.served.runtime.after},
         ),
         "keepfit_log_unwritable": (
             "1 while the prediction log cannot be written, so that requests get 503.", (),
@@ -203,13 +207,34 @@ def feedback(service: Service, request: Request) -> Response:
     report = labels.add(service.feedback, service.predictions, entries, caller, service.retention, observed)
     if report.accepted:
         service.rollout.refresh()
+        report = replace(report, held_back=_held(service, entries, observed))
     for outcome in ("accepted", "repeated"):
         service.metrics.feedback[outcome] += getattr(report, outcome)
-    for outcome in ("unknown", "expired", "invalid"):
+    for outcome in ("unknown", "expired", "invalid", "held_back"):
         service.metrics.feedback[outcome] += len(getattr(report, outcome))
     if entries and not report.accepted:
         raise RequestError(422, "no_labels", "None of these is a label of a prediction.", _wrong(report))
     return _json(report)
+
+
+def _held(service: Service, entries: Sequence[Any], observed: labels.Read | None) -> tuple[labels.Invalid, ...]:
+    """Which entries the champion does not go on from, and why."""
+    champion = service.rollout.active.get(rollout.CHAMPION)
+    held = champion.served.runtime.held if champion else {}
+    named = enumerate(_named(entry, observed) for entry in entries) if held else ()
+    return tuple(labels.Invalid(row, held[name]) for row, name in named if name in held)
+
+
+def _named(entry: Any, observed: labels.Read | None) -> str:
+    """What an entry is known by: the id of its prediction, or series and time; empty where it is none."""
+    if not isinstance(entry, Mapping):
+        return ""
+    if "label" in entry or observed is None:
+        return str(entry.get("id", "")).strip()
+    try:
+        return observed(entry).key
+    except ValueError:
+        return ""
 
 
 def _wrong(report: labels.Report) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +61,8 @@ class Runtime:
     faults: Callable[[Columns], list[Problem]] = lambda columns: []  # what only came to light by `predict`
     wish: wishes.Known | None = None  # makes rows of what a request asks for otherwise
     after: Callable[[Sequence[Mapping[str, Any]]], Runtime] | None = None  # the bundle's model, told observed rows
+    base: Runtime | None = None  # as it was before it was told any
+    held: Mapping[str, str] = field(default_factory=dict)  # observations that are not believed, by id, and why
 
 
 def load(

@@ -8,25 +8,28 @@ from pathlib import Path
 from keepfit import config as settings
 from keepfit import durable
 from keepfit.config import Config
-from keepfit.deployment import runtime
+from keepfit.deployment import plausible, runtime
 from keepfit.errors import BundleError
 from keepfit.extras import importable
 from keepfit.models import bundle as bundles
 from keepfit.pipeline import observed
+from keepfit.pipeline.observed import Follow
 from keepfit.types import Bundle
 
 
-def load(config: Config, project: Path, path: Path, threads: int = 1, later: bool = True) -> runtime.Runtime:
+def load(
+    config: Config, project: Path, path: Path, threads: int = 1, later: bool = True, follow: Follow | None = None
+) -> runtime.Runtime:
     """The runtime of a bundle folder; its hooks come from the project, never from the bundle.
 
     It goes on from all that was observed. Without `later` it knows no observation that came after its training,
-    as when it was judged.
+    as when it was judged. `follow` knows what was observed, where the caller keeps an eye on it.
     """
     made = bundles.read(path)
     with importable(project):  # an estimator of the user's own stands beside keepfit.yaml
         found = runtime.load(made, code(project, made), config.model.trusted, threads, later)
-    told = observed.rows(config, project, made.schema) if later and found.after else []
-    return found.after(told) if told and found.after else found
+    told = (follow or observed.follower(config, project))(made.schema) if later and found.after else ()
+    return plausible.moved(found, told) if told else found
 
 
 def code(project: Path, made: Bundle) -> Path | None:

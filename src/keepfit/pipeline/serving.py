@@ -162,9 +162,10 @@ def rollout(config: Config, project: Path, bundle: Path | None, found: Platform)
     section, work = config.serving, project / settings.WORK
     name = bundles.read(bundle).manifest["name"] if bundle else config.project.name
     body = (found.max_body_mb or section.max_body_mb) * MEGABYTE
+    follow = observed.follower(config, project)
     tools = Tools(
         look=_only(bundle) if bundle else _champion(config, work),
-        load=lambda path: loading.load(config, project, path),
+        load=lambda path: loading.load(config, project, path, follow=follow),
         open_log=lambda runtime, version, role: _log(config, work, runtime, version, role),
         name=name,
         rules=Rules(
@@ -178,7 +179,7 @@ def rollout(config: Config, project: Path, bundle: Path | None, found: Platform)
         every=section.follow,
         planned=partial(on_trial.plan, project),
         mark=lambda: observed.mark(work),
-        observed=lambda runtime: observed.rows(config, project, runtime.schema),
+        observed=follow,
     )
     canary = section.canary
     plan = Plan(section.shadow, canary.version if canary else None, canary.share if canary else 0.0)

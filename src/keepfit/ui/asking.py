@@ -40,7 +40,7 @@ async def predict(service: Service, rows: Sequence[Row], caller: str) -> Told:
     request = Request("POST", b"/ui", {}, native.encode_json(list(rows)), True, key)
     job = Job(request, native, ROUTE, caller, lambda response: None if found.done() else found.set_result(response))
     job.asked = decoded(chosen.served, job)
-    chosen.batcher.put(job, len(rows))
+    chosen.put(job, len(rows))
     response = await found
     value = json.loads(response.body)
     if response.status != 200:

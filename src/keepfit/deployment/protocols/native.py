@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import astuple
 
-from keepfit.data.rows import Table
+from keepfit.data.rows import Table, lists_of
 from keepfit.deployment.protocols import Answered, Asked, Reply, forms, said
 from keepfit.errors import RequestError
 from keepfit.types import Column, Schema
@@ -214,7 +214,7 @@ def ahead(asked: Asked, answered: Answered) -> list[Any]:
     found = answered.said or said(answered.output, answered.classes)
     made = _placed(answered.keys, found.low is not None)
     steps = repeat(None) if found.step is None else [*map(round, found.step)]
-    keys = [[row.get(name) for row in asked.rows] for name in answered.keys]
+    keys = lists_of(answered.keys)(asked.rows)
     interval = [zip(found.low, found.high, strict=True)] if found.low is not None and found.high is not None else []
     return [*map(made, answered.ids, *keys, steps, found.values, *interval)]
 
