@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from keepfit import config
-from keepfit.data import image_folder, pictures
+from keepfit.data import image_folder, memory, pictures
 from keepfit.data.delimited import Bad, BadRow
 from keepfit.data.image_folder import Left
 from keepfit.errors import DataError
@@ -79,6 +79,7 @@ def read(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, str]]:
         members = [member for member in archive.members if member.name in wanted]
         _nested(file, archive, members)
         _bounded(file, members)
+        memory.room(sum(member.size for member in members), str(file))
         contents = dict(_contents(archive, members))
     return image_folder.table(found, contents, archive.left, data, str(path))
 

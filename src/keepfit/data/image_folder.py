@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from keepfit import config
-from keepfit.data import pictures
+from keepfit.data import memory, pictures
 from keepfit.errors import DataError
 from keepfit.extras import nearest
 
@@ -160,6 +160,7 @@ def read(folder: Path, names: list[str], shown: str, data: config.Data) -> tuple
     """
     found = layout(names)
     left: Left = []
+    memory.room(sum(length(folder / row.name) for row in found.rows), str(folder))
     contents = {row.name: content for row in found.rows if (content := _content(folder, row.name, left)) is not None}
     frame, facts = table(found, contents, left, data, str(folder))
     total, size = digest(frame)
@@ -172,6 +173,14 @@ def _held_folder(names: Iterable[str], held: str) -> str:
     """The official test set's folder, with those that lie around it."""
     found = sorted(name for name in names if is_picture(name))
     return found[0][: _around(found)] + held
+
+
+def length(path: Path) -> int:
+    """The bytes of a file; 0 of one that is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # told when it is read
 
 
 def _content(folder: Path, name: str, left: Left) -> bytes | None:

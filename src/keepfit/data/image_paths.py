@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from keepfit import config
-from keepfit.data import image_folder, pictures
+from keepfit.data import image_folder, memory, pictures
 from keepfit.data.image_folder import Left
 
 LOOKED = 50  # paths whose endings and files are looked at
@@ -67,13 +66,16 @@ def _inside(root: Path, text: str) -> Path | None:
 
 
 def _contents(series: pl.Series, root: Path, left: Left) -> pl.Series:
-    return pl.Series(series.name, [_content(root, text, left) for text in series.to_list()], dtype=pl.Binary)
+    texts = [text if text and text.strip() else None for text in series.to_list()]
+    paths = [text and _inside(root, text) for text in texts]
+    memory.room(sum(image_folder.length(path) for path in paths if path), f"Column '{series.name}'")
+    found = [_content(root, text, path, left) for text, path in zip(texts, paths, strict=True)]
+    return pl.Series(series.name, found, dtype=pl.Binary)
 
 
-def _content(root: Path, text: Any, left: Left) -> bytes | None:
-    if text is None or not text.strip():
+def _content(root: Path, text: str | None, path: Path | None, left: Left) -> bytes | None:
+    if text is None:
         return None
-    path = _inside(root, text)
     if path is None:
         left.append((text, f"there is no such file inside {root}"))
         return None
