@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import re
 import threading
 
 import numpy as np
@@ -126,6 +127,12 @@ def test_an_interrupted_network_is_a_model(one_fold):
     (member,) = model.members
     assert member.estimator.cut_
     assert len(member.estimator.losses_) == 2
+
+
+def test_a_budget_that_ends_a_network_is_told_with_the_epochs_that_it_had(one_fold):
+    model = fit(album(), model={**MODEL, "epochs": 100_000}, tuning={"trials": 0, "time_budget": 2})
+    (told,) = model.report["budget"]["cut"]
+    assert re.fullmatch(r"convolutional_network after [\d,]+ of 100,000 epochs", told)
 
 
 def test_what_is_told_names_the_epoch(one_fold):
