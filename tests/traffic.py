@@ -35,10 +35,12 @@ def answered(
     ids = keys or log.ids(len(rows))
     names = [column.name for column in runtime.schema.columns if column.role not in ("target", "ignore")]
     inputs = values_of([name for name in names if runtime.schema[name].hook is None and name not in redact])(rows)
-    shares = output.probabilities
+    shares, ahead = output.probabilities, output.ahead
     log.write([
         Line(key, begin + place * seconds, "request", None, "/predict", 0.001, values, output.values[place],
-             None if shares is None else float(shares[place].max()), None if shares is None else shares[place].tolist())
+             None if shares is None else float(shares[place].max()), None if shares is None else shares[place].tolist(),
+             step=None if ahead is None else float(ahead.step[place]),
+             scale=None if ahead is None else float(ahead.scale[place]))
         for place, (key, values) in enumerate(zip(ids, inputs, strict=True))
     ])  # fmt: skip
     log.close()

@@ -230,3 +230,25 @@ def test_the_budget_of_false_alarms_and_what_was_achieved() -> None:
     assert "1 a month" in text
     assert "0.00021 of them (0.00014 to 0.0003, from 4000 passes)" in text
     assert report._budget(None) == ""
+
+
+def test_forecasts_by_step_ahead_beside_training_and_seasonal_naive(tmp_path: Path) -> None:
+    def figure(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+    steps = [
+        {"step": "1 to 2", "rows": 40, "mase": figure(0.7), "bias": figure(-0.2), "interval_coverage": figure(0.88),
+         "naive": 1.25},
+        {"step": "3", "rows": 20, "mase": figure(0.9), "bias": figure(0.3)},
+    ]  # fmt: skip
+    before = [{"step": "1", "rows": 2, "mase": 0.5}, {"step": "2", "rows": 2, "mase": 0.6, "coverage": 0.9}]
+    naive = [{"metric": "mase", "rows": 60, "value": 0.77, "naive": 1.31}]
+    said = words(told(tmp_path, steps=steps, steps_before=before, naive=naive))
+    by_step = said.partition("By step ahead")[2]
+    for part in ("1 to 2", "MASE at training", "0.6 to 0.8", "0.55", "0.88", "1.25", "MASE of seasonal naive"):
+        assert part in by_step, part
+    assert "-0.2" in by_step or "−0.2" in by_step
+    beside = said.partition("Beside seasonal naive")[2].partition("By step ahead")[0]
+    assert "0.77" in beside
+    assert "1.31" in beside
+    assert "By step ahead" not in words(told(tmp_path))

@@ -59,11 +59,3 @@ def test_an_estimator_of_the_users_own(tmp_path: Path) -> None:
     (tmp_path / "own_broken.py").write_text("class Nearest(\n")
     assert "own_broken:Nearest cannot be imported: SyntaxError" in told(tmp_path, "model={type: 'own_broken:Nearest'}")
     Project(tmp_path, ["model={type: 'sklearn.neighbors:KNeighborsClassifier', n_neighbors: 3}"]).check()
-
-
-def test_forecasts_have_no_trial_yet(tmp_path: Path) -> None:
-    months = [f"{1990 + k // 12}-{k % 12 + 1:02}" for k in range(60)]
-    rows = "\n".join(f"{month},{10 + k % 12}" for k, month in enumerate(months))
-    (tmp_path / "sold.csv").write_text(f"month,sold\n{rows}\n")
-    (tmp_path / "keepfit.yaml").write_text("task: forecast\ndata: {source: sold.csv, target: sold}\n")
-    assert "retraining.trial: not for task 'forecast'" in told(tmp_path, "retraining.trial={length: 1d}")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from keepfit import Project
+from keepfit.cli import main
 from keepfit.pipeline import folders
 from tests.models.series.rows import frame
 from tests.pipeline.test_forecast import shops
 from tests.serving import serving
+from tests.traffic import answered
 
 pytestmark = pytest.mark.slow
 KNOWN, HORIZON = 60, 6
@@ -47,6 +51,37 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def begins(answer: dict[str, Any]) -> set[str]:
     return {row["month"][:7] for row in answer["predictions"] if row["step"] == 1}
+
+
+def test_a_file_of_what_came_true_and_what_is_wrong_in_it(trained: Project, tmp_path: Path) -> None:
+    """Rows by series and time label the forecasts; text is told by its row, an unknown series costs nothing."""
+    made = Project(shutil.copytree(trained.folder, tmp_path / "shops"))
+    answered(made, pl.DataFrame(rows(KNOWN, KNOWN + HORIZON)).drop("sold"))
+    right = [{**row, "month": f"{row['month']}-17", "sold": str(row["sold"])} for row in rows(KNOWN, KNOWN + HORIZON)]
+    wrong = [{**right[0], "sold": "many"}, {**right[0], "month": "soon"}, {**right[0], "sold": None}]
+    other = [{**right[0], "shop": "nowhere"}]
+    pl.DataFrame([*right, *wrong, *other]).write_csv(tmp_path / "truth.csv")
+    result = CliRunner().invoke(main, ["feedback", str(tmp_path / "truth.csv"), "-C", str(made.folder)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = result.stdout.splitlines()
+    assert told[0] == f"{3 * HORIZON + 1} labels accepted"
+    assert [line.partition(":")[0] for line in told[2:]] == [f"  row {3 * HORIZON + at}" for at in (1, 2, 3)]
+    assert "many" in told[2]
+    assert "'month': " in told[3]
+    assert "soon" in told[3]
+    assert "'sold' is missing" in told[4]
+    found = made.monitor()
+    assert found["window"]["labelled"] == 3 * HORIZON
+    assert found["window"]["labels"]["unknown"] == 0
+    assert found["performance"]["mase"]["value"] < 1.5
+    assert found["naive"][0]["metric"] == "mase"
+    assert found["naive"][0]["naive"] > found["naive"][0]["value"]  # the shops grow
+    assert {check["name"] for check in found["verdicts"]["performance"]["checks"]} >= {
+        "bias: one-sided", "season: shifted"
+    }  # fmt: skip
+    report = Path(found["report"]).read_text(encoding="utf-8")
+    assert "By step ahead" in report
+    assert "Beside seasonal naive" in report
 
 
 def test_forecasts_begin_after_the_newest_observation_and_the_loop_goes_round(trained: Project) -> None:

@@ -15,6 +15,10 @@ within the whole probation is at most 1 - confidence, however often it is looked
                   nothing is said of fewer than `least`
 
 So there are no resamples as in the gate: a bootstrap's interval holds for one look.
+
+Rows that belong together (forecasts of a series) count as one unit, with Student's t for few of them. Where units
+stay the same and only more is known of them, the looks are no such bet as above. Then a single look reaches the
+limit of 1 % by chance in less than 1 of 10,000, so that it holds for a hundred looks that have nothing in common.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from keepfit.models.metrics import Answers
 from keepfit.types import Check, Verdict
 
 BEST = 1000  # rows at which the bets of other metrics tell most
+UNITS = 20  # units at which they do
 LEAST = 50  # rows without which nothing is said
 
 
@@ -43,11 +48,13 @@ def judge(
     metric: str,
     confidence: float = 0.95,
     least: int = LEAST,
+    together: NDArray[np.intp] | None = None,
 ) -> Verdict:
     """Failed when the champion is surely worse than its predecessor by `metric`, a name of METRICS.
 
-    `y` (n,) are the labels of all rows of the probation so far, both Outputs their answers. Not checked for
-    fewer than `least` rows, and where the metric is not defined on them.
+    `y` (n,) are the labels of all rows of the probation so far, both Outputs their answers, `together` (n,) the
+    units that rows belong to, from 0 on. Not checked for fewer than `least` rows, and where the metric is not
+    defined on them.
     """
     title, limit = f"not worse than its predecessor: {metric}", 1 / (1 - confidence)
     if len(y) < least:
@@ -60,7 +67,8 @@ def judge(
     if not math.isfinite(lead):
         detail = "undefined on the labelled rows: they hold one class only"
         return Verdict("probation", (Check(title, "not checked", detail=detail),))
-    e = _exact(mine, other) if metric == "accuracy" else _mixture(lead, sign * (moves - others), 1 - confidence)
+    bet = _exact(mine, other) if metric == "accuracy" else None
+    e = _mixture(lead, sign * (moves - others), 1 - confidence, together) if bet is None else bet
     detail = f"{one:.4g} against {two:.4g} on {len(y):,} rows; evidence that it is worse {e:.3g} of {limit:.3g}"
     return Verdict("probation", (Check(title, "failed" if e >= limit else "passed", lead, ">= 0", detail),))
 
@@ -88,25 +96,39 @@ def shares(against: int, for_it: int) -> float:
     return math.exp(min(log, 700.0))
 
 
-def _mixture(lead: float, moves: NDArray[np.floating[Any]], alpha: float) -> float:
+def _mixture(
+    lead: float, moves: NDArray[np.floating[Any]], alpha: float, together: NDArray[np.intp] | None
+) -> float:  # fmt: skip
     """The e-value of a lead, of which each row has the influence `moves` (n,).
 
-    Two rows more, on which the models differ, are added in thought: see `keepfit.tracking.gate`.
+    Two rows, or units, more, on which the models differ, are added in thought: see `keepfit.tracking.gate`.
     """
-    differ = int((moves != 0).sum())
-    spread = float(moves @ moves)
+    each = moves if together is None else np.bincount(together, moves)
+    differ, spread = int((each != 0).sum()), float(each @ each)
     if not spread:
         return 1.0
     z = -lead * len(moves) / math.sqrt(spread * (1 + 2 / differ))
-    return normal(z, len(moves), alpha)
+    return normal(z, len(each), alpha) if together is None else normal(_normal(z, differ), len(each), alpha, UNITS)
 
 
-def normal(z: float, rows: int, alpha: float) -> float:
+def _normal(t: float, units: int) -> float:
+    """Student's t of so many units as the normal z that is as likely.
+
+    >>> round(_normal(4.0, 5), 2), round(_normal(4.0, 10_000), 2), _normal(4.0, 1)
+    (2.41, 4.0, 0.0)
+    """
+    if units < 2:
+        return 0.0
+    far = float(special.stdtr(units - 1, -abs(t)))
+    return math.copysign(-float(special.ndtri(max(far, 1e-300))), t)
+
+
+def normal(z: float, rows: int, alpha: float, best: int = BEST) -> float:
     """The mean over normal distributed gains, positive ones alone, of their likelihood against no gain.
 
-    `z`: the loss in standard errors. The width of the distribution is the one that is best at `BEST` rows.
+    `z`: the loss in standard errors. The width of the distribution is the one that is best at `best` rows.
     """
-    wide = rows / BEST * (-2 * math.log(2 * alpha) + math.log(1 - 2 * math.log(2 * alpha)))
+    wide = rows / best * (-2 * math.log(2 * alpha) + math.log(1 - 2 * math.log(2 * alpha)))
     log = math.log(2) - math.log1p(wide) / 2 + wide * z * z / (2 * (1 + wide))
     log += float(special.log_ndtr(z * math.sqrt(wide / (1 + wide))))
     return math.exp(min(log, 700.0))

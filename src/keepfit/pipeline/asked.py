@@ -20,14 +20,10 @@ AUTO = ("nb_linear", "logistic_regression", "ridge", "lightgbm", "extra_trees") 
 STORED = ("sklearn", "lightgbm", "keepfit")  # packages whose estimators are stored without a user's trust
 
 
-# tasks that have no trial on live requests yet, and why
-UNTRIED = {"forecast": "what a shadow forecasts is known to be right or wrong only when its time has come"}
-
-
 def known(config: Config, project: Path, meaning: Schema, columns: list[str]) -> None:
     """Raises ConfigError for all that the config names and nobody knows, one line each."""
     mistakes = [*_names(config, meaning, columns), *_schedule(config), *_estimator(config, project, meaning.task)]
-    mistakes += [*_features(config, project, meaning), *_trial(config, meaning.task)]
+    mistakes += [*_features(config, project, meaning)]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
 
@@ -52,12 +48,6 @@ def _names(config: Config, meaning: Schema, columns: list[str]) -> Iterator[str]
         for name in names:
             if name not in there:
                 yield f"{key}: unknown name '{name}'. {nearest(name, there)}Known: {', '.join(there)}"
-
-
-def _trial(config: Config, task: str) -> Iterator[str]:
-    if config.retraining.trial and task in UNTRIED:
-        told = f"retraining.trial: not for task '{task}': {UNTRIED[task]}"
-        yield f"{told}. Leave it out: the gate judges by the newest periods."
 
 
 def _features(config: Config, project: Path, meaning: Schema) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What was answered and what turned out to be true: labelled rows of the prediction log as frames.
 
-    labelled   the rows whose label is known by now: id, at, label_time, version, role, inputs, truth
+    labelled   the rows whose label is known by now: id, at, label_time, version, role, step, inputs, truth
     columns    their inputs and their target, named and typed as in a Schema
     said       what a registered version answers for a frame
 
@@ -36,6 +36,7 @@ EMPTY = {
     "label_time": MOMENT,
     "version": pl.String(),
     "role": pl.String(),
+    "step": pl.Float64(),
     "truth": pl.String(),
 }
 
@@ -61,7 +62,9 @@ def labelled(config: Config, project: Path, now: datetime, task: str, role: str 
     known = (pl.col("at") <= now) & truth.is_not_null()
     if config.monitoring.time is None:
         known &= pl.col("label_time") <= now
-    kept = rows.filter(known).select("id", "at", "label_time", "version", "role", "inputs", truth.alias("truth"))
+    kept = rows.filter(known).select(
+        "id", "at", "label_time", "version", "role", "step", "inputs", truth.alias("truth")
+    )
     return kept.collect().sort("at", "id")
 
 

@@ -1,24 +1,25 @@
 """Watch after promotion: a new champion that does worse in the wild than its predecessor is rolled back.
 
-Within `retraining.probation` of the first row that it answered, the predecessor is asked about the same
-logged inputs, and both are compared on the labels that have come. Only who was promoted is watched, not
+Within `retraining.probation` of the first row that it answered, both are asked about the logged inputs again
+(`keepfit.pipeline.replay`), and compared on the labels that have come. Only who was promoted is watched, not
 who was rolled back to: so it happens once, and a version that was rolled back stays away until somebody
 promotes it by hand.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from keepfit.config import Config
+from keepfit.data import rhythm as calendar
 from keepfit.models import bundle as bundles
-from keepfit.models import tasks
 from keepfit.monitoring import probation, state
 from keepfit.pipeline import champion, live
+from keepfit.pipeline.replay import replay
 from keepfit.tracking import gate
 from keepfit.types import Decision, Schema, Verdict
 
@@ -39,7 +40,7 @@ def after_promotion(config: Config, project: Path, now: datetime) -> Decision | 
     if again and config.monitoring.time is None:  # what it answered as champion before is not of this probation
         rows = rows.filter(pl.col("at") >= state.moment(last.when))
     begun = rows["at"].min()
-    if not isinstance(begun, datetime) or now > begun + timedelta(seconds=config.retraining.probation):
+    if not isinstance(begun, datetime) or now > begun + lasts(config, schema):
         return None
     verdict = compare(config, project, rows, schema, found.version, last.previous)
     if verdict.outcome != "failed":
@@ -56,10 +57,16 @@ def compare(
     config: Config, project: Path, rows: pl.DataFrame, schema: Schema, version: str, before: str
 ) -> Verdict:  # fmt: skip
     """Is `version` worse than `before` on live rows? Not checked with fewer than `monitoring.min_rows`."""
-    frame = live.columns(config, rows, schema).filter(pl.col(str(schema.target)).is_not_null())
-    known = frame[str(schema.target)]
-    y = np.array(known.to_list(), object) if schema.classes else known.to_numpy()
-    one, other = (live.said(config, project, number, frame) for number in (version, before))
-    trial = gate.Trial(y, schema.classes, one, tasks.within(y, schema), other)
+    y, (one, other), baseline, together = replay(config, project, rows, schema, (version, before))
+    trial = gate.Trial(y, schema.classes, one, baseline, other)
     metric = gate.metric(trial, config.goals, config.gate)
-    return probation.judge(y, schema.classes, one, other, metric, 1 - RISK, config.monitoring.min_rows)
+    other = dataclasses.replace(other, ahead=one.ahead)  # the same error is to be the same for both
+    return probation.judge(y, schema.classes, one, other, metric, 1 - RISK, config.monitoring.min_rows, together)
+
+
+def lasts(config: Config, schema: Schema) -> timedelta:
+    """`retraining.probation`; of forecasts at least the time in which the first ones come true."""
+    asked = config.retraining.probation
+    if not asked or schema.rhythm is None or not calendar.dated(schema.rhythm.frequency):
+        return timedelta(seconds=asked)
+    return timedelta(seconds=max(asked, schema.rhythm.horizon * calendar.length(schema.rhythm.frequency)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from keepfit import config as settings
@@ -18,10 +17,10 @@ from keepfit.config import Config
 from keepfit.config import Trial as Asked
 from keepfit.data import log_read
 from keepfit.models import bundle as bundles
-from keepfit.models import tasks
 from keepfit.monitoring import state
 from keepfit.pipeline import champion, folders, live, on_trial
 from keepfit.pipeline.on_trial import OnTrial
+from keepfit.pipeline.replay import Replayed, replay
 from keepfit.tracking import gate
 from keepfit.tracking.gate import failed
 from keepfit.types import Decision, Schema, Verdict
@@ -57,14 +56,26 @@ def judge(config: Config, project: Path, now: datetime) -> Decision | None:
     since, until = state.moment(found.since), state.moment(found.until)
     if now < until:
         return None
-    schema = bundles.read(current.fetch()).schema
+    schema = bundles.read(champion.folder(config, project, found.version)).schema
     rows = _rows(config, project, found, since, now, schema)
-    if rows.height >= asked.min_rows:
-        return _settle(config, project, found, _verdict(config, project, found, rows, schema))
+    count = rows.height
+    if count >= asked.min_rows:
+        again = replay(config, project, rows, schema, (found.version, found.before))
+        count = len(again.y)
+        if count >= asked.min_rows:
+            return _settle(config, project, found, _verdict(config, project, found, again, schema))
     if now < since + PATIENCE * (until - since):
         return None
-    told = f"{rows.height} labelled rows in {PATIENCE} times the length of the trial; {asked.min_rows} are needed"
-    return _refuse(config, project, found, told)
+    return _refuse(config, project, found, _few(count, asked, schema))
+
+
+def _few(count: int, asked: Asked, schema: Schema) -> str:
+    """Why nothing was decided."""
+    told = f"{count} labelled rows in {PATIENCE} times the length of the trial; {asked.min_rows} are needed"
+    if schema.rhythm is None:
+        return told
+    far = f"{schema.rhythm.horizon} periods of {schema.rhythm.frequency}"
+    return f"{told}. Forecasts come true up to {far} later: set a longer retraining.trial.length"
 
 
 def _over(config: Config, project: Path, found: OnTrial, current: str | None) -> Decision | None:
@@ -112,22 +123,19 @@ def _rows(
     return rows.join(answered, on="id", how="semi", maintain_order="left")
 
 
-def _verdict(config: Config, project: Path, found: OnTrial, rows: pl.DataFrame, schema: Schema) -> Verdict:
-    """The gate on live rows. The baseline knows how often each label is, of these very rows."""
-    frame = live.columns(config, rows, schema)
-    frame = frame.filter(pl.col(str(schema.target)).is_not_null())
-    known = frame[str(schema.target)]
-    y = np.array(known.to_list(), object) if schema.classes else known.to_numpy()
+def _verdict(config: Config, project: Path, found: OnTrial, rows: Replayed, schema: Schema) -> Verdict:
+    """The gate on live rows."""
     folder = champion.folder(config, project, found.version)
     trial = gate.Trial(
-        y=y,
+        y=rows.y,
         classes=schema.classes,
-        challenger=live.said(config, project, found.version, frame),
-        baseline=tasks.within(y, schema),
-        champion=live.said(config, project, found.before, frame),
+        challenger=rows.outputs[0],
+        baseline=rows.baseline,
+        champion=rows.outputs[1],
         measured=found.measured,
         parity=folders.read_verdict(folder / "parity.json"),
+        together=rows.together,
     )
     limits = config.gate.model_copy(update={"slices": {}})  # slices were judged on the test rows
     judged = gate.judge(trial, config.goals, limits, config.evaluation.bootstrap, config.data.random_state)
-    return Verdict(f"trial on {len(y):,} live rows", judged.checks)
+    return Verdict(f"trial on {len(rows.y):,} live rows", judged.checks)

@@ -31,12 +31,11 @@ def ago(memory: Memory, places: Ints, periods: Floats, steps: Floats, season: in
 
 def _at(values: Floats, memory: Memory, places: Ints, periods: Floats) -> Floats:
     """(n,) what stands in `values` (series, T) at these places and periods; NaN beyond its ends."""
-    last = values.shape[1] - 1
     found = np.full(len(places), np.nan)
-    column = np.where(places >= 0, last - (memory.ends[places] - periods), -1.0)
-    with np.errstate(invalid="ignore"):
-        inside = (column >= 0) & (column <= last)
-    found[inside] = values[places[inside], column[inside].astype(np.int64)]
+    there = np.flatnonzero((places >= 0) & np.isfinite(periods))
+    column = values.shape[1] - 1 - (memory.ends[places[there]] - periods[there]).astype(np.int64)
+    inside = (column >= 0) & (column < values.shape[1])
+    found[there[inside]] = values[places[there[inside]], column[inside]]
     return found
 
 
