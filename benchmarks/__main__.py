@@ -18,8 +18,8 @@ from benchmarks.results import Options, Result
 
 NAMES = (  # the quickest first
     *("startup", "overhead", "imdb", "scoring", "memory", "images", "images-serving", "images-scratch"),
-    *("forecasting", "forecasting-models", "forecast-serving"),
-    *("monitoring-speed", "monitoring-planted", "monitoring-null", "elec2"),
+    *("forecasting", "forecasting-models", "forecast-covariates", "forecast-serving"),
+    *("monitoring-speed", "monitoring-planted", "forecast-alarms", "monitoring-null", "elec2"),
     *("serving-profile", "serving-limit", "serving-log", "monitoring-cost", "serving-swap", "serving"),
     *("serving-soak", "quality"),
 )
