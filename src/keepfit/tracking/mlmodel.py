@@ -81,11 +81,13 @@ def _mlmodel(
 def signature(schema: Schema, example: Mapping[str, Iterable[Any]]) -> dict[str, Any]:
     """MLflow's signature of a model: the columns that a caller brings, and the prediction.
 
-    A column that had missing values is optional. The types are those that MLflow takes as they
-    come from a CSV file and from a data frame (see `_type`); `example` tells whether dates come as text.
+    A column that had missing values is optional, and so is what only observations tell. The types are those that
+    MLflow takes as they come from a CSV file and from a data frame (see `_type`); `example` tells whether dates come
+    as text.
     """
     texts = {name for name, values in example.items() if any(isinstance(value, str) for value in values)}
-    inputs = [{"type": _type(c, c.name in texts), "name": c.name, "required": c.missing == 0} for c in schema.inputs]
+    needed = [c.name for c in schema.required if c.missing == 0]
+    inputs = [{"type": _type(c, c.name in texts), "name": c.name, "required": c.name in needed} for c in schema.inputs]
     predicted = "string" if schema.task == "classification" else "double"
     outputs = [{"type": predicted, "name": "prediction", "required": True}]
     params = [{"name": "method", "type": "string", "default": "predict", "shape": None}]  # see deployment.pyfunc

@@ -150,7 +150,8 @@ def _series(made: Form) -> None:
 
 
 def _history(made: Form, before: Mapping[str, Any]) -> None:
-    columns = [*made.known.rhythm.series, made.known.rhythm.time, made.known.target, *covariates(made)]
+    columns = [*made.known.rhythm.series, made.known.rhythm.time, made.known.target]
+    columns += [*covariates(made), *made.known.rhythm.past]
     sample = ",".join(columns)
     with ui.element("details").props("open" if before.get(HISTORY) or covariates(made) else ""):
         ui.html("What was observed since", tag="summary")
@@ -175,7 +176,7 @@ def _history(made: Form, before: Mapping[str, Any]) -> None:
 def covariates(made: Form) -> list[str]:
     """The columns that must be known ahead."""
     own = (*made.known.rhythm.series, made.known.rhythm.time, made.known.target)
-    return [column.name for column in made.told.schema.inputs if column.name not in own]
+    return [column.name for column in made.told.schema.required if column.name not in own]
 
 
 def _about(made: Form) -> str:
