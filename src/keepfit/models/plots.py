@@ -32,16 +32,22 @@ BINS = 10  # of a calibration curve
 BARS = 40  # of a histogram
 COLOURS = ("#2b6cb0", "#dd6b20", "#2f855a", "#b83280", "#6b46c1", "#975a16")
 SOFT = "#888888"
-WIDTH, HEIGHT = 400, 340
-LEFT, RIGHT, TOP, BOTTOM = 62, 388, 30, 292  # the frame that is drawn into
-HEAD = (
-    f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' "
-    "font-family='sans-serif' font-size='11'><rect width='100%' height='100%' fill='white'/>"
-)
+WIDTH, HEIGHT, WIDE = 400, 340, 860  # of a picture; the width of one that follows time
+MARGIN = 12
+LEFT, RIGHT, TOP, BOTTOM = 62, WIDTH - MARGIN, 30, 292  # the frame that is drawn into
+LETTER = 6.2  # about as wide as a letter
+
+
+def _head(width: int) -> str:
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {HEIGHT}' width='{width}' height='{HEIGHT}' "
+        "font-family='sans-serif' font-size='11'><rect width='100%' height='100%' fill='white'/>"
+    )
 
 
 class Line(NamedTuple):
-    """Points joined by a line; `label` stands in the legend. `kind`: line, dotted, marked, dots (not joined)."""
+    """Points joined by a line; `label` stands in the legend. `kind`: line, dotted, marked, dots (not joined), and
+    band (the area within)."""
 
     x: Floats
     y: Floats
@@ -51,13 +57,20 @@ class Line(NamedTuple):
 
 
 class Axes(NamedTuple):
-    """What is at the ends of the frame, and the names of the axes and the picture."""
+    """What is at the ends of the frame, and the names of the axes and the picture. `marks` are what is written where
+    below it; without any, round numbers."""
 
     x: tuple[float, float]
     y: tuple[float, float]
     across: str
     upward: str
     title: str
+    marks: Sequence[tuple[float, str]] = ()
+    width: int = WIDTH
+
+    @property
+    def right(self) -> int:
+        return self.width - MARGIN
 
 
 def draw(
@@ -89,15 +102,16 @@ def of_rows(y: NDArray[Any], output: Output, schema: Schema, *frames: Any) -> It
 
 def chart(axes: Axes, lines: Sequence[Line], bars: Floats | None = None) -> str:
     """A chart as SVG. `bars` are the heights of a histogram whose bins fill the width."""
-    across, upward = _scale(axes.x, LEFT, RIGHT), _scale(axes.y, BOTTOM, TOP)
-    parts = [HEAD, _grid(axes, across, upward)]
+    across, upward = _scale(axes.x, LEFT, axes.right), _scale(axes.y, BOTTOM, TOP)
+    parts = [_head(axes.width), _grid(axes, across, upward)]
     if bars is not None:
-        edges = np.linspace(LEFT, RIGHT, len(bars) + 1)
+        edges = np.linspace(LEFT, axes.right, len(bars) + 1)
         places = zip(edges[:-1], edges[1:], upward(bars), strict=True)
         steps = "".join(f"M{a:.1f} {BOTTOM}V{t:.1f}H{b:.1f}V{BOTTOM}z" for a, b, t in places)
         parts.append(f"<path d='{steps}' fill='{COLOURS[0]}' stroke='white' stroke-width='0.5'/>")
     parts += [_line(line, across(line.x), upward(line.y)) for line in lines]
-    parts.append(_legend([line for line in lines if line.label]))
+    named = [line for line in lines if line.label]
+    parts.append(_legend(named) if axes.width == WIDTH else _legend_above(named, axes.right))
     return "".join(parts) + "</svg>\n"
 
 
@@ -126,18 +140,20 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def _grid(axes: Axes, across: Callable[[Any], Floats], upward: Callable[[Any], Floats]) -> str:
     """Grid, frame, numbers, names."""
-    right, up = ticks(*axes.x), ticks(*axes.y)
-    lines = "".join(f"M{x:.1f} {TOP}V{BOTTOM}" for x in across(right))
-    lines += "".join(f"M{LEFT} {y:.1f}H{RIGHT}" for y in upward(up))
-    numbers = [_text(x, BOTTOM + 15, f"{v:.6g}") for x, v in zip(across(right), right, strict=True)]
+    marks, up = axes.marks or [(value, f"{value:.6g}") for value in ticks(*axes.x)], ticks(*axes.y)
+    places = across([value for value, _ in marks])
+    lines = "".join(f"M{x:.1f} {TOP}V{BOTTOM}" for x in places)
+    lines += "".join(f"M{LEFT} {y:.1f}H{axes.right}" for y in upward(up))
+    numbers = [_text(x, BOTTOM + 15, told) for x, (_, told) in zip(places, marks, strict=True)]
     numbers += [_text(LEFT - 5, y + 4, f"{v:.6g}", "end") for y, v in zip(upward(up), up, strict=True)]
-    middle = (TOP + BOTTOM) / 2
+    middle, centre = (TOP + BOTTOM) / 2, (LEFT + axes.right) / 2
+    title = (centre, TOP - 11, axes.title) if axes.width == WIDTH else (LEFT, TOP - 11, axes.title, "start")
     return (
         f"<path d='{lines}' stroke='#dddddd' fill='none'/>"
-        f"<path d='M{LEFT} {TOP}H{RIGHT}V{BOTTOM}H{LEFT}z' stroke='black' fill='none' stroke-width='0.8'/>"
-        f"{''.join(numbers)}{_text((LEFT + RIGHT) / 2, BOTTOM + 35, axes.across)}"
+        f"<path d='M{LEFT} {TOP}H{axes.right}V{BOTTOM}H{LEFT}z' stroke='black' fill='none' stroke-width='0.8'/>"
+        f"{''.join(numbers)}{_text(centre, BOTTOM + 35, axes.across)}"
         f"<g transform='rotate(-90 14 {middle:.0f})'>{_text(14, middle, axes.upward)}</g>"
-        f"<g font-size='13'>{_text((LEFT + RIGHT) / 2, TOP - 11, axes.title)}</g>"
+        f"<g font-size='13'>{_text(*title)}</g>"
     )
 
 
@@ -152,6 +168,8 @@ def _line(line: Line, x: Floats, y: Floats) -> str:
             f"<path d='{spots}' stroke='{line.colour}' stroke-width='2' stroke-linecap='round' stroke-opacity='0.5'/>"
         )
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    if line.kind == "band":
+        return f"<polygon points='{points}' fill='{line.colour}' fill-opacity='0.18'/>"
     dashes = " stroke-dasharray='2 3'" if line.kind == "dotted" else ""
     drawn = f"<polyline points='{points}' stroke='{line.colour}' fill='none' stroke-width='1.5'{dashes}/>"
     if line.kind == "marked":
@@ -171,6 +189,18 @@ def _legend(lines: Sequence[Line]) -> str:
     return "".join(rows)
 
 
+def _legend_above(lines: Sequence[Line], right: float) -> str:
+    """Names beside their colours in one row over the frame, so that nothing is covered."""
+    parts, x = [], right
+    for line in reversed(lines):
+        faint = " stroke-opacity='0.3'" if line.kind == "band" else ""
+        parts.append(_text(x, TOP - 11, line.label, "end"))
+        x -= LETTER * len(line.label) + 5
+        parts.append(f"<path d='M{x - 12:.1f} {TOP - 15}h12' stroke='{line.colour}' stroke-width='5'{faint}/>")
+        x -= 28
+    return "".join(parts)
+
+
 def _short(name: str, longest: int = 14) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
@@ -183,7 +213,7 @@ def _confusion(given: Answers, y: NDArray[Any], output: Output, classes: tuple[s
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     left = LEFT + 36  # names of classes are longer than numbers
     wide, high = (RIGHT - left) / len(classes), (BOTTOM - TOP) / len(classes)
-    parts = [HEAD, f"<g font-size='13'>{_text((left + RIGHT) / 2, TOP - 11, 'Confusion matrix (rows)')}</g>"]
+    parts = [_head(WIDTH), f"<g font-size='13'>{_text((left + RIGHT) / 2, TOP - 11, 'Confusion matrix (rows)')}</g>"]
     named = len(classes) <= CLASSES
     for (i, j), count in np.ndenumerate(counts):
         x, top, share = left + j * wide, TOP + i * high, float(shares[i, j])

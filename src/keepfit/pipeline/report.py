@@ -21,6 +21,8 @@ def write(path: Path, record: Mapping[str, Any], plots: Iterable[Path], verdicts
         parts.append(section("Without test rows that repeat a training row", table([record["without_repeats"]])))
     if record.get("decision"):
         parts.append(section("Gate", checks(read(Verdict, record["decision"]["verdict"]))))
+    images = "".join(f"<img alt='{html.escape(p.stem)}' src='{_inline(p)}'>" for p in plots)
+    parts.append(section("Plots", f"<div class='plots'>{images}</div>") if images else "")
     if record.get("by_step"):
         parts.append(section("By step ahead: errors, bias and width in scales of the series", table(record["by_step"])))
     if record.get("series"):
@@ -30,8 +32,6 @@ def write(path: Path, record: Mapping[str, Any], plots: Iterable[Path], verdicts
     if record.get("leaderboard"):
         by = f"Models tried: score is out-of-fold {record['judged_by']}"
         parts.append(section(by, table(record["leaderboard"])))
-    images = "".join(f"<img alt='{html.escape(p.stem)}' src='{_inline(p)}'>" for p in plots)
-    parts.append(section("Plots", f"<div class='plots'>{images}</div>") if images else "")
     parts += [section(verdict.subject.capitalize(), checks(verdict)) for verdict in verdicts]
     durable.write_text(path, page(f"keepfit: {record['name']}", "".join(parts)))
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from keepfit.data import rhythm as calendar
 from keepfit.models import plots
 from keepfit.models.fitted import Ahead, Output
 from keepfit.models.series import judged
@@ -59,11 +60,22 @@ def test_one_series_has_the_name_of_the_target() -> None:
 def test_pictures_show_some_series_and_the_errors_by_step(tmp_path) -> None:
     y, output, _, known, asked = forecasts()
     drawn = plots.draw(y, output, SCHEMA, tmp_path, known, asked)
-    assert [path.stem for path in drawn] == ["series_1", "series_2", "series_3", "by_step"]
+    assert [path.stem for path in drawn] == ["series_1", "series_2", "series_3", "steps_ahead"]
     texts = ["".join(ElementTree.fromstring(path.read_text()).itertext()) for path in drawn]
     assert "south: MASE 2" in texts[0]  # the series in the middle
-    assert all("forecast" in text and "observed" in text for text in texts[:3])
+    assert all(part in text for text in texts[:3] for part in ("forecast", "observed", "interval"))
+    assert [drawing.read_text().count("<polygon") for drawing in drawn] == [1, 1, 1, 0]  # between which ends
     assert all(path.stat().st_size < 100_000 for path in drawn)
+
+
+@pytest.mark.parametrize(("every", "last"), [("1h", "01-01 09:00"), ("1d", "1970-01-10"), ("1mo", "1970-10")])
+def test_pictures_name_their_times_as_short_as_can_be(tmp_path, every: str, last: str) -> None:
+    rhythm = Rhythm("t", every, 0.0, 2)
+    schema = Schema((Column("sold", "past"), Column("t", "moment", "date")), "forecast", "sold", rhythm=rhythm)
+    rows = pl.DataFrame({"t": calendar.times(rhythm, np.arange(10)), "sold": np.arange(10.0)})
+    output = Output(np.zeros(2), ahead=Ahead(np.ones(2), np.array([1.0, 2.0])))
+    [first, *_] = plots.draw(np.array([8.0, 9.0]), output, schema, tmp_path, rows.head(8), rows.tail(2))
+    assert f">{last}<" in first.read_text()
 
 
 def test_a_series_without_a_history_is_drawn_too(tmp_path) -> None:

@@ -9,15 +9,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from keepfit.data import rhythm as calendar
 from keepfit.models import metrics
 from keepfit.models.fitted import Output
-from keepfit.models.plots import COLOURS, SOFT, Axes, Line, chart, room
+from keepfit.models.plots import COLOURS, SOFT, WIDE, Axes, Line, chart, room, ticks
 from keepfit.models.series.judged import named
-from keepfit.types import Schema
+from keepfit.types import Rhythm, Schema
 
 SERIES = (0.5, 0.9, 0.1)  # shares of the series that are forecast better than those that are drawn
 SEASONS = 3  # of history that are drawn at least, and
 HORIZONS = 3  # as many horizons
+MARKS = 6  # times on the axis
 
 
 def draw(
@@ -35,7 +37,7 @@ def draw(
         title = f"{names[at]}: MASE {each[at]:.3g}"
         yield f"series_{number + 1}", _series(y, output, schema, mine, asked, np.flatnonzero(place == at), title)
     if given.ahead is not None and given.ahead.step.max(initial=0) > 1:
-        yield "by_step", _by_step(given)
+        yield "steps_ahead", _by_step(given)
 
 
 def _series(
@@ -50,26 +52,33 @@ def _series(
     past = known.sort(time).tail(shown)
     times = np.concatenate([past[time].to_numpy(), asked[time].to_numpy()[rows]])
     values = np.concatenate([past[str(schema.target)].to_numpy(), y[rows]])
-    at = _counted(times, schema)
+    at = calendar.periods(schema.rhythm, times)
     ahead = at[len(past) :]
-    lines = [Line(at, values, "observed", SOFT), Line(ahead, output.values[rows], "forecast", COLOURS[0])]
+    lines = [Line(at, values, "observed", SOFT), Line(ahead, output.values[rows], "forecast", COLOURS[0], "marked")]
     if output.low is not None and output.high is not None:
-        ends = [Line(ahead, end[rows], "", COLOURS[0], "dotted") for end in (output.low, output.high)]
-        lines = [*ends, *lines]
+        edge = np.concatenate([output.low[rows], output.high[rows][::-1]])
+        lines = [Line(np.concatenate([ahead, ahead[::-1]]), edge, "interval", COLOURS[0], "band"), *lines]
     tops = np.concatenate([line.y for line in lines])
-    axes = Axes(room(at), room(tops[np.isfinite(tops)]), _across(schema), str(schema.target), title)
+    places = at[np.unique(np.linspace(0, len(at) - 1, MARKS).round().astype(np.intp))]
+    marks = [*zip(places.tolist(), when(schema.rhythm, places), strict=True)]
+    axes = Axes(room(at), room(tops[np.isfinite(tops)]), time, str(schema.target), title, marks, WIDE)
     return chart(axes, lines)
 
 
-def _counted(times: NDArray[Any], schema: Schema) -> NDArray[np.float64]:
-    """Times as what stands on the axis: years, or the number."""
-    assert schema.rhythm is not None
-    return times / (365.2425 * 86400) + 1970 if schema[schema.rhythm.time].dated else times
+def when(rhythm: Rhythm, periods: NDArray[Any]) -> list[str]:
+    """Periods as short as an axis needs them.
 
-
-def _across(schema: Schema) -> str:
-    assert schema.rhythm is not None
-    return "year" if schema[schema.rhythm.time].dated else schema.rhythm.time
+    >>> told = [when(Rhythm("t", every, 0.0, 1), np.array([30])) for every in ("1y", "1mo", "1d", "1h", "1i")]
+    >>> [text for [text] in told]
+    ['2000', '1972-07', '1970-01-31', '01-02 06:00', '30']
+    """
+    texts = [str(text) for text in calendar.written(rhythm, periods.astype(np.int64))]
+    if not calendar.dated(rhythm.frequency):
+        return texts
+    days = calendar.length(rhythm.frequency) / calendar.DAY
+    if days < 1:
+        return [f"{text[5:10]} {text[11:16]}" for text in texts]
+    return [text[: 4 if days > 360 else 7 if days > 27 else 10] for text in texts]
 
 
 def _by_step(given: metrics.Answers) -> str:
@@ -84,5 +93,7 @@ def _by_step(given: metrics.Answers) -> str:
         half = np.bincount(step, (given.high - given.low) / 2)[there] / counts[there]
         lines.append(Line(there.astype(float), half, "half interval", SOFT, "dotted"))
     top = max(float(line.y.max()) for line in lines)
-    axes = Axes(room(there.astype(float)), (0.0, 1.05 * top), "steps ahead", "in scales", "Errors by step ahead")
+    marks = [(tick, f"{tick:g}") for tick in ticks(float(there.min()), float(there.max())) if tick.is_integer()]
+    across = room(there.astype(float))
+    axes = Axes(across, (0.0, 1.05 * top), "steps ahead", "in scales", "Errors by step ahead", marks, WIDE)
     return chart(axes, lines)
