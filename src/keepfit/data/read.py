@@ -146,4 +146,6 @@ def _stop(path: Path, refused: list[BadRow]) -> None:
     if refused:
         row = refused[0]
         text = " ".join(row.text.split())[:80]
-        raise DataError(f"{path}: line {row.line or '?'} cannot be read, it has {row.problem}: {text}")
+        if not row.line:  # a file of many, or a row whose line nobody counts
+            raise DataError(f"{path}: {text} cannot be read: {row.problem}. Remove it, or get it again.")
+        raise DataError(f"{path}: line {row.line} cannot be read, it has {row.problem}: {text}")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keepfit.config import Data
 
 ROWS = 1 << 14  # that are in memory at once
+PICTURES = 128  # the same where files are among their values
 PARQUET = (".parquet", ".pq")
 STRINGS = ("string", "large_string")  # are read as dictionaries: each distinct one is looked at once
 Answer = Callable[["pl.DataFrame"], Output]
@@ -49,14 +50,18 @@ def of_file(
     """
     if answer is None and path.is_file() and path.suffix.lower() in PARQUET:
         return _of_parquet(path, reference, schema, time)
-    return of_frames(_frames(path, data), reference, schema, answer, time)
+    return of_frames(_frames(path, data, _rows(schema)), reference, schema, answer, time)
 
 
-def _frames(path: Path, data: Data | None) -> Iterator[pl.DataFrame]:
+def _rows(schema: Schema) -> int:
+    return PICTURES if schema.role("image") else ROWS
+
+
+def _frames(path: Path, data: Data | None, rows: int) -> Iterator[pl.DataFrame]:
     from keepfit import config  # these bring polars and pydantic, and a Parquet file needs neither
     from keepfit.data import read
 
-    return read.batches(data or config.Data(source=str(path)), path, ROWS)
+    return read.batches(data or config.Data(source=str(path)), path, rows)
 
 
 def of_frames(
@@ -85,7 +90,7 @@ def _of_parquet(path: Path, reference: Reference, schema: Schema, time: str | No
     inputs = replace(schema, columns=schema.inputs)
     count, clock = counter(reference, schema, time), schema[time] if time else None
     wanted = {column.name: column for column in (*schema.inputs, *([clock] if clock else []))}
-    return total(_of_batch(batch, inputs, count, clock) for batch in _batches(path, [*wanted]))
+    return total(_of_batch(batch, inputs, count, clock) for batch in _batches(path, [*wanted], _rows(schema)))
 
 
 def _of_batch(batch: pa.RecordBatch, inputs: Schema, count: Rows, clock: Column | None) -> Counts:
@@ -94,7 +99,7 @@ def _of_batch(batch: pa.RecordBatch, inputs: Schema, count: Rows, clock: Column 
     return count(columns, {}, None if clock is None else _known(arrow.seconds(arrays[clock.name], clock)))
 
 
-def _batches(path: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, wanted: list[str], rows: int) -> Iterator[pa.RecordBatch]:
     """Raises DataError for a damaged file, and for absent columns."""
     try:
         there = pyarrow.parquet.read_schema(path)
@@ -103,6 +108,6 @@ def _batches(path: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
             raise DataError(f"{path} lacks {shown}, which the model needs. It has: {', '.join(there.names)}.")
         strings = [name for name in wanted if str(there.field(name).type) in STRINGS]
         with pyarrow.parquet.ParquetFile(path, read_dictionary=strings, pre_buffer=False) as file:
-            yield from file.iter_batches(ROWS, columns=wanted, use_threads=False)
+            yield from file.iter_batches(rows, columns=wanted, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}. It may be cut off; get it again.") from error
