@@ -267,3 +267,18 @@ def test_a_covariate_that_tells_the_target_is_suspected():
     late, _ = series.split(typed, told)
     verdict = leakage.leakage(typed.filter(~late), typed.filter(late), told, Data(source="x", target="sold"))
     assert [check.name for check in verdict.warnings] == ["leakage.target_alone.copy"]
+
+
+def test_series_without_a_value_and_those_that_end_years_before_the_others_are_named():
+    old = daily(60).with_columns(shop=pl.lit("old"), day=pl.col("day").str.replace("2024", "2021"))
+    gone = daily(60).with_columns(shop=pl.lit("gone"), sold=pl.lit(None, pl.Float64))
+    frame = pl.concat([daily(60).with_columns(shop=pl.lit("new")), old, gone])
+    typed, told = meaning(frame, series=["shop"], horizon=7)
+    found = {check.name: check for check in series_checks.times(frame, typed, told, Data(source="x", target="sold"))}
+    assert found["data.series.unobserved"].detail == (
+        "1 of 3 series have no value that can be used and are left out: 'gone'"
+    )
+    used = typed[series.order(typed, told)].filter(pl.col("sold").is_not_null())
+    found = {check.name: check for check in series_checks.history(used, told)}
+    assert "(2024-02-29), the earliest at 2021-02-28" in found["data.series.ended"].detail
+    assert found["data.series.ended"].detail.endswith("from its own end: 'old'")

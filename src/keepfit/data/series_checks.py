@@ -57,6 +57,7 @@ def times(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema, data: Data) 
     seen = _seen(typed, schema)
     return [
         _unplaced(seen),
+        _unobserved(seen),
         *_twice(seen, schema, data, frame),
         _off(seen),
         _future(seen),
@@ -75,6 +76,17 @@ def _unplaced(seen: Seen) -> Check:
     what = f"no time in '{seen.rhythm.time}'" + (" or no series" if seen.rhythm.series else "")
     detail = f"{len(rows):,} of {len(seen.moments):,} rows have {what} and are left out: {where(rows)}{lost}"
     return Check("data.times.missing", "failed", len(rows), 0, detail, "warning")
+
+
+def _unobserved(seen: Seen) -> Check:
+    names, there = seen.grid.names, seen.grid.placed
+    every, known = (np.bincount(seen.grid.numbers[rows], minlength=len(names)) for rows in (there, seen.observed))
+    gone = np.flatnonzero((every > 0) & (known == 0))
+    detail = f"{len(gone):,} of {len(names):,} series have no value that can be used and are left out: "
+    return Check(
+        "data.series.unobserved", "failed" if len(gone) else "passed", len(gone), 0,
+        detail + listed(names, gone) if len(gone) else "", "warning",
+    )  # fmt: skip
 
 
 # --- several rows of one period
@@ -204,6 +216,7 @@ def history(typed: pl.DataFrame, schema: Schema) -> list[Check]:
         *_covariates(schema),
         *_gaps(seen, counts),
         _short(seen, counts),
+        _ended(seen, counts),
         *_flat(seen, names, counts),
     ]
 
@@ -280,6 +293,25 @@ def _short(seen: Seen, counts: NDArray[np.intp]) -> Check:
         f"but no season is learned from them: {listed(seen.grid.names, short)}"
     )
     return Check("data.series.short", "failed", len(short), 0, detail, "warning")
+
+
+def _ended(seen: Seen, counts: NDArray[np.intp]) -> Check:
+    """Series that end more than a year, and more than a horizon, before the last one."""
+    name = "data.series.ended"
+    ends = np.full(len(counts), -np.inf)
+    np.maximum.at(ends, seen.grid.numbers, seen.grid.periods)
+    size = calendar.length(seen.rhythm.frequency)
+    if not calendar.dated(seen.rhythm.frequency):
+        return Check(name, "not checked", detail="times are plain numbers")
+    old = np.flatnonzero((counts > 0) & ((ends.max() - ends) * size > max(YEAR, seen.rhythm.horizon * size)))
+    if not len(old):
+        return Check(name, "passed", 0, 0)
+    last, first = (calendar.written(seen.rhythm, np.array([end]))[0] for end in (ends.max(), ends[old].min()))
+    detail = (
+        f"{len(old):,} of {int((counts > 0).sum()):,} series end a year or more before the last one ({last}), the "
+        f"earliest at {first}: each is forecast from its own end: {listed(seen.grid.names, old)}"
+    )
+    return Check(name, "failed", len(old), 0, detail, "warning")
 
 
 def _flat(seen: Seen, names: list[str], counts: NDArray[np.intp]) -> list[Check]:
