@@ -64,6 +64,23 @@ def test_the_last_value_wins_whether_told_by_id_or_by_time(tmp_path: Path, rolle
     assert known(tmp_path) == {"1971-01": 3.0, "1971-02": 4.0}
 
 
+def test_columns_of_the_key_may_be_called_as_those_of_the_log_are(tmp_path: Path) -> None:
+    columns = (Column("label", "series"), Column("time", "moment", "date"), Column("value", "past"))
+    schema = Schema(columns, "forecast", "value", rhythm=Rhythm("time", "1mo", 0.0, 2, ("label",)))
+    log = open_log(tmp_path / "predictions", schema, "shops", "1")
+    rows = log.inputs([{"label": "north", "time": f"1971-0{month}-01"} for month in (1, 2)])
+    log.write([Line(key, 1.0, "r", None, "/predict", 0.1, row, 5.0) for key, row in zip(log.ids(2), rows, strict=True)])
+    log.close()
+    told = [{"label": "north", "time": "1971-02-01", "value": 7}]
+    labels.add(tmp_path / "feedback", tmp_path / "predictions", told, observed=observations.reader(schema))
+    found = log_read.read(tmp_path / "predictions", labels=True).collect()
+    assert dict(zip(found["inputs"].struct.field("time").dt.month(), found["label_value"], strict=True)) == {
+        1: None,
+        2: 7,
+    }
+    assert found["time"].dt.year().to_list() != [1971, 1971]  # when it was answered
+
+
 def test_an_observation_keeps_what_is_known_ahead_and_its_key_is_the_period(tmp_path: Path) -> None:
     give(tmp_path, ["1971-01-01"])
     for day, value in (("1971-03-04", 5), ("1971-03-30", "6")):

@@ -25,7 +25,7 @@ MOMENT = pl.Datetime("us", "UTC")
 Fresh = tuple[str, date, pa.Table]
 EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 TOLD = ["label", "label_value", "label_time"]
-OBSERVED = " observed"
+OBSERVED, KEY = " observed", " of the key"  # a key's columns may be called as those of the log are
 
 
 def read(
@@ -63,10 +63,11 @@ def _labelled(rows: pl.LazyFrame, told: pl.DataFrame) -> pl.LazyFrame:
     if not isinstance(inputs, pl.Struct):
         return rows
     for names, keys in keyed(observed, inputs):
+        marked = [name + KEY for name in names]
         rows = rows.join(
-            keys.lazy(), left_on=[pl.col("inputs").struct.field(name) for name in names], right_on=names, how="left",
+            keys.lazy(), left_on=[pl.col("inputs").struct.field(name) for name in names], right_on=marked, how="left",
             suffix=OBSERVED,
-        ).drop(name for name in names if name not in TOLD)  # fmt: skip
+        ).drop(marked)  # fmt: skip
         later = pl.col("label_time").is_null() | (pl.col("label_time" + OBSERVED) >= pl.col("label_time"))
         each = [pl.when(later).then(pl.coalesce(name + OBSERVED, name)).otherwise(name).alias(name) for name in TOLD]
         rows = rows.with_columns(each).drop(name + OBSERVED for name in TOLD)
@@ -74,7 +75,7 @@ def _labelled(rows: pl.LazyFrame, told: pl.DataFrame) -> pl.LazyFrame:
 
 
 def keyed(observed: pl.DataFrame, inputs: pl.Struct) -> Iterator[tuple[list[str], pl.DataFrame]]:
-    """The columns of keys and, in the types of `inputs`, their values with what was told, by kind of key."""
+    """The columns of keys and, in the types of `inputs`, their values (…KEY) with what was told, by kind of key."""
     kinds: dict[str, Any] = dict(inputs.to_schema())
     keys = [json.loads(key) for key in observed["id"]]
     for names in {tuple(key): None for key in keys}:
@@ -82,7 +83,8 @@ def keyed(observed: pl.DataFrame, inputs: pl.Struct) -> Iterator[tuple[list[str]
             continue
         mine = [place for place, key in enumerate(keys) if tuple(key) == names]
         columns = [as_logged(name, [keys[place][name] for place in mine], kinds[name]) for name in names]
-        yield [*names], pl.DataFrame(columns).hstack(observed[mine].select(TOLD))
+        marked = pl.DataFrame([column.alias(column.name + KEY) for column in columns])
+        yield [*names], marked.hstack(observed[mine].select(TOLD))
 
 
 def as_logged(name: str, values: Sequence[Any], kind: Any) -> pl.Series:
