@@ -191,4 +191,11 @@ def _kept(name: str, told: Sequence[list[list[str]]]) -> Iterator[Claim]:
         allowed = budget.level(monitoring.false_alarms, monitoring.every) * PART
         count = sum(bool(one[which]) for one in told)
         p = float(binomtest(count, len(told), allowed, "greater").pvalue)
-        yield Claim(f"{name}: share of windows with an alarm", count / len(told), "<=", allowed, unclear=p > 0.01)
+        budgeted = "1 in 20 windows" if which else "1 a month"
+        yield Claim(
+            f"{name}: share of windows with an alarm, budget {budgeted}",
+            count / len(told),
+            "<=",
+            allowed,
+            unclear=p > 0.01,
+        )

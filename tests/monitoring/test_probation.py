@@ -139,3 +139,47 @@ def test_a_model_that_answers_one_thing_for_all_is_told_by_few_rows_that_differ(
     champion, predecessor = Output(np.full(100, "no", object)), Output(y)
     assert probation.judge(y, CLASSES, champion, predecessor, "accuracy").outcome == "passed"
     assert probation.judge(y, CLASSES, champion, predecessor, "recall").outcome == "passed"
+
+
+# --- rows that belong together ---
+
+
+def grouped(random: np.random.Generator, units: int, looks: int, worse: float) -> tuple[Stream, NDArray[np.intp]]:
+    """Rows look by look, one a unit; each unit has errors of its own of both models, which stay."""
+    together = np.tile(np.arange(units), looks)
+    y = random.normal(size=len(together))
+    sides = []
+    for size in (1 + worse, 1.0):
+        own, each = random.normal(size=units), random.normal(size=len(y))
+        sides.append(Output(y + size * (own[together] + 0.3 * each)))
+    return (y, *sides, ()), together
+
+
+def grouped_back(stream: Stream, together: NDArray[np.intp] | None, units: int) -> bool:
+    y, champion, predecessor, classes = stream
+    for n in range(units, len(y) + 1, units):
+        part = None if together is None else together[:n]
+        found = probation.judge(y[:n], classes, champion[:n], predecessor[:n], "mae", 0.95, units, part)
+        if found.outcome == "failed":
+            return True
+    return False
+
+
+@pytest.mark.parametrize("units", [4, 20, 150])
+def test_units_that_are_looked_at_again_are_no_new_evidence(units: int) -> None:
+    """60 probations of 30 looks at the same units; at 5 %, 9 or more have a chance of 1 %. Rows alone would do it."""
+    random = np.random.default_rng(8)
+    found = [grouped(random, units, 30, 0.0) for _ in range(60)]
+    assert sum(grouped_back(stream, together, units) for stream, together in found) < 9
+    assert sum(grouped_back(stream, None, units) for stream, _ in found) > 9
+
+
+def test_units_tell_a_worse_champion_if_there_are_enough() -> None:
+    random = np.random.default_rng(9)
+    few, many = (
+        [grouped_back(*grouped(random, units, 10, 0.8), units) for _ in range(10)] for units in (4, 150)
+    )  # fmt: skip
+    assert sum(many) >= 9
+    assert sum(few) <= 3
+    (y, champion, predecessor, _), together = grouped(random, 1, 200, 3.0)
+    assert probation.judge(y, (), champion, predecessor, "mae", together=together).outcome == "passed"
