@@ -65,13 +65,13 @@ def test_the_last_value_wins_whether_told_by_id_or_by_time(tmp_path: Path, rolle
 
 
 def test_columns_of_the_key_may_be_called_as_those_of_the_log_are(tmp_path: Path) -> None:
-    columns = (Column("label", "series"), Column("time", "moment", "date"), Column("value", "past"))
-    schema = Schema(columns, "forecast", "value", rhythm=Rhythm("time", "1mo", 0.0, 2, ("label",)))
+    columns = (Column("model", "series"), Column("time", "moment", "date"), Column("value", "past"))
+    schema = Schema(columns, "forecast", "value", rhythm=Rhythm("time", "1mo", 0.0, 2, ("model",)))
     log = open_log(tmp_path / "predictions", schema, "shops", "1")
-    rows = log.inputs([{"label": "north", "time": f"1971-0{month}-01"} for month in (1, 2)])
+    rows = log.inputs([{"model": "north", "time": f"1971-0{month}-01"} for month in (1, 2)])
     log.write([Line(key, 1.0, "r", None, "/predict", 0.1, row, 5.0) for key, row in zip(log.ids(2), rows, strict=True)])
     log.close()
-    told = [{"label": "north", "time": "1971-02-01", "value": 7}]
+    told = [{"model": "north", "time": "1971-02-01", "value": 7}]
     labels.add(tmp_path / "feedback", tmp_path / "predictions", told, observed=observations.reader(schema))
     found = log_read.read(tmp_path / "predictions", labels=True).collect()
     assert dict(zip(found["inputs"].struct.field("time").dt.month(), found["label_value"], strict=True)) == {
