@@ -118,6 +118,10 @@ def test_rows_and_wishes_may_come_together() -> None:
         ({"horizon": 1, "history": [{"shop": "a", "item": "b"}]}, "day", "not there"),
         ({"horizon": 1, "history": [{"shop": {}, "item": "b", "day": "1970-01-02"}]}, "shop", "not a category"),
         ({"horizon": 1, "history": [{"shop": "a", "item": "b", "day": None}]}, "day", "missing"),
+        ({"horizon": 1, "history": [{"shop": "a", "item": " ", "day": "1970-01-02"}]}, "item", "needs its series"),
+        ({"horizon": 1, "history": [{"shop": "a", "day": "1970-01-02"}]}, "item", "is not there"),
+        ({"horizon": 1, "series": {"shop": None, "item": "tea"}}, "series", "null and empty text"),
+        ({"series": [{"shop": f"s{k}", "item": "tea"} for k in range(9)]}, "series", "and 4 more"),
         ({"horizon": 1, "history": [{"shop": "a", "item": "b", "day": "soon"}]}, "day", "soon"),
     ],
 )

@@ -158,7 +158,8 @@ def forecast(known: Known, asked: Rows) -> Wished:
 
 
 def _wishes(row: Mapping[str, Any], known: Known) -> bool:
-    return (HORIZON in row or HISTORY in row) and not {HORIZON, HISTORY} & known.columns.keys()
+    asked = HORIZON in row or HISTORY in row or (SERIES in row and SERIES not in known.columns)
+    return asked and not {HORIZON, HISTORY} & known.columns.keys()
 
 
 def _observed(rows: Rows, known: Known) -> tuple[int, ...]:
@@ -230,9 +231,13 @@ def _ahead(rhythm: Rhythm, ends: Mapping[Key, int], horizon: int) -> Table:
 def _whose(known: Known, row: Mapping[str, Any], place: int) -> Key:
     """The series of an observed row. Raises RequestError."""
     try:
-        return known.key(row)
+        key = known.key(row)
     except (ValueError, TypeError) as error:
         raise _wrong(str(error), known.rhythm.series[0], place) from None
+    if None in key:
+        name = known.rhythm.series[key.index(None)]
+        raise _wrong("is missing: an observation needs its series" if name in row else "is not there", name, place)
+    return key
 
 
 def _horizon(value: Any, known: Known, place: int) -> int:
@@ -256,6 +261,7 @@ def _picked(known: Known, row: Mapping[str, Any], ends: Mapping[Key, int], place
     found = {key: ends.get(key, known.ends.get(key)) for key in keys}
     if lacking := [key for key, end in found.items() if end is None]:
         shown = ", ".join(repr(" / ".join(map(str, key))) for key in lacking[:SHOWN])
+        shown += f" and {len(lacking) - SHOWN:,} more" if len(lacking) > SHOWN else ""
         raise _wrong(f"not known: {shown}. Send what was observed of it as '{HISTORY}'", SERIES, place)
     return {key: end for key, end in found.items() if end is not None}
 
@@ -268,9 +274,12 @@ def _named(known: Known, value: Any, place: int) -> Key:
         what = f"an object with {', '.join(names)}" if names else "left out: the model knows one series only"
         raise _wrong(f"is to be {what}", SERIES, place)
     try:
-        return known.key(given)
+        key = known.key(given)
     except (ValueError, TypeError) as error:
         raise _wrong(str(error), SERIES, place) from None
+    if None in key:
+        raise _wrong("is to have a name: null and empty text are none", SERIES, place)
+    return key
 
 
 def unanswered(rhythm: Rhythm, output: Output, problems: Sequence[Problem] = ()) -> list[Problem]:
