@@ -80,8 +80,7 @@ def read(path: Path, data: config.Data) -> tuple[pl.DataFrame, dict[str, str]]:
         _nested(file, archive, members)
         _bounded(file, members)
         memory.room(sum(member.size for member in members), str(file))
-        contents = dict(_contents(archive, members))
-    return image_folder.table(found, contents, archive.left, data, str(path))
+        return image_folder.table(found, _contents(archive, members), archive.left, data, str(path))
 
 
 def batches(path: Path, data: config.Data, rows: int, bad: Bad) -> Iterator[pl.DataFrame]:

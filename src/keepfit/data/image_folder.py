@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ OTHERS = ("heic", "heif", "svg", "psd", "cr2", "nef", "arw", "dng", "jxl")  # of
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")  # the first that has classes is the test set
 SHOWN = 5
+AT_ONCE = 128  # pictures that are read before they become a part of a column
 Left = list[tuple[str, str]]  # paths that could not be read, with the reason
 
 
@@ -161,7 +163,8 @@ def read(folder: Path, names: list[str], shown: str, data: config.Data) -> tuple
     found = layout(names)
     left: Left = []
     memory.room(sum(length(folder / row.name) for row in found.rows), str(folder))
-    contents = {row.name: content for row in found.rows if (content := _content(folder, row.name, left)) is not None}
+    read = ((row.name, _content(folder, row.name, left)) for row in found.rows)
+    contents = ((name, content) for name, content in read if content is not None)
     frame, facts = table(found, contents, left, data, str(folder))
     total, size = digest(frame)
     origin = {"format": "pictures", "files": [{"path": shown, "bytes": size, "sha256": total}], "found": facts}
@@ -196,18 +199,25 @@ def _content(folder: Path, name: str, left: Left) -> bytes | None:
 
 
 def table(
-    found: Layout, contents: dict[str, bytes], left: Left, data: config.Data, where: str
+    found: Layout, contents: Iterator[tuple[str, bytes]], left: Left, data: config.Data, where: str
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """The rows whose content was read as a frame, and what was found out: classes, parts, what was left out.
 
+    `contents` is names and contents in any order. They are made columns some at a time: all are in memory once.
     The label column is named by `data.target`, else `label`. Raises DataError where nothing was read.
     """
-    rows = [row for row in found.rows if row.name in contents]
+    names: list[str] = []
+    parts: list[pl.Series] = []
+    while some := [*islice(contents, AT_ONCE)]:
+        names += [name for name, _ in some]
+        parts.append(pl.Series([content for _, content in some], dtype=pl.Binary))
+    place = {name: number for number, name in enumerate(names)}
+    rows = [row for row in found.rows if row.name in place]
     if not rows:
         told = f": {listed(left)}" if left else ""
         raise DataError(f"{where} has no pictures that can be read{told}. Known endings: .{', .'.join(ENDINGS)}")
     columns = {
-        "image": pl.Series([contents[row.name] for row in rows], dtype=pl.Binary),
+        "image": _ordered(pl.concat(parts), [place[row.name] for row in rows]),
         "path": [row.path for row in rows],
     }
     facts = {"pictures": f"{len(rows):,} files"}
@@ -227,6 +237,11 @@ def table(
     return pl.DataFrame(columns), facts
 
 
+def _ordered(series: pl.Series, order: list[int]) -> pl.Series:
+    """The values in another order; as they are where it is theirs, for to gather is to copy."""
+    return series if order == [*range(len(series))] else series.gather(order)
+
+
 def counted(files: Sequence[Any]) -> str:
     """
     >>> counted(["a"]), counted(["a", "b"])
@@ -244,7 +259,7 @@ def listed(left: Left) -> str:
 def digest(frame: pl.DataFrame) -> tuple[str, int]:
     """SHA-256 over names and contents, and the bytes of all contents."""
     total, size = hashlib.sha256(), 0
-    for path, content in frame.select("path", "image").iter_rows():
+    for path, content in frame.select("path", "image").iter_rows(buffer_size=AT_ONCE):
         total.update(f"{path}\0{hashlib.sha256(content).hexdigest()}\n".encode())
         size += len(content)
     return total.hexdigest(), size
