@@ -17,6 +17,7 @@ from keepfit.types import Schema
 
 BLOCK = 10_000  # rows a call: larger ones leave the processor's cache
 PICTURES = 128  # rows a call of a network: what its layers pass on is much larger than its input
+CELLS = 400_000  # and so many numbers in them, where a row has very many
 
 
 def load(path: Path, schema: Schema, trusted: Sequence[str] = (), threads: int = 1) -> Any:
@@ -42,6 +43,9 @@ def _scores(path: Path, level: Any, size: int, threads: int) -> Any:
     except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
         raise BundleError(f"{path} cannot be opened by onnxruntime {onnxruntime.__version__}: {error}") from error
     run, wanted = session.run, ["scores"]
+    columns = session.get_inputs()[0].shape[1]
+    if size == PICTURES and isinstance(columns, int):
+        size = max(1, min(size, CELLS // columns))
 
     def block(matrix: Any) -> Floats:
         return np.asarray(run(wanted, {"features": matrix})[0], np.float64)

@@ -194,7 +194,7 @@ class Tuned(nn.Module):  # type: ignore[misc]
     backbone that stays as it is. `parts` has the last blocks for each picture of a row.
     """
 
-    ready, at_once = True, 64
+    ready, at_once = True, 16  # rows: what the layers pass on is much larger than their input
 
     def __init__(self, pictures: Sequence[Maps], columns: int, outputs: int, parts: Sequence[Above]) -> None:
         super().__init__()
