@@ -20,13 +20,14 @@ class Table(Rows):
     (2, {'age': 29, 'plan': None}, ['pro', None])
     """
 
-    __slots__ = ("columns", "numbers")
+    __slots__ = ("columns", "numbers", "size")
 
     def __init__(self, columns: Mapping[str, Sequence[Any]], numbers: frozenset[str] = frozenset()) -> None:
         self.columns, self.numbers = columns, numbers
+        self.size = len(next(iter(columns.values()), ()))
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values()), ()))
+        return self.size
 
     def __getitem__(self, place: Any) -> Any:
         return {name: values[place] for name, values in self.columns.items()}

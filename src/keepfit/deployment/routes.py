@@ -78,6 +78,7 @@ def predict(service: Service, protocol: ModuleType, route: str, request: Request
     job = Job(request, protocol, route, caller, send)
     if len(request.body) <= LATER:
         job.asked = decoded(chosen.served, job)
+        request.body = b""  # the next one's may take its place: memory that the processor has at hand
         chosen.put(job, len(job.asked.rows))
     else:
         chosen.put(job, min(weighed(request), service.rules.rows))

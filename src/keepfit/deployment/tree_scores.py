@@ -8,6 +8,7 @@ than a search. Every way sums the same leaves in the same order.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,11 +113,13 @@ def leaves(trees: Ready) -> Callable[[Places, Floats], None]:
     found, (start, *others) = trees.tables, trees.common
     count = found.masks.shape[1]
     block = max(BLOCK // count, 1)
+    kinds = (found.masks.dtype, found.masks.dtype, f"f{found.bits // 8}", np.float64)
+    kept = threading.local()  # memory that is given back after each batch has to be asked of the system again
 
     def fill(places: Places, scores: Floats) -> None:
-        size = (min(block, len(scores)), count)
-        left, entry = np.empty(size, found.masks.dtype), np.empty(size, found.masks.dtype)
-        exponent, values = np.empty(size, f"f{found.bits // 8}"), np.empty(size)
+        if not hasattr(kept, "room"):
+            kept.room = [np.empty((block, count), kind) for kind in kinds]
+        left, entry, exponent, values = kept.room
         for at in range(0, len(scores), block):
             first, *more = places[:, at : at + block]
             rows = len(first)
