@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import lightgbm
 import numpy as np
 import onnx
@@ -207,6 +209,16 @@ def test_a_sparse_matrix_is_scored_in_pieces(tmp_path, monkeypatch):
     expected = runtime_trees.load(path, None)(rows)
     monkeypatch.setattr("keepfit.features.sparse.DENSE", 600)
     assert runtime_trees.load(path, None)(compress(rows)).tobytes() == expected.tobytes()
+
+
+def test_several_threads_at_once_do_not_disturb_each_other(tmp_path):
+    score = runtime_trees.load(stored(tmp_path, MODELS["a value"]()), None)
+    expected = score(MATRIX)
+    places = [slice(at, at + size) for size in (700, 100, 1500, 2) for at in range(0, 1400, max(size, 100))] * 5
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda place: score(MATRIX[place]), places)]
+    for place, scores in zip(places, found, strict=True):
+        assert scores.tobytes() == expected[place].tobytes()
 
 
 def test_lists_of_numbers_are_read_as_they_are_written(tmp_path):
