@@ -68,7 +68,8 @@ class Rhythm:
     one). `frequency` is a period in polars' words (15m, 1h, 1d, 1mo, …), "1i" where times are plain
     numbers. `origin` is the time of period 0: seconds since 1970 UTC, or the number. `season` holds the
     periods of a season, shortest first; `horizon` is how many periods ahead is asked. `past` names the
-    covariates that are known up to the last observation only: all others are known ahead.
+    covariates that are known up to the last observation only: all others are known ahead. `zone` is what is
+    written after a time with a clock: "Z" where the data tell their distance to UTC.
     """
 
     time: str
@@ -78,6 +79,7 @@ class Rhythm:
     series: tuple[str, ...] = ()
     season: tuple[int, ...] = ()
     past: tuple[str, ...] = ()
+    zone: str = ""
 
 
 NOT_FEATURES = frozenset({"id", "time", "group", "target", "ignore"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 
 from keepfit.config import Data, Forecast
+from keepfit.data import rhythm as calendar
 from keepfit.data.conform import conform
 from keepfit.data.forecast import told_apart
 from keepfit.data.schema import infer
@@ -56,7 +58,7 @@ def test_m3_takes_the_times_that_all_series_have(shared_data: Path):
     found = meaning(frame, "y", series=["unique_id"], horizon=18)
     roles = {c.name: c.role for c in found.columns}
     assert roles == {
-        "unique_id": "series", "category": "category", "t": "moment", "ds": "ignore", "y": "past", "split": "ignore",
+        "unique_id": "series", "category": "ignore", "t": "moment", "ds": "ignore", "y": "past", "split": "ignore",
     }  # fmt: skip
     assert found.rhythm is not None
     assert (found.rhythm.frequency, found.rhythm.origin, found.rhythm.season) == ("1i", 1.0, (12,))
@@ -177,6 +179,11 @@ def test_hours_with_a_zone_are_utc():
     found = meaning(pl.DataFrame({"date": stamps, "sold": weekly(len(stamps))}))
     assert found.rhythm is not None
     assert (found.rhythm.frequency, found.rhythm.origin) == ("1h", datetime(2024, 3, 29, 23, tzinfo=UTC).timestamp())
+    assert calendar.written(found.rhythm, np.array([1])) == ["2024-03-30T00:00:00Z"]
+    local = pl.DataFrame({"date": stamps.dt.replace_time_zone(None), "sold": weekly(len(stamps))}).unique("date")
+    assert meaning(local).rhythm == dataclasses.replace(
+        found.rhythm, zone="", origin=datetime(2024, 3, 30, tzinfo=UTC).timestamp()
+    )
 
 
 # --- what cannot be forecast
@@ -264,3 +271,13 @@ def test_coordinates_tell_no_series_apart():
     frame = pl.DataFrame({"day": [days(20)[n // 3] for n in range(count)], "sold": weekly(count),
                           "lat": [47.5 + n % 20 / 7 for n in range(count)]})  # fmt: skip
     assert told_apart(frame, Data(source="x.csv", target="sold")) == []
+
+
+def test_what_stays_the_same_throughout_each_series_needs_not_be_known_ahead():
+    frame = shops().with_columns(town=pl.Series(["x"] * 60 + [None] * 3 + ["y"] * 57))
+    found = meaning(frame, series=["shop"])
+    assert found["town"].role == "ignore"
+    assert found["town"].why.startswith("the same throughout each series")
+    assert found["promo"].role == "number"
+    declared = meaning(frame, series=["shop"], data={"columns": {"town": "category"}})
+    assert declared["town"].role == "category"

@@ -82,7 +82,7 @@ def test_rows_with_dates_as_headers_and_what_stands_before_them():
     assert found.frame["time"].unique().sort().to_list() == [str(day) for day in DAYS]
     assert "columns 2024-01-01 to 2024-01-12 are their times" in found.said[0].detail
     assert meaning(found).rhythm.frequency == "1d"  # type: ignore[union-attr]
-    assert meaning(found)["kind"].role == "category"
+    assert meaning(found)["kind"].why.startswith("the same throughout each series")
 
 
 def test_a_test_without_times_goes_on_where_the_series_end():

@@ -5,8 +5,8 @@
     past     the target: a row with it is an observation, a row without is to be forecast
 
 All other columns keep their usual roles. They are covariates: those of forecast.past are known up to the last
-observation only, all others have to be known ahead. Columns that only go on with the times (a second clock) or
-mark a split say nothing ahead, and are ignored.
+observation only, all others have to be known ahead. Columns that only go on with the times (a second clock), stay
+the same throughout each series or mark a split say nothing ahead, and are ignored.
 """
 
 from __future__ import annotations
@@ -185,7 +185,8 @@ def _others(
         if series.name in taken or series.name in kept:
             continue
         column = roles.column(series, data.missing, data.columns.get(series.name))
-        said = "" if series.name in data.columns else _says_nothing(series, column, numbers)
+        declared = series.name in data.columns or series.name in forecast.past or series.name in hooks
+        said = "" if declared else _says_nothing(series, column, numbers)
         found[series.name] = (
             dataclasses.replace(column, role="ignore", why=said)
             if said
@@ -215,7 +216,16 @@ def _says_nothing(series: pl.Series, column: Column, numbers: NDArray[np.int64])
         and _ticks(series, column, numbers)
     ):
         return "goes on with the times: a second clock"
+    if column.role not in NOT_FEATURES and _stays(series, numbers):
+        return "the same throughout each series, whose name says as much; declare its role to have it looked at"
     return ""
+
+
+def _stays(series: pl.Series, numbers: NDArray[np.int64]) -> bool:
+    """Has each of several series one value alone?"""
+    values = pl.DataFrame({"number": numbers, "value": series}).filter(pl.col("number") >= 0)
+    counts = values.group_by("number").agg(pl.col("value").drop_nulls().n_unique())["value"]
+    return len(counts) > 1 and bool((counts <= 1).all())
 
 
 def _ticks(series: pl.Series, column: Column, numbers: NDArray[np.int64]) -> bool:
@@ -262,7 +272,8 @@ def complete(frame: pl.DataFrame, schema: Schema, data: Data, forecast: Forecast
         return complete(frame, dataclasses.replace(schema, columns=every), data, forecast)
     past = tuple(column.name for column in schema.features if column.name in forecast.past)
     origin = calendar.origin(moments, frequency)
-    rhythm = Rhythm(time, frequency, origin, forecast.horizon, tuple(forecast.series), past=past)
+    zone = "Z" if zoned(frame[time]) and parse.LOCAL not in schema[time].formats else ""
+    rhythm = Rhythm(time, frequency, origin, forecast.horizon, tuple(forecast.series), past=past, zone=zone)
     rhythm = dataclasses.replace(rhythm, season=_season(frame, schema, rhythm, forecast))
     return dataclasses.replace(schema, columns=tuple(_told(c, rhythm) for c in schema.columns), rhythm=rhythm)
 

@@ -8,8 +8,8 @@ own time is nearest. Nothing here needs more than numpy: the server asks it too.
 >>> monthly = Rhythm("month", "1mo", 0.0, 12)
 >>> periods(monthly, np.array([0.0, 40 * DAY, np.nan])).tolist(), times(monthly, np.array([2])).tolist()
 ([0.0, 1.0, nan], [5097600.0])
->>> written(monthly, np.array([1, 12]))
-['1970-02-01', '1971-01-01']
+>>> written(monthly, np.array([1, 12])), written(Rhythm("time", "1h", 0.0, 12, zone="Z"), np.array([1]))
+(['1970-02-01', '1971-01-01'], ['1970-01-01T01:00:00Z'])
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def written(rhythm: Rhythm, periods: NDArray[Any]) -> list[str | float]:
     unit: Literal["D", "ms", "s"] = "D" if days else "ms" if rhythm.origin % 1 else "s"
     stamps: NDArray[np.datetime64] = np.round(moments * 1e6).astype("M8[us]")
     found: list[str | float] = np.datetime_as_string(stamps, unit).tolist()
-    return found
+    return [f"{stamp}{rhythm.zone}" for stamp in found] if rhythm.zone and not days else found
 
 
 def _months(moments: Floats) -> NDArray[np.int64]:
