@@ -228,8 +228,8 @@ def table(
     if found.others:
         more = ", …" if len(found.others) > SHOWN else ""
         odd = sorted(found.others, key=lambda name: name.rpartition(".")[2].lower() not in OTHERS)  # may be missed
-        names = f"{', '.join(odd[:SHOWN])}{more}"
-        facts["other_files"] = f"{counted(found.others)} not read as pictures, by their names: {names}"
+        first = f"{', '.join(odd[:SHOWN])}{more}"
+        facts["other_files"] = f"{counted(found.others)} not read as pictures, by their names: {first}"
     if left:
         facts["left_out"] = f"{counted(left)}: {listed(left)}"
     if found.held:

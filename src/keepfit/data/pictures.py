@@ -135,7 +135,7 @@ def area(value: Any) -> int:
             return 0
         if found := RAW.match(data):
             return int(found[2]) * int(found[3])
-        with _opened(data) as image:
+        with _opened(bytes(data)) as image:
             return int(image.size[0] * image.size[1])
     except ValueError:
         return 0
