@@ -19,13 +19,13 @@ read = observations.reader(SCHEMA)
 assert read is not None
 
 
-def give(folder: Path, months: list[str], schema: Schema = SCHEMA) -> list[str]:
+def give(folder: Path, months: list[str], schema: Schema = SCHEMA, at: float = 1.0) -> list[str]:
     """Forecasts of these months for 'north', in the log; their ids."""
     log = open_log(folder / "predictions", schema, "shops", "1")
     ids = log.ids(len(months))
     asked = [{"shop": "north", "month": month} for month in months]
     lines = zip(ids, log.inputs(asked), strict=True)
-    log.write([Line(key, 1.0, "r", None, "/predict", 0.1, row, 5.0, step=1.0, scale=2.0) for key, row in lines])
+    log.write([Line(key, at, "r", None, "/predict", 0.1, row, 5.0, step=1.0, scale=2.0) for key, row in lines])
     log.close()
     return ids
 

@@ -30,3 +30,29 @@ def test_places_without_a_loss_are_avoided() -> None:
     grid = np.array([[[-1.0, 0.0], [2.0, 0.0]]])
     found, _ = search.minimise(loss, grid, np.array([-5.0, -5.0]), np.array([5.0, 5.0]), steps=200, tolerance=1e-12)
     assert np.allclose(found, 1, atol=1e-3)
+
+
+def test_a_glance_comes_near_in_a_few_calls() -> None:
+    draw = np.random.default_rng(1)
+    wanted, calls = draw.uniform(-0.9, 0.9, size=(50, 3)), []
+
+    def loss(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        calls.append(points.shape)
+        return ((points - wanted[rows][:, None]) ** 2).sum(axis=2)
+
+    grid = np.repeat(draw.uniform(-1, 1, size=(1, 40, 3)), 50, axis=0)
+    found, value = search.glance(loss, grid, np.full(3, -1.0), np.full(3, 1.0))
+    assert len(calls) == 1 + len(search.REACHES)
+    assert np.abs(found - wanted).max() < 0.3
+    assert np.abs(found - wanted).mean() < 0.06
+    assert np.allclose(value, ((found - wanted) ** 2).sum(axis=1))
+    assert (np.abs(found) <= 1).all()
+
+
+def test_a_grid_of_what_others_have_leaves_out_what_is_unknown() -> None:
+    known = np.arange(200.0).reshape(100, 2)
+    known[3] = np.nan
+    found = search.usual(known)
+    assert np.isfinite(found).all()
+    assert 30 < len(found) <= search.SHOWN
+    assert search.usual(known[3:4]).shape == (0, 2)
