@@ -281,3 +281,9 @@ def test_what_stays_the_same_throughout_each_series_needs_not_be_known_ahead():
     assert found["promo"].role == "number"
     declared = meaning(frame, series=["shop"], data={"columns": {"town": "category"}})
     assert declared["town"].role == "category"
+
+
+def test_names_of_series_that_are_written_in_two_ways_are_told():
+    frame = pl.DataFrame({"shop": ["12"] * 60 + ["12.0"] * 60, "day": days() * 2, "sold": weekly() * 2})
+    with pytest.raises(DataError, match=r"as 12 and 12\.0 or True and true, are one series"):
+        meaning(frame, series=["shop"])

@@ -264,7 +264,7 @@ def complete(frame: pl.DataFrame, schema: Schema, data: Data, forecast: Forecast
     """
     [time] = schema.role("moment")
     moments, numbers = _timed(frame, schema, forecast)
-    _check_series(moments, numbers, frame, data, time)
+    _check_series(moments, numbers, frame, data, time, forecast.series)
     frequency = _frequency(moments, numbers, schema[time], forecast)
     if zoned(frame[time]) and calendar.length(frequency) >= calendar.DAY and parse.LOCAL not in schema[time].formats:
         told = dataclasses.replace(schema[time], formats=(*schema[time].formats, parse.LOCAL))
@@ -326,13 +326,21 @@ def _read_series(frame: pl.DataFrame, schema: Schema, names: Sequence[str]) -> p
     return conform.conform(frame.select(names), Schema(tuple(schema[name] for name in names), "none"))[0]
 
 
-def _check_series(moments: Floats, numbers: NDArray[np.int64], frame: pl.DataFrame, data: Data, time: str) -> None:
+def _check_series(
+    moments: Floats, numbers: NDArray[np.int64], frame: pl.DataFrame, data: Data, time: str, given: Sequence[str]
+) -> None:
     """Raises DataError where many times come again in their series, with other values."""
     sort = np.lexsort((moments, numbers))
     twice = int(((np.diff(moments[sort]) == 0) & (np.diff(numbers[sort]) == 0)).sum())
     alike = frame.height - frame.n_unique()  # rows that repeat another are no series
     if twice - alike <= TWICE * len(moments):
         return
+    if given and frame.select(time, *given).is_duplicated().sum() <= TWICE * frame.height:
+        raise DataError(
+            f"{twice:,} of {len(moments):,} rows have a time in '{time}' that their series has already. Names that are "
+            f"written in two ways, as 12 and 12.0 or True and true, are one series: give those of {', '.join(given)} "
+            "other names, or make one series of their rows."
+        )
     names = suggested(frame, data, time)
     told = f"Set 'forecast: {{series: [{', '.join(names)}]}}'" if names else "Name them in forecast.series"
     raise DataError(
