@@ -128,3 +128,20 @@ def test_features_of_a_forecast_are_not_selected(tmp_path: Path) -> None:
     code, said = keepfit("run", "-C", str(tmp_path))
     assert code == 2
     assert "a forecast takes all features" in said
+
+
+def test_covariates_of_the_past_and_of_functions_leave_a_horizon_enough(tmp_path: Path) -> None:
+    told = frame(shops()[:, :60]).with_columns(rain=pl.Series(np.random.default_rng(0).normal(size=180)))
+    told.with_columns(pl.col("month").dt.strftime("%Y-%m")).write_csv(tmp_path / "data.csv")
+    hook = 'import polars as pl\n\n\ndef summer(frame):\n    return frame["month"].dt.month().cast(pl.Float64)\n'
+    (tmp_path / "features.py").write_text(hook, encoding="utf-8")
+    config = CONFIG.replace("season: 12", "season: 12, past: [rain]").replace("theta", "boosted_lags")
+    (tmp_path / "keepfit.yaml").write_text(config, encoding="utf-8")
+    made = Project(tmp_path)
+    made.promote(made.run()["version"], "the columns count here, not how good it is")
+    code, said = keepfit("predict", "--horizon", "3", "-o", str(tmp_path / "out.parquet"), "-C", str(tmp_path))
+    assert code == 0, said
+    alone = pl.read_parquet(tmp_path / "out.parquet")
+    assert alone.height == 9
+    rained = asked(range(60, 63)).with_columns(rain=pl.lit(1e6))
+    assert made.predict(rained)["prediction"].to_list() == alone["prediction"].to_list()

@@ -45,7 +45,6 @@ from keepfit.deployment.wishes import HORIZON, SERIES, unanswered
 from keepfit.errors import ConfigError, DataError, RequestError
 from keepfit.features.frame import asked
 from keepfit.features.prepare import prepare
-from keepfit.features.rows import from_rows
 from keepfit.models.fitted import Output
 from keepfit.progress import Tell, silent
 from keepfit.types import Schema
@@ -137,8 +136,8 @@ def following(runtime: Runtime, horizon: int | None = None) -> pl.DataFrame:
 
 
 def _forecast(runtime: Runtime, rows: list[dict[str, Any]], names: dict[str, str]) -> pl.DataFrame:
-    columns, _ = from_rows(rows, runtime.schema)
-    return _beside(pl.DataFrame(rows, infer_schema_length=None), answers(runtime.predict(columns), ()), names)
+    output, _ = runtime.rows(rows)
+    return _beside(pl.DataFrame(rows, infer_schema_length=None), answers(output, ()), names)
 
 
 def _next(runtime: Runtime, horizon: int | None) -> Iterator[list[dict[str, Any]]]:
