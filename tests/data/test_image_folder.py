@@ -170,7 +170,7 @@ def test_names_that_are_no_text_and_links_that_lead_nowhere(tmp_path: Path) -> N
     bad: list[BadRow] = []
     assert pl.concat(batches(data(), tmp_path, 10, bad.append)).height == 2
     assert len(bad) == 1
-    with pytest.raises(DataError, match="b\u00e9es/gone.png cannot be read: a link that leads nowhere"):
+    with pytest.raises(DataError, match=r"b\u00e9es/gone.png cannot be read: a link that leads nowhere"):
         list(batches(data(), tmp_path, 10))
 
 
