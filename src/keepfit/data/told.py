@@ -31,10 +31,11 @@ BLOCK = 1 << 21  # bytes of a segment that are in memory at once
 class Told(NamedTuple):
     """What was told of a series and a period, the last time: `row` has the target too.
 
-    `id` is what it was told by, a prediction's id or the key; `since` when this value was told first (seconds since
-    1970); `confirmed` whether its teller insisted.
+    `key` says of which series and period; `id` is what it was told by, a prediction's id or the key; `since` when this
+    value was told first (seconds since 1970); `confirmed` whether its teller insisted.
     """
 
+    key: str
     id: str
     row: Mapping[str, Any]
     value: float
@@ -134,7 +135,7 @@ def _entries(
             continue
         sure = row.get(observations.CONFIRMED) is True
         full = {**json.loads(text), str(schema.target): value}
-        yield key, Told(line.id, full, value, line.time, line.time, sure)
+        yield key, Told(key, line.id, full, value, line.time, line.time, sure)
 
 
 def _merged(before: Told | None, one: Told) -> Told:

@@ -36,9 +36,22 @@ def moved(made: Runtime, told: Sequence[Told]) -> Runtime:
     if base.after is None:
         return made
     why = judged(base, told)
-    taken = [one.row for one, reason in zip(told, why, strict=True) if not reason]
+    taken = {one.key: one.row for one, reason in zip(told, why, strict=True) if not reason}
     held = {one.id: reason for one, reason in zip(told, why, strict=True) if reason}
-    return replace(base.after(taken), base=base, held=held)
+    news = [row for key, row in taken.items() if key not in made.taken]
+    same = made.further and all(taken.get(key) == row for key, row in made.taken.items())
+    then = made.further(news) if made.further and same and _later(made, news) else base.after([*taken.values()])
+    return replace(then, base=base, held=held, taken=taken)
+
+
+def _later(made: Runtime, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether rows only go on from what is known: late ones and corrections change the states before."""
+    known = made.wish
+    if known is None:
+        return False
+    keys = [known.key(row) for row in rows]
+    ends = [known.ends.get(key) for key in keys]
+    return all(end is None or known.period(row, 0) > end for row, end in zip(rows, ends, strict=True))
 
 
 def judged(base: Runtime, told: Sequence[Told]) -> list[str]:
@@ -52,9 +65,11 @@ def judged(base: Runtime, told: Sequence[Told]) -> list[str]:
     far = distances(output, np.array([one.value for one in told]))
     left = _left_out(base, told)
     reasons = [""] * len(told)
-    order = sorted(range(len(told)), key=lambda at: (_series(told[at], rhythm.series), _step(output, at)))
-    for _, places in groupby(order, key=lambda at: _series(told[at], rhythm.series)):
-        for at in _outside([*places], far, told):
+    assert output.ahead is not None
+    steps = np.nan_to_num(output.ahead.step).tolist()
+    for places in _suspects(far, told, rhythm.series):
+        places.sort(key=steps.__getitem__)
+        for at in _outside(places, far, told):
             reasons[at] = _reason(told[at], target, output, at)
     return [left.get(at) or ("" if one.confirmed else reasons[at]) for at, one in enumerate(told)]
 
@@ -72,13 +87,17 @@ def distances(output: Output, values: Floats) -> Floats:
     return np.where((output.ahead.step >= 1) & np.isfinite(found), found, 0.0)
 
 
+def _suspects(far: Floats, told: Sequence[Told], names: Sequence[str]) -> list[list[int]]:
+    """The places of each series that has an implausible observation."""
+    odd = np.flatnonzero(np.abs(far) > 1).tolist()
+    found: dict[tuple[str, ...], list[int]] = {_series(told[at], names): [] for at in odd}
+    for at, one in enumerate(told if found else ()):
+        found.get(_series(one, names), []).append(at)
+    return [*found.values()]
+
+
 def _series(one: Told, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(one.row.get(name)) for name in names)
-
-
-def _step(output: Output, at: int) -> float:
-    assert output.ahead is not None
-    return float(np.nan_to_num(output.ahead.step[at]))
 
 
 def _outside(places: Sequence[int], far: Floats, told: Sequence[Told]) -> Iterator[int]:

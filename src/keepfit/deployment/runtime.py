@@ -61,7 +61,9 @@ class Runtime:
     faults: Callable[[Columns], list[Problem]] = lambda columns: []  # what only came to light by `predict`
     wish: wishes.Known | None = None  # makes rows of what a request asks for otherwise
     after: Callable[[Sequence[Mapping[str, Any]]], Runtime] | None = None  # the bundle's model, told observed rows
+    further: Callable[[Sequence[Mapping[str, Any]]], Runtime] | None = None  # this runtime, told later rows
     base: Runtime | None = None  # as it was before it was told any
+    taken: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # observations that it was told, by their keys
     held: Mapping[str, str] = field(default_factory=dict)  # observations that are not believed, by id, and why
 
 
@@ -91,8 +93,10 @@ def _runtime(
     faults = features.faults(schema)
     read = _read(schema, functions)
     after = None if told is None else lambda rows: _runtime(bundle, functions, told(read(rows)[0]), told)
+    own = found.after
+    further = None if own is None else lambda rows: _runtime(bundle, functions, own(read(rows)[0]), told)
     rows = _rows(schema, read, found, faults, quick=not functions)
-    return Runtime(schema, bundle, found.predict, rows, functions, found.models, faults, found.wish, after)
+    return Runtime(schema, bundle, found.predict, rows, functions, found.models, faults, found.wish, after, further)
 
 
 def _predictor(bundle: Bundle, schema: Schema, trusted: Sequence[str], threads: int, later: bool) -> Predictor:

@@ -41,6 +41,4 @@ class Forecasts:
 
     def after(self, matrix: NDArray[Any]) -> Forecasts:
         """The same models, told the observed rows of a matrix."""
-        moved = memory.refreshed(self.known, matrix)
-        _ = moved.table  # now, and not by the first request
-        return Forecasts(moved)
+        return Forecasts(memory.refreshed(self.known, matrix))

@@ -321,7 +321,9 @@ def refreshed(memory: Memory, matrix: NDArray[Any]) -> Memory:
     rows = _rows(matrix)
     moved = observe(memory, rows[_observed(rows) & (memory.places(rows[:, 0]) >= 0)])
     rest = np.flatnonzero(moved.places(memory.numbers.astype(np.float64)) < 0)
-    return Memory(memory.about, (*moved.parts, *memory.only(rest).parts))
+    made = Memory(memory.about, (*moved.parts, *memory.only(rest).parts))
+    vars(made)["table"] = np.concatenate([moved.table, memory.table[rest]])  # as the property keeps it; not all anew
+    return made
 
 
 # --- asked ----------------------------------------------------------------------------------------
