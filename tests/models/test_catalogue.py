@@ -98,7 +98,7 @@ def test_each_forecasting_model_has_a_row_with_the_options_that_its_fit_takes():
             continue
         row = catalogue.row(name, "forecast")
         assert row.defaults["model"] == name
-        assert {"season", *load(module, "model.type").DEFAULTS} <= set(row.extra)
+        assert {"season", *load(module, "model.type").DEFAULTS} <= {*row.extra, row.past}
         made = catalogue.build(name, "forecast", {"season": (4,), "horizon": 3}, 7)
         (model,) = made.about.models
         assert (model.name, model.season, model.seed, made.about.horizon) == (name, (4,), 7, 3)

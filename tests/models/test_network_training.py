@@ -130,7 +130,8 @@ def test_an_interrupted_network_is_a_model(one_fold):
 
 
 def test_a_budget_that_ends_a_network_is_told_with_the_epochs_that_it_had(one_fold):
-    model = fit(album(), model={**MODEL, "epochs": 100_000}, tuning={"trials": 0, "time_budget": 2})
+    endless = {**MODEL, "epochs": 100_000, "patience": 100_000}
+    model = fit(album(), model=endless, tuning={"trials": 0, "time_budget": 2})
     (told,) = model.report["budget"]["cut"]
     assert re.fullmatch(r"convolutional_network after [\d,]+ of 100,000 epochs", told)
 
