@@ -62,6 +62,23 @@ def test_an_archive_that_is_none_and_too_many_pictures(monkeypatch: pytest.Monke
         several.unpacked([("a.pgm", pictures.drawn()[0][0])] * 3)
 
 
+def test_an_archive_of_little_that_unpacks_to_much_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, _ = pictures.drawn()
+    monkeypatch.setattr(several, "TOGETHER", 2 * len(data[0]))
+    sent = [("a.zip", zipped({f"{number}.pgm": data[0] for number in range(3)}))]
+    with pytest.raises(RequestError, match="keepfit predict FOLDER"):
+        several.unpacked(sent)
+    monkeypatch.setattr(several, "TOGETHER", 3 * len(data[0]))
+    assert len(several.unpacked(sent)[0]) == 3
+
+
+@pytest.mark.parametrize("name", ["\N{WOLF FACE}" * 90, "a\0b", "", "a[1]", "x/../../y", "s3:x"])
+def test_an_archive_may_be_called_anything(name: str) -> None:
+    found, bad = several.unpacked([(f"{name}.zip", zipped({"1.pgm": pictures.drawn()[0][0]}))])
+    assert [one.name for one in found] == ["1.pgm"]
+    assert not bad
+
+
 def test_no_question_is_larger_than_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(several, "AT_ONCE", 3)
     rules = type("S", (), {"rules": Rules(pixels=100)})

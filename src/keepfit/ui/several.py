@@ -29,6 +29,8 @@ FILES = 500  # pictures; more is work for `keepfit predict`
 AT_ONCE = 32  # pictures of one question
 SHOWN = 100  # rows of the table
 SIDE = 96  # pixels of a picture in it
+TOGETHER = 2 * UPLOAD  # bytes of all pictures, unpacked: they are in memory at once, and photographs do not shrink
+NAME = 200  # bytes of a file's name: systems take 255
 TABLES = (".csv", ".tsv")
 ACCEPT = "image/*,.tif,.tiff,.pgm,.ppm,.jp2,.avif,.zip,.csv,.tsv"
 
@@ -87,15 +89,17 @@ def takes(schema: Schema) -> str:
 def unpacked(sent: Sequence[tuple[str, bytes]]) -> tuple[list[File], list[BadRow]]:
     """The pictures among what was sent, those of archives too, each opened; and what could not be read.
 
-    Raises DataError for an archive that is none, RequestError for too many pictures.
+    Raises DataError for an archive that is none, RequestError for too many pictures, or too large ones.
     """
     found: list[File] = []
     bad: list[BadRow] = []
+    size = 0
     for name, data in sent:
         inside = _inside(name, data, bad) if name.lower().endswith(".zip") else iter([(name, data)])
         for one in inside:
-            if len(found) >= FILES:
-                told = f"There are more than the {FILES} pictures that a page can show."
+            size += len(one[1])
+            if len(found) >= FILES or size > TOGETHER:
+                told = f"There are more than the {FILES} pictures, or the {TOGETHER >> 20} MB, that a page can show."
                 raise RequestError(413, "too_many_rows", f"{told} Use: keepfit predict FOLDER -o OUT")
             found.append(_opened(*one))
     return found, bad
@@ -104,9 +108,10 @@ def unpacked(sent: Sequence[tuple[str, bytes]]) -> tuple[list[File], list[BadRow
 def _inside(name: str, data: bytes, bad: list[BadRow]) -> Iterator[tuple[str, bytes]]:
     """Names and bytes of the pictures in a zip, read as `keepfit predict` reads it."""
     with tempfile.TemporaryDirectory(prefix="keepfit-") as folder:
-        path = Path(folder) / f"{Path(image_folder.printable(name)).stem[:80]}.zip"
+        stem = Path(image_folder.printable(name).replace("\0", "")).stem.encode()[:NAME].decode("utf-8", "ignore")
+        path = Path(folder) / f"{stem}.zip"
         path.write_bytes(data)
-        for frame in read.batches(settings.Data(source=path.name), path, AT_ONCE, bad.append):
+        for frame in read.batches(settings.Data(source=path.name), path, 1, bad.append):  # one may be 200 MB
             yield from frame.select("path", "image").iter_rows()
 
 
