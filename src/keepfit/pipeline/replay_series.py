@@ -3,16 +3,18 @@
     a row        a series, the time that was asked about, and the origin: the last period that was known then; of
                  several requests with the same three one counts
     knowledge    the history of the newest version, and what was observed since
+    covariates   of rows that are asked about, those of the log; of what was known, those of the feedback and of
+                 data.source, which is the record where both have a value
     left out     rows that a version cannot forecast from that origin: it was trained on later ones, or does not know
                  the series
 
-Models that look at columns known ahead get those of the log and of the feedback; of the history they have none.
+A version is told each row once: from origin to origin its states go on.
 """
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,22 +25,22 @@ from numpy.typing import NDArray
 from keepfit.config import Config
 from keepfit.data import rhythm as calendar
 from keepfit.data import series
-from keepfit.data.conform import asking
+from keepfit.data.conform import asking, conform
 from keepfit.deployment.runtime import Runtime
-from keepfit.deployment.wishes import Known
+from keepfit.deployment.wishes import Key, Known
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models import evaluate
 from keepfit.models.fitted import Ahead, Output
 from keepfit.models.series import seasons
-from keepfit.pipeline import champion, histories, live, observed
+from keepfit.pipeline import champion, histories, live, observed, ready
 from keepfit.pipeline.loading import load
 from keepfit.pipeline.replay import Replayed
 from keepfit.types import Schema
 
 ORIGINS = 100  # that are looked at, at most: neighbours err alike
 Floats = NDArray[np.float64]
-Told = list[tuple[int, Mapping[str, Any]]]  # observed rows by period, the oldest first
+Told = list[tuple[float, Mapping[str, Any]]]  # observed rows by period, the oldest first
 
 
 class Asked(NamedTuple):
@@ -59,7 +61,7 @@ def replay(config: Config, project: Path, rows: pl.DataFrame, schema: Schema, ve
     trained = [load(config, project, folder, later=False) for folder in folders]
     now = load(config, project, folders[0]).wish
     asked = _asked(config, rows, schema, trained[0])
-    told = _told(now, [made.wish for made in trained], observed.rows(config, project, schema))
+    told = _told(config, project, schema, now, [made.wish for made in trained])
     outputs = [_said(made, asked, told) for made in trained]
     naive = _naive(now, asked, schema)
     y = asked.typed[str(schema.target)].to_numpy()
@@ -83,38 +85,66 @@ def _asked(config: Config, rows: pl.DataFrame, schema: Schema, made: Runtime) ->
     return asked.only(np.flatnonzero(asked.origins >= newest.min(initial=np.inf)))
 
 
-def _told(now: Known | None, trained: Sequence[Known | None], rows: Sequence[Mapping[str, Any]]) -> Told:
+def _told(
+    config: Config, project: Path, schema: Schema, now: Known | None, trained: Sequence[Known | None]
+) -> Told:  # fmt: skip
     """What was observed after the training of the version that knows least, series by series."""
     assert now is not None
-    assert now.memory is not None
     since = {key: min((one.ends.get(key, end) for one in trained if one), default=end) for key, end in now.ends.items()}
-    found: dict[tuple[Any, int], Mapping[str, Any]] = {}
+    beside = _beside(config, project, schema, now, min(since.values(), default=0))
+    found: Told = []
     for key, end in now.ends.items():
         past = now.past(key, end - since[key]) if end > since[key] else {}
         times = calendar.written(now.rhythm, np.array(list(past), np.float64)) if past else []
         named = dict(zip(now.rhythm.series, key, strict=True))
         for (period, value), time in zip(past.items(), times, strict=True):
-            found[key, period] = {**named, now.rhythm.time: time, now.target: value}
-    for row in rows if now.ahead else ():  # these bring what is known ahead
-        place = (now.key(row), now.period(row, 0))
-        found |= {place: row} if place in found else {}
-    return sorted(((period, row) for (_, period), row in found.items()), key=lambda each: each[0])
+            row = {**beside.get((key, period), {}), **named, now.rhythm.time: time, now.target: value}
+            found.append((period, row))
+    return sorted(found, key=lambda each: each[0])
+
+
+def _beside(
+    config: Config, project: Path, schema: Schema, now: Known, since: int
+) -> Mapping[tuple[Key, int], Mapping[str, Any]]:  # fmt: skip
+    """Rows with covariates by series and period, of periods after `since`; none where no column is a covariate."""
+    if not now.ahead and not now.rhythm.past:
+        return {}
+    split, _ = ready.examine(config, project)
+    frames = [live.canonical(part.frame, schema) for part in (split.train, split.test)]
+    source = pl.concat(frames, how="diagonal_relaxed")
+    place = series.grid(conform(source, schema)[0], schema)
+    late = place.placed & (place.periods > since)
+    found: dict[tuple[Key, int], Mapping[str, Any]] = {}
+    for row in (*observed.rows(config, project, schema), *source.filter(late).to_dicts()):
+        key = (now.key(row), now.period(row, 0))
+        found[key] = {**found.get(key, {}), **{name: value for name, value in row.items() if value is not None}}
+    return found
 
 
 def _said(made: Runtime, asked: Asked, told: Told) -> Output:
     """What a version forecasts for each row, from its origin."""
     frame, _ = prepare(asked.frame, made.schema, made.hooks)
-    typed, periods = asking(frame, made.schema), [period for period, _ in told]
-    rows, parts = [], []
-    for origin in np.unique(asked.origins):
+    typed, rows, parts = asking(frame, made.schema), [], []
+    for origin, then in _moments(made, np.unique(asked.origins).tolist(), told):
         here = np.flatnonzero(asked.origins == origin)
-        known = [row for _, row in told[: bisect.bisect_right(periods, origin)]]
-        then = made.after(known) if known and made.after else made
         rows.append(here)
         parts.append(then.predict(from_frame(typed[here], made.schema)))
     if not parts:
         return made.predict(from_frame(typed, made.schema))
     return _joined(parts)[np.argsort(np.concatenate(rows))]
+
+
+def _moments(made: Runtime, origins: Sequence[float], told: Told) -> Iterator[tuple[float, Runtime]]:
+    """A version as it was at each origin, the oldest first."""
+    left = iter([*told, (math.inf, {})])
+    period, row = next(left)
+    for origin in origins:
+        news = []
+        while period <= origin:
+            news.append(row)
+            period, row = next(left)
+        made = made.further(news) if news and made.further else made
+        yield origin, made
 
 
 def _joined(parts: Sequence[Output]) -> Output:
