@@ -389,7 +389,8 @@ def test_what_comes_of_all_series_needs_no_input(tmp_path):
     code, told = keepfit("predict", "-C", str(tmp_path), "-o", str(out), "--horizon", "4")
     assert code == 0, told
     found = pl.read_parquet(out)
-    assert found.columns == ["shop", "month", "prediction", "prediction_low", "prediction_high"]
+    assert found.columns == ["shop", "month", "step", "prediction", "prediction_low", "prediction_high"]
+    assert found["step"].to_list() == [1, 2, 3, 4] * 3
     assert found.height == 12
     assert found.null_count().sum_horizontal().item() == 0
     assert made.predict(horizon=4).equals(found)

@@ -126,6 +126,100 @@ def test_tritons_client_reads_the_errors(server):
             triton.infer("other", tensors(client, True))
 
 
+# --- forecasts ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a server of forecasts, and its project."""
+    folder = tmp_path_factory.mktemp("ahead")
+    assert make(folder).run()["outcome"] == "promoted"
+    with serving(folder) as running:
+        yield running.url, folder
+
+
+@pytest.fixture(scope="module")
+def told(ahead):
+    """What comes, as keepfit's own protocol tells it: (shop, month, step, value, interval)."""
+    answer = requests.post(f"{ahead[0]}/predict", json={"horizon": 2}, timeout=20).json()["predictions"]
+    return [(row["shop"], row["month"], row["step"], row["prediction"], *row["interval"]) for row in answer]
+
+
+PLACED = ["shop", "month", "step", "prediction", "prediction_low", "prediction_high"]
+
+
+def test_mlflows_scoring_client_reads_forecasts(ahead, told):
+    client = pytest.importorskip("mlflow.pyfunc.scoring_server.client")
+    deployments = pytest.importorskip("mlflow.deployments")
+    host, port = ahead[0].removeprefix("http://").split(":")
+    scoring = client.ScoringServerClient(host, int(port))
+    for body in (pd.DataFrame({"horizon": [2]}), json.dumps({"instances": [{"horizon": 2}]})):
+        found = scoring.invoke(body).get_predictions()
+        assert list(found) == PLACED
+        assert [*found.itertuples(index=False, name=None)] == told
+    rows = pd.DataFrame({"shop": ["north"], "month": ["2005-01"]})
+    assert scoring.invoke(rows).get_predictions()["step"].tolist() == [1]
+    answer = requests.post(f"{ahead[0]}/invocations", json={"dataframe_records": [{"horizon": 2}]}, timeout=20)
+    found = deployments.PredictionsResponse.from_json(answer.text).get_predictions()
+    assert list(found) == PLACED
+
+
+def test_mlflow_loads_the_model_of_a_forecast(ahead, told):
+    pyfunc = pytest.importorskip("mlflow.pyfunc")
+    url, folder = ahead
+    [model] = (folder / ".keepfit").glob("artifacts/**/MLmodel")
+    loaded = pyfunc.load_model(str(model.parent))
+    rows = pd.DataFrame([row[:2] for row in told], columns=["shop", "month"])
+    found = loaded.predict(rows)
+    assert list(found) == PLACED == loaded.metadata.signature.outputs.input_names()
+    np.testing.assert_allclose(found["prediction"], [row[3] for row in told], rtol=1e-9)
+    body = {"dataframe_split": rows.to_dict("split")}
+    same = requests.post(f"{url}/invocations", json=body, timeout=20).json()["predictions"]
+    np.testing.assert_allclose(pd.DataFrame(same)["prediction_low"], found["prediction_low"], rtol=1e-9)
+    assert pd.DataFrame(same)[PLACED[:3]].equals(found[PLACED[:3]])
+
+
+def test_sagemakers_lines_of_forecasts(ahead, told):
+    both = {"Content-Type": "text/csv", "Accept": "text/csv"}
+    answer = requests.post(f"{ahead[0]}/invocations", "shop,month\nnorth,2005-01\n", headers=both, timeout=20)
+    assert answer.text.splitlines()[0] == ",".join(PLACED)
+    assert answer.text.splitlines()[1].startswith("north,2005-01,1,")
+    kind = {"Content-Type": "application/jsonlines", "Accept": "application/jsonlines"}
+    answer = requests.post(f"{ahead[0]}/invocations", '{"horizon": 2}', headers=kind, timeout=20)
+    assert [tuple(json.loads(line).values()) for line in answer.text.splitlines()] == told
+
+
+def test_vertexs_answers_to_a_wish(ahead, told):
+    request = {"instances": [{"horizon": 2}]}
+    port = free_port()
+    environment = {
+        "AIP_HTTP_PORT": str(port), "AIP_HEALTH_ROUTE": "/health", "AIP_PREDICT_ROUTE": "/vertex",
+    }  # fmt: skip
+    with serving(ahead[1], environment=environment):
+        answer = requests.post(f"http://127.0.0.1:{port}/vertex", json=request, timeout=20).json()["predictions"]
+    assert [(row["shop"], row["month"], row["step"]) for row in answer] == [row[:3] for row in told]
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritons_client_reads_forecasts(ahead, told, binary):
+    client = pytest.importorskip("tritonclient.http")
+    with client.InferenceServerClient(ahead[0].removeprefix("http://")) as triton:
+        metadata = triton.get_model_metadata("shops")
+        assert {i["name"]: i["datatype"] for i in metadata["inputs"]} == {
+            "shop": "BYTES", "month": "BYTES", "sold": "FP64",
+        }  # fmt: skip
+        wish = client.InferInput("horizon", [1], "INT64")
+        wish.set_data_from_numpy(np.array([2]), binary_data=binary)
+        outputs = [client.InferRequestedOutput(o["name"], binary) for o in metadata["outputs"]]
+        found = triton.infer("shops", [wish], outputs=outputs)
+        made = {o["name"]: found.as_numpy(o["name"]) for o in metadata["outputs"]}
+        assert list(made) == ["shop", "month", "step", "prediction", "interval", "prediction_id"]
+        for output in metadata["outputs"]:
+            assert found.get_output(output["name"])["datatype"] == output["datatype"]
+        texts = [[v.decode() if isinstance(v, bytes) else v for v in made[name]] for name in ("shop", "month")]
+        assert [*zip(*texts, made["step"], made["prediction"], *made["interval"].T, strict=True)] == told
+
+
 # --- SageMaker and Vertex AI ------------------------------------------------------------------------
 
 
@@ -199,15 +293,14 @@ def test_schemathesis(server, tmp_path):
     assert answer.status_code == 200
 
 
-def test_schemathesis_of_a_forecast(tmp_path):
+def test_schemathesis_of_a_forecast(ahead, tmp_path):
     """The same for a model that is asked by a horizon."""
-    assert make(tmp_path).run()["outcome"] == "promoted"
-    with serving(tmp_path) as running:
-        crossed(running.url, tmp_path, "30")
-        document = requests.get(f"{running.url}/openapi.json", timeout=20).json()
-        for path in ("/predict", "/invocations", "/v2/models/shops/infer"):
-            example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
-            assert requests.post(f"{running.url}{path}", json=example, timeout=20).status_code == 200
+    url = ahead[0]
+    crossed(url, tmp_path, "30")
+    document = requests.get(f"{url}/openapi.json", timeout=20).json()
+    for path in ("/predict", "/invocations", "/v2/models/shops/infer"):
+        example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert requests.post(f"{url}{path}", json=example, timeout=20).status_code == 200
 
 
 def crossed(server, folder, examples):

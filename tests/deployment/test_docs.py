@@ -73,7 +73,7 @@ def test_many_columns_have_no_fields():
 @pytest.mark.parametrize("role", ["number", "category", "date", "text"])
 def test_nothing_of_the_schema_becomes_markup(role):
     column = Column(EVIL, role, levels=(EVIL,), example=EVIL, formats=(EVIL,))
-    schema = Schema((column, Column("y", "target")), "classification", EVIL, (EVIL, "b"))
+    schema = Schema((column, Column("y", "target")), "classification", f"{EVIL}!", (EVIL, "b"))
     text, tame = shown(schema, EVIL), shown(dataclasses.replace(schema, columns=(Column("a", role, levels=("b",)),)))
     page = Page(text)
     assert not page.named("img")

@@ -6,7 +6,8 @@ the input are kept as they are and in order; to their right stand
     prediction              the label, or the value
     confidence              the probability of the predicted label (classification)
     probability_<class>     of each class (classification)
-    prediction_low / _high  the interval's ends (regression with an interval)
+    prediction_low / _high  the interval's ends (where the model has an interval)
+    step                    periods after the last observation (forecast), before the prediction
 
 A forecast needs no input: `ahead` writes what comes of all known series. Of an input's rows those with a value of
 the target are observations: they move the model on, are kept in the output, and are their own prediction.
@@ -112,7 +113,7 @@ def predict(
 def ahead(runtime: Runtime, output: Path, horizon: int | None = None, progress: Tell = silent) -> dict[str, Any]:
     """Write the forecasts of all known series, `horizon` periods ahead (default: the model's), and no input read.
 
-    Columns: the series', the time, prediction, prediction_low and prediction_high. The report as of `predict`.
+    Columns: the series', the time, step, prediction, prediction_low and prediction_high. The report as of `predict`.
     Raises ConfigError for a model that forecasts nothing, and for a horizon that makes no sense.
     """
     began = time.monotonic()
@@ -196,7 +197,8 @@ def answers(output: Output, classes: tuple[str, ...]) -> dict[str, Any]:
     [0.75]
     """
     if output.probabilities is None:
-        values: dict[str, Any] = {"prediction": np.asarray(output.values, np.float64)}
+        step = {} if output.ahead is None else {"step": pl.Series(output.ahead.step).fill_nan(None).cast(pl.Int64)}
+        values: dict[str, Any] = {**step, "prediction": np.asarray(output.values, np.float64)}
         ends = {"prediction_low": output.low, "prediction_high": output.high}
         return values | {name: end for name, end in ends.items() if end is not None}
     code = {name: place for place, name in enumerate(classes)}

@@ -16,7 +16,7 @@ from typing import Any
 
 from keepfit.data import observations
 from keepfit.deployment import wishes
-from keepfit.deployment.protocols import native
+from keepfit.deployment.protocols import beside, keys
 from keepfit.types import Column, Schema
 
 Json = dict[str, Any]
@@ -194,14 +194,16 @@ def _answer(schema: Schema) -> Json:
 
 def _forecast(schema: Schema) -> Json:
     """The same of a forecast: with what says of which series and time it is."""
-    rhythm = schema.rhythm
-    keys = {native.beside(name): value(schema[name]) for name in (*rhythm.series, rhythm.time)} if rhythm else {}
+    plain, told = _answer(schema), _placed(schema)
+    return {**plain, "properties": {**told, **plain["properties"]}, "required": [*plain["required"], *told]}
+
+
+def _placed(schema: Schema) -> dict[str, Json]:
+    """What says which row of a forecast is answered. A key is given back as it was sent."""
+    names = keys(schema)
+    told = {own: value(schema[name])["description"] for own, name in zip(beside(names), names, strict=True)}
     step = {"type": ["integer", "null"], "description": "Periods after the last observation; 0 for what is past."}
-    plain = _answer(schema)
-    # a key is given back as it was sent
-    told: dict[str, Json] = {name: {"description": about["description"]} for name, about in keys.items()}
-    return {**plain, "properties": {**told, "step": step, **plain["properties"]},
-            "required": [*plain["required"], *told, "step"]}  # fmt: skip
+    return {**{own: {"description": about} for own, about in told.items()}, "step": step}
 
 
 def _wish(schema: Schema) -> Json:
@@ -256,8 +258,21 @@ OBSERVED: Mapping[str, Callable[[Schema], Json]] = {"forecast": _observation}
 
 def scored(schema: Schema) -> Json:
     """One answer of MLflow's protocol: the prediction, or the columns that params.method asked for."""
+    if schema.task in SCORED and schema.rhythm:
+        return SCORED[schema.task](schema)
     label: Json = {"type": "string", "enum": list(schema.classes)} if schema.classes else NUMBER
     return record({"prediction": label}, (), description="With params.method, its columns.")
+
+
+def _scored_ahead(schema: Schema) -> Json:
+    """The same of a forecast."""
+    ends = dict.fromkeys(("prediction_low", "prediction_high"), NUMBER)
+    told = {**_placed(schema), "prediction": NUMBER}
+    return record({**told, **ends}, tuple(told))
+
+
+# task → one answer of MLflow's protocol, where it has more than the others
+SCORED: Mapping[str, Callable[[Schema], Json]] = {"forecast": _scored_ahead}
 
 
 def _tensor(data: bool) -> Json:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from keepfit.deployment import batch, runtime
+from keepfit.deployment.protocols import beside, keys
 from keepfit.errors import DataError
 from keepfit.models import bundle
 
@@ -28,7 +29,8 @@ class Model:
         self.runtime = loaded
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """The labels or values of the rows, as a Series called `prediction`.
+        """The labels or values of the rows, as a Series called `prediction`; of a forecast a DataFrame with series,
+        time, step, prediction and the interval's ends.
 
         `params` {"method": "predict_proba"} gives a DataFrame with a column a class, {"method":
         "all"} every column of `deployment.batch`. Raises DataError for absent columns, for cells
@@ -39,8 +41,11 @@ class Model:
             raise DataError(f"params.method: unknown method '{method}'. Known: {', '.join(METHODS)}")
         given = _frame(model_input, self.runtime)
         found, names = batch.scored(self.runtime, given)
-        answers = pd.DataFrame({name: found[own].to_numpy() for name, own in names.items()}, index=given.index)
-        if method == "all":
+        placed = keys(self.runtime.schema)
+        told = {name: given[key].array for name, key in zip(beside(placed), placed, strict=True)}
+        told |= {name: found[own].to_numpy() for name, own in names.items()}
+        answers = pd.DataFrame(told, index=given.index)
+        if method == "all" or (placed and method == "predict"):
             return answers
         if method == "predict":
             return answers["prediction"]

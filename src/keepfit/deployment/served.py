@@ -22,7 +22,7 @@ from keepfit.data.log import Block, Line, Writer, flat
 from keepfit.data.parse import Problem
 from keepfit.data.rows import Rows, Table, joined
 from keepfit.deployment.http import Request, Response, Send, unpacked
-from keepfit.deployment.protocols import Answered, Asked, Said, forms, said
+from keepfit.deployment.protocols import Answered, Asked, Said, forms, keys, said
 from keepfit.deployment.runtime import Runtime
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
@@ -74,8 +74,7 @@ class Served:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """The columns that say which row of a forecast is answered."""
-        rhythm = self.runtime.schema.rhythm
-        return (*rhythm.series, rhythm.time) if rhythm else ()
+        return keys(self.runtime.schema)
 
     @cached_property
     def files(self) -> Sequence[str]:

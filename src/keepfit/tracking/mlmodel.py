@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -88,14 +88,24 @@ def signature(schema: Schema, example: Mapping[str, Iterable[Any]]) -> dict[str,
     texts = {name for name, values in example.items() if any(isinstance(value, str) for value in values)}
     needed = [c.name for c in schema.required if c.missing == 0]
     inputs = [{"type": _type(c, c.name in texts), "name": c.name, "required": c.name in needed} for c in schema.inputs]
-    predicted = "string" if schema.task == "classification" else "double"
-    outputs = [{"type": predicted, "name": "prediction", "required": True}]
+    outputs = _outputs(schema, texts)
     params = [{"name": "method", "type": "string", "default": "predict", "shape": None}]  # see deployment.pyfunc
     return {
         "inputs": json.dumps(inputs, ensure_ascii=False),
         "outputs": json.dumps(outputs),
         "params": json.dumps(params),
     }
+
+
+def _outputs(schema: Schema, texts: Collection[str]) -> list[dict[str, Any]]:
+    """The prediction; of a forecast also what it is of, and the interval's ends."""
+    predicted = {"type": "string" if schema.classes else "double", "name": "prediction", "required": True}
+    if schema.rhythm is None:
+        return [predicted]
+    names = (*schema.rhythm.series, schema.rhythm.time)
+    placed = [{"type": _type(schema[name], name in texts), "name": name, "required": True} for name in names]
+    ends = [{"type": "double", "name": f"prediction_{end}", "required": False} for end in ("low", "high")]
+    return [*placed, {"type": "long", "name": "step", "required": True}, predicted, *ends]
 
 
 def _type(column: Column, text: bool) -> str:

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keepfit.deployment.protocols import PROTOCOLS, native
+from keepfit.deployment.protocols import PROTOCOLS, Answered, Asked, keys, native, scoring, v2, vertex
 from keepfit.errors import RequestError
 from keepfit.extras import load
 from keepfit.features.rows import from_rows
+from keepfit.models.fitted import Ahead, Output
+from keepfit.types import Column, Rhythm, Schema
 from tests.deployment.protocols import requests
+from tests.deployment.protocols.requests import json_of
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 ROW = st.fixed_dictionaries(
@@ -116,3 +119,46 @@ def test_python_numbers():
             native.parsed_python(body)
     with pytest.raises(RequestError, match="not valid JSON"):
         native.decode(b'{"age": NaN}', {}, requests.SCHEMA)
+
+
+# --- forecasts ----------------------------------------------------------------------------------------
+
+OWN = Schema(
+    (Column("step", "series"), Column("id", "moment", "date"), Column("y", "past", "int")),
+    "forecast",
+    "y",
+    rhythm=Rhythm("id", "1d", 0.0, 7, ("step",)),
+)
+
+
+def told_ahead(protocol):
+    """The answer to one row of a forecast whose columns are called as an answer's own."""
+    output = Output(np.array([4.0]), None, np.array([3.0]), np.array([5.0]), ahead=Ahead(np.ones(1), np.full(1, 2.0)))
+    answered = Answered(["a"], output, (), "small", "3", None, keys(OWN))
+    context = {scoring: scoring.Context(), v2: v2.Context()}.get(protocol)
+    return json.loads(protocol.encode(Asked([{"step": "x", "id": "2024-02-02"}], context), answered).body)
+
+
+def test_every_protocol_says_what_a_forecast_is_of():
+    wanted = {"step_": "x", "id_": "2024-02-02", "step": 2, "prediction": 4.0}
+    for protocol in (native, vertex):
+        [one] = told_ahead(protocol)["predictions"]
+        assert one == {"id": "a", **wanted, "interval": [3.0, 5.0]}
+    [one] = told_ahead(scoring)["predictions"]
+    assert [*one.items()] == [*wanted.items(), ("prediction_low", 3.0), ("prediction_high", 5.0)]
+    outputs = told_ahead(v2)["outputs"]
+    assert {o["name"]: o["data"] for o in outputs} == {
+        **{name: [value] for name, value in wanted.items()}, "interval": [3.0, 5.0], "prediction_id": ["a"],
+    }  # fmt: skip
+    metadata = v2.model_metadata(OWN, "small", "3", True)
+    assert [(o["name"], o["datatype"]) for o in metadata["outputs"]] == [(o["name"], o["datatype"]) for o in outputs]
+    assert {i["name"]: i["datatype"] for i in metadata["inputs"]}["y"] == "FP64"  # null in what is asked
+
+
+def test_a_wish_of_v2_and_of_mlflows_frames():
+    body = {"inputs": [{"name": "horizon", "shape": [1], "datatype": "INT64", "data": [2]}]}
+    assert v2.decode(json_of(body), {}, OWN).rows == [{"horizon": 2}]
+    split = {"dataframe_split": {"columns": ["horizon"], "data": [[2]]}}
+    assert scoring.decode(json_of(split), {}, OWN).rows == [{"horizon": 2}]
+    wanted = {**body, "outputs": [{"name": "step_"}, {"name": "prediction"}]}
+    assert v2.decode(json_of(wanted), {}, OWN).context.outputs == (("step_", False), ("prediction", False))

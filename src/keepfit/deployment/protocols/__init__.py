@@ -17,7 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from keepfit.data.rows import lists_of
 from keepfit.models.fitted import Output
+from keepfit.types import Schema
 
 PROTOCOLS: dict[str, str] = {
     "keepfit": "keepfit.deployment.protocols.native",
@@ -26,6 +28,8 @@ PROTOCOLS: dict[str, str] = {
     "vertex": "keepfit.deployment.protocols.vertex",
 }
 JSON = "application/json"
+# what answers have of their own, in any protocol
+OWN = frozenset({"id", "prediction_id", "step", "prediction", "interval", "prediction_low", "prediction_high"})
 
 
 class Asked(NamedTuple):
@@ -83,6 +87,33 @@ class Answered:
     version: str
     said: Said | None = None
     keys: tuple[str, ...] = ()  # columns of the rows that are told with their answers
+
+
+def keys(schema: Schema) -> tuple[str, ...]:
+    """The columns that say which row of a forecast is answered: those of the series, and the time."""
+    return (*schema.rhythm.series, schema.rhythm.time) if schema.rhythm else ()
+
+
+def beside(names: Sequence[str]) -> tuple[str, ...]:
+    """What columns of the caller's are called in an answer.
+
+    >>> beside(("shop", "month")), beside(("step", "step_"))
+    (('shop', 'month'), ('step__', 'step_'))
+    """
+    return tuple(_free(name, names) if name in OWN else name for name in names)
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    return _free(f"{name}_", taken) if f"{name}_" in taken else f"{name}_"
+
+
+def placed(asked: Asked, answered: Answered) -> dict[str, Sequence[Any]]:
+    """What says which rows of a forecast are answered: its keys as they were sent, and the step; else nothing."""
+    if not answered.keys:
+        return {}
+    told = dict(zip(beside(answered.keys), lists_of(answered.keys)(asked.rows), strict=True))
+    ahead = answered.output.ahead
+    return told if ahead is None else {**told, "step": [*map(round, ahead.step.tolist())]}
 
 
 class Reply(NamedTuple):

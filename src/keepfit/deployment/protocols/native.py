@@ -17,14 +17,13 @@ from msgspec import UNSET
 from msgspec.structs import astuple
 
 from keepfit.data.rows import Table, lists_of
-from keepfit.deployment.protocols import Answered, Asked, Reply, forms, said
+from keepfit.deployment.protocols import Answered, Asked, Reply, beside, forms, said
 from keepfit.errors import RequestError
 from keepfit.types import Column, Schema
 
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
 SPECIAL = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")  # what JSON has no numbers for
-OWN = frozenset({"id", "step", "prediction", "interval"})  # what an answer has of its own
 KEPT = 16  # schemas
 SHORT = 2_000  # bytes; of so few rows it does not matter how they are read
 ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')  # what is not written as it is
@@ -205,8 +204,12 @@ class Answers(msgspec.Struct, gc=False):
 
 def encode(asked: Asked, answered: Answered) -> Reply:
     """{"predictions": [{"id", "prediction", …}], "model": {"name", "version"}}"""
-    told = ahead(asked, answered) if answered.keys else predictions(answered)
-    return Reply(encode_json(Answers(told, Model(answered.name, answered.version))))
+    return Reply(encode_json(Answers(answers(asked, answered), Model(answered.name, answered.version))))
+
+
+def answers(asked: Asked, answered: Answered) -> list[Any]:
+    """What is written for each row."""
+    return ahead(asked, answered) if answered.keys else predictions(answered)
 
 
 def ahead(asked: Asked, answered: Answered) -> list[Any]:
@@ -219,21 +222,12 @@ def ahead(asked: Asked, answered: Answered) -> list[Any]:
     return [*map(made, answered.ids, *keys, steps, found.values, *interval)]
 
 
-def beside(name: str) -> str:
-    """What a column of the caller's is called in an answer.
-
-    >>> beside("month"), beside("step")
-    ('month', 'step_')
-    """
-    return f"{name}_" if name in OWN else name
-
-
 @functools.lru_cache(16)
 def _placed(keys: tuple[str, ...], interval: bool) -> Callable[..., Any]:
     """The struct of a row of a forecast. Names that it has of its own go before the columns'."""
     fields: list[tuple[str, Any]] = [("id", str), *((f"column_{k}", Any) for k in range(len(keys)))]
     fields += [("step", Any), ("prediction", float), *([("interval", Any)] if interval else [])]
-    names = {f"column_{k}": beside(name) for k, name in enumerate(keys)}
+    names = {f"column_{k}": name for k, name in enumerate(beside(keys))}
     return msgspec.defstruct("Placed", fields, rename=names, gc=False)
 
 

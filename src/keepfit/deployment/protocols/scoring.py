@@ -10,7 +10,8 @@ A request is what `mlflow models serve` takes, by its Content-Type:
     image/…, multipart/form-data, application/octet-stream   pictures, see `forms`
 
 The answer is what MLflow gives for the model that keepfit registers: {"predictions": [{"prediction": …}]},
-or, with params {"method": "predict_proba"} or {"method": "all"}, the columns of those (deployment.pyfunc).
+or, with params {"method": "predict_proba"} or {"method": "all"}, the columns of those (deployment.pyfunc). Forecasts
+have all columns with any method: those of the series, the time, step, prediction, prediction_low and prediction_high.
 `Accept: text/csv` and `application/jsonlines` are honoured; CSV has a header unless the request had none.
 Errors carry MLflow's keys beside keepfit's. NaN and Infinity are read, because MLflow's client writes them.
 """
@@ -23,7 +24,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keepfit.deployment.protocols import JSON, Answered, Asked, Reply, forms, shapes
+from keepfit.deployment.protocols import JSON, Answered, Asked, Reply, forms, placed, shapes
 from keepfit.deployment.protocols.native import encode_json, parsed_python
 from keepfit.deployment.protocols.shapes import Row, fault
 from keepfit.errors import RequestError
@@ -237,7 +238,7 @@ BODIES: Mapping[str, Callable[[bytes, str, Schema, str], Asked]] = {
 def encode(asked: Asked, answered: Answered) -> Reply:
     """The predictions in the form that was asked for."""
     context: Context = asked.context
-    columns = _columns(answered, context.method)
+    columns = _columns(asked, answered, context.method)
     if context.form == CSV:
         return Reply(_written(columns, context.header), "text/csv; charset=utf-8")
     names = tuple(columns)
@@ -247,11 +248,11 @@ def encode(asked: Asked, answered: Answered) -> Reply:
     return Reply(encode_json({"predictions": rows}))
 
 
-def _columns(answered: Answered, method: str) -> dict[str, list[Any]]:
+def _columns(asked: Asked, answered: Answered, method: str) -> dict[str, Sequence[Any]]:
     """What deployment.pyfunc gives: name → the rows' values."""
     output, classes = answered.output, answered.classes
-    prediction = {"prediction": output.values.tolist()}
-    if method == "predict":
+    prediction = {**placed(asked, answered), "prediction": output.values.tolist()}
+    if method == "predict" and not answered.keys:
         return prediction
     if output.probabilities is None:
         ends = {"prediction_low": output.low, "prediction_high": output.high}
@@ -265,7 +266,7 @@ def _columns(answered: Answered, method: str) -> dict[str, list[Any]]:
     return {**prediction, "confidence": confidence, **each}
 
 
-def _written(columns: Mapping[str, list[Any]], header: bool) -> bytes:
+def _written(columns: Mapping[str, Sequence[Any]], header: bool) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if header:

@@ -10,6 +10,9 @@ the file's bytes in a binary tensor, base64 text in JSON. The outputs are
     probabilities   FP64, for classes, in their order     [rows, classes]
     interval        FP64, where the model has one         [rows, 2]
     prediction_id   BYTES, to send feedback with          [rows]
+
+and of a forecast, before these, what it is of: a BYTES tensor for each column of the series and for the time, as they
+were sent, and `step` (INT64). `{"horizon": 12}` is an INT64 tensor called horizon, of shape [1].
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from keepfit.deployment.protocols import Answered, Asked, Reply, forms, shapes, tensors
+from keepfit.deployment.protocols import Answered, Asked, Reply, beside, forms, keys, placed, shapes, tensors
 from keepfit.deployment.protocols.native import encode_json, parsed_python
 from keepfit.deployment.protocols.shapes import Row, fault
 from keepfit.errors import RequestError
@@ -106,7 +109,8 @@ def _context(value: Mapping[str, Any], schema: Schema) -> Context:
 def _known(schema: Schema) -> tuple[str, ...]:
     if schema.classes:
         return ("prediction", "confidence", "probabilities", "prediction_id")
-    return ("prediction", "interval", "prediction_id")
+    ahead = (*beside(keys(schema)), "step") if schema.rhythm else ()
+    return (*ahead, "prediction", "interval", "prediction_id")
 
 
 def _output(entry: Any, known: tuple[str, ...], binary: bool) -> tuple[str, bool]:
@@ -125,7 +129,7 @@ def _output(entry: Any, known: tuple[str, ...], binary: bool) -> tuple[str, bool
 def encode(asked: Asked, answered: Answered) -> Reply:
     """The infer response: outputs as JSON, or as binary where that was asked for."""
     context: Context = asked.context
-    made = _made(answered)
+    made = _placed(asked, answered) | _made(answered)
     wanted = context.outputs or tuple((name, context.binary) for name in made)
     chosen = [(name, made[name], binary) for name, binary in wanted if name in made]
     told: list[dict[str, Any]] = []
@@ -143,6 +147,14 @@ def encode(asked: Asked, answered: Answered) -> Reply:
     if not any(binary for _, _, binary in chosen):
         return Reply(text)
     return Reply(b"".join([text, *raw]), BINARY, {"Inference-Header-Content-Length": str(len(text))})
+
+
+def _placed(asked: Asked, answered: Answered) -> dict[str, Made]:
+    """The outputs that say which rows of a forecast are answered."""
+    found = placed(asked, answered)
+    step = found.pop("step", None)
+    made = {name: Made("BYTES", [len(values)], [*map(str, values)]) for name, values in found.items()}
+    return made if step is None else {**made, "step": Made("INT64", [len(step)], [*step])}
 
 
 def _made(answered: Answered) -> dict[str, Made]:
@@ -187,9 +199,10 @@ def model_metadata(schema: Schema, name: str, version: str, interval: bool = Fal
     loses nothing; a client may send any that the column's values can be read from.
     """
     inputs = [{"name": c.name, "datatype": datatype(c), "shape": [-1]} for c in schema.inputs]
-    outputs: list[dict[str, Any]] = [
-        {"name": "prediction", "datatype": "BYTES" if schema.classes else "FP64", "shape": [-1]}
-    ]
+    outputs: list[dict[str, Any]] = [{"name": n, "datatype": "BYTES", "shape": [-1]} for n in beside(keys(schema))]
+    if schema.rhythm:
+        outputs.append({"name": "step", "datatype": "INT64", "shape": [-1]})
+    outputs.append({"name": "prediction", "datatype": "BYTES" if schema.classes else "FP64", "shape": [-1]})
     if schema.classes:
         outputs.append({"name": "confidence", "datatype": "FP64", "shape": [-1]})
         chances = {"name": "probabilities", "datatype": "FP64", "shape": [-1, len(schema.classes)]}
@@ -206,6 +219,8 @@ def datatype(column: Column) -> str:
     >>> datatype(Column("age", "number", "int")), datatype(Column("age", "number", "int", missing=0.1))
     ('INT64', 'FP64')
     """
+    if column.role == "past":  # left out in rows to forecast
+        return "FP64"
     kinds = {"int": "INT64", "float": "FP64", "bool": "BOOL"}
     kind = kinds.get(column.dtype, "BYTES") if column.role in ("number", "category") else "BYTES"
     if not column.missing or kind in ("FP64", "BYTES"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from keepfit.deployment.protocols import Answered, Asked, Reply, forms, native, shapes
-from keepfit.deployment.protocols.native import encode_json, error, predictions
+from keepfit.deployment.protocols.native import answers, encode_json, error
 from keepfit.deployment.protocols.shapes import fault
 from keepfit.types import Schema
 
@@ -31,4 +31,4 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
 
 def encode(asked: Asked, answered: Answered) -> Reply:
     """{"predictions": [{"id", "prediction", …}]}"""
-    return Reply(encode_json({"predictions": predictions(answered)}))
+    return Reply(encode_json({"predictions": answers(asked, answered)}))
