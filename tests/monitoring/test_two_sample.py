@@ -21,6 +21,13 @@ def single(values):
     return np.array([values])
 
 
+@pytest.mark.parametrize(("live", "reference", "n", "rows"), [(1, 299, 1, 300), (1, 400, 1, 800), (9, 2000, 10, 4000)])
+def test_a_surplus_in_few_rows_is_exact_however_many_events_there_are(live, reference, n, rows):
+    exact = stats.hypergeom.sf(live - 1, n + rows, live + reference, n)
+    found = two_sample.surplus(*(single(x) for x in (live, reference, n, rows)))[0]
+    assert found == pytest.approx(exact, rel=1e-6)
+
+
 @given(st.integers(1, 400), st.integers(1, 4000), st.data())
 def test_a_surplus_is_never_taken_for_rarer_than_it_is(n, rows, data):
     live, reference = data.draw(st.integers(0, n)), data.draw(st.integers(0, rows))

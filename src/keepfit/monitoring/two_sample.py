@@ -204,7 +204,7 @@ def surplus(live: Array, reference: Array, n: Array, rows: Array) -> Floats:
     """The chance of at least `live` events in n rows, given `reference` events in `rows` others.
 
     The hypergeometric tail of Fisher's exact test, one-sided: exact to rounding where 300 terms reach
-    (far in the tail, and always below some thousand events), else an upper bound. Arrays of one shape.
+    (far in the tail, and always where there are few events or few rows), else an upper bound. Arrays of one shape.
 
     >>> surplus(np.array([3]), np.array([0]), np.array([10]), np.array([10])).round(6).tolist()  # 2/19
     [0.105263]
@@ -214,7 +214,7 @@ def surplus(live: Array, reference: Array, n: Array, rows: Array) -> Floats:
     root = _root(a, b, n, rows)
     p[...] = np.where(root > 0, ndtr(-root) * 2, 1.0)  # what is no news is said a little too large
     near = np.minimum(1.0, p)
-    far = (root >= NEAR) | ((a * rows > b * n) & (a + b < TERMS))
+    far = (root >= NEAR) | ((a * rows > b * n) & (np.minimum(b, n - a) < TERMS))
     near[far] = _tail(a[far], b[far], n[far], rows[far])
     return near
 
