@@ -206,7 +206,7 @@ def test_every_key_of_serving_is_on_the_page_with_its_default() -> None:
 @pytest.mark.parametrize("name", ["monitoring", "loop", "forecasting"])
 def test_the_settings_on_the_page_are_the_defaults(name: str) -> None:
     sections: dict[str, Section] = {"monitoring": Monitoring(), "retraining": Retraining(), "forecast": Forecast()}
-    examples = {"time", "slices", "schedule", "series"}  # which have no default
+    examples = {"time", "slices", "schedule", "series", "past"}  # which have no default
     (text,) = (b.text for b in blocks((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
                if b.language == "yaml" and b.text.partition(":")[0] in sections)  # fmt: skip
     ((key, shown),) = yaml.load(text, Loader=config.Loader).items()  # noqa: S506 - a safe one
