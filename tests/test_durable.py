@@ -82,3 +82,28 @@ def test_who_is_alive() -> None:
     gone.wait()
     assert durable.alive(os.getppid())
     assert not any(durable.alive(number) for number in (0, os.getpid(), gone.pid, 2**70))
+
+
+def test_a_lock_is_held_by_one_and_given_back_by_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "a.lock"
+    assert not durable.held(path)
+    assert not path.parent.exists()  # who only looks makes nothing
+    code = (
+        "import sys, time; from pathlib import Path; from keepfit import durable\n"
+        "with durable.locked(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "in\n"
+        assert durable.held(path)
+        with pytest.raises(BlockingIOError), durable.locked(path, 0.1):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert not durable.held(path)
+    with durable.locked(path) as file:
+        assert durable.held(path)
+        file.write("mine")
+    assert path.read_text(encoding="utf-8") == "mine"

@@ -18,10 +18,12 @@ that `clear` takes away.
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +91,42 @@ def clear(path: Path) -> None:
         number = left.name.rpartition("-")[2]
         if number.isdigit() and int(number) != os.getpid() and not alive(int(number)):
             left.unlink(missing_ok=True)
+
+
+PAUSE = 0.02  # seconds between two tries at a lock
+
+
+@contextmanager
+def locked(path: Path, seconds: float = 0.0) -> Iterator[IO[str]]:
+    """Hold the lock `path`, a file that is made where there is none; yields it, for its holder to say who that is.
+
+    The system lets go of it when its holder ends, however that ends. Raises BlockingIOError where another one still
+    holds it after `seconds`, and OSError as the system does.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + seconds
+    with path.open("a+", encoding="utf-8") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(PAUSE)
+        yield file
+
+
+def held(path: Path) -> bool:
+    """Whether anybody holds the lock `path` now. Writes nothing."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def alive(process: int) -> bool:

@@ -8,16 +8,15 @@ still says "at work" while nobody holds the lock has crashed, and is read so.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from keepfit import durable
 from keepfit.errors import BusyError
 from keepfit.monitoring import state
 from keepfit.types import read as made
@@ -60,14 +59,7 @@ def _attempt(values: Mapping[str, Any]) -> Attempt | None:
 
 def at_work(folder: Path) -> bool:
     """Whether a training is at work now. Writes nothing."""
-    try:
-        with (folder / LOCK).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return durable.held(folder / LOCK)
 
 
 @contextmanager
@@ -78,9 +70,7 @@ def only(folder: Path, now: datetime, reason: str) -> Iterator[Note]:
     as failed (or stopped, by Ctrl-C) unless it said more, one that says nothing as ended. Raises
     BusyError while another is at work, and OSError where the beginning cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+") as file:
-        _hold(file, folder)
+    with _held(folder):
         attempt = Attempt(state.stamp(now), AT_WORK, os.getpid(), reason)
 
         def note(outcome: str, problem: str = "", **about: Any) -> None:
@@ -101,15 +91,13 @@ def only(folder: Path, now: datetime, reason: str) -> Iterator[Note]:
             note(ENDED)
 
 
-def _hold(file: IO[str], folder: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while True:
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            stack.enter_context(durable.locked(folder / LOCK, PATIENCE))
         except BlockingIOError:
-            if time.monotonic() > end:
-                found = state.read(folder / FILE, _attempt, None)
-                who = f"process {found.pid}, since {found.when}" if found else "unknown process"
-                raise BusyError(f"A training is at work already ({who}, {folder}). Wait for it, or stop it.") from None
-        time.sleep(0.02)
+            found = state.read(folder / FILE, _attempt, None)
+            who = f"process {found.pid}, since {found.when}" if found else "unknown process"
+            raise BusyError(f"A training is at work already ({who}, {folder}). Wait for it, or stop it.") from None
+        yield

@@ -11,12 +11,11 @@ A killed run so leaves only whole stages behind, and the next one can go on from
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +46,17 @@ def drop(folder: Path) -> None:
 @contextmanager
 def alone(work: Path) -> Iterator[None]:
     """Keeps a second run of the same project out. Raises BusyError that names the first."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "run.lock").open("a+") as file:
+    path = work / "run.lock"
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = stack.enter_context(durable.locked(path))
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = path.read_text(encoding="utf-8").strip() or "unknown"
             raise BusyError(
                 f"Another run works in this project (process {holder}, {work}). "
                 "Wait for it, or stop it; only one run at a time can write there."
             ) from None
-        file.seek(0)
-        file.truncate()
+        file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
@@ -67,14 +64,7 @@ def alone(work: Path) -> Iterator[None]:
 
 def busy(work: Path) -> bool:
     """Whether a run works in this project now. Writes nothing."""
-    try:
-        with (work / "run.lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return durable.held(work / "run.lock")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
 
+from keepfit import durable
 from keepfit.errors import BusyError, TrackingError
-
-PAUSE = 0.05  # seconds between two tries
 
 
 @contextmanager
@@ -21,35 +17,19 @@ def held(path: Path, what: str, seconds: float = 60) -> Iterator[None]:
 
     Raises TrackingError where the lock's file cannot be written.
     """
-    with _open(path) as file:
-        end = time.monotonic() + seconds
-        while not _try(file.fileno()):
-            if time.monotonic() > end:
-                raise BusyError(
-                    f"{what}: process {_holder(path)} is at it and did not finish ({path}). Try again later."
-                )
-            time.sleep(PAUSE)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(durable.locked(path, seconds))
+        except BlockingIOError:
+            told = f"{what}: process {_holder(path)} is at it and did not finish ({path}). Try again later."
+            raise BusyError(told) from None
+        except OSError as error:
+            raise TrackingError(f"{path} cannot be written: {error.strerror}. keepfit needs to write there.") from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
 
 
-def _open(path: Path) -> TextIO:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a+", encoding="ascii")
-    except OSError as error:
-        raise TrackingError(f"{path} cannot be written: {error.strerror}. keepfit needs to write there.") from error
-
-
-def _try(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _holder(path: Path) -> str:
-    return path.read_text(encoding="ascii").strip() or "unknown"
+    return path.read_text(encoding="utf-8").strip() or "unknown"
