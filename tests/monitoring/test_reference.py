@@ -13,8 +13,10 @@ from keepfit.features.rows import from_rows
 from keepfit.features.values import Columns
 from keepfit.models import bundle as bundles
 from keepfit.models.fitted import Output
-from keepfit.monitoring import reference
-from keepfit.types import Bundle, Column, Schema
+from keepfit.monitoring import drift, quality, reference
+from keepfit.monitoring.counts import Counts
+from keepfit.sections import Monitoring
+from keepfit.types import Bundle, Column, Rhythm, Schema
 from tests.data.answered import SCHEMA
 
 FORMAT1 = Path(__file__).parents[1] / "bundles" / "format1"
@@ -168,3 +170,47 @@ def test_summaries_are_what_a_form_offers():
     assert (found["age"]["low"], found["age"]["high"], sum(found["age"]["counts"])) == (0, 49, 99)
     old = json.loads((FORMAT1 / "iris" / "reference.json").read_text())
     assert reference.summaries(old) == old
+
+
+DAYS = Schema(
+    (Column("shop", "series"), Column("day", "moment", "int"), Column("sold", "past", "float"),
+     Column("weekday", "number", "int"), Column("trend", "number", "int"), Column("event", "category")),
+    "forecast", "sold", rhythm=Rhythm("day", "1i", 0.0, 7, ("shop",), (7,)),
+)  # fmt: skip
+
+
+def days(first: int, last: int, event: str = "none") -> Columns:
+    return from_rows(
+        [{"shop": shop, "day": day, "weekday": day % 7, "trend": day, "event": event}
+         for shop in "abcdefgh" for day in range(first, last)], DAYS,
+    )[0]  # fmt: skip
+
+
+def counted(found: reference.Reference, rows: Columns) -> Counts:
+    """The columns of rows in the cells of the reference."""
+    seen = {signal.name: signal for signal in found.signals}
+    told, _ = reference.features.watch(rows, reference.replace(DAYS, columns=DAYS.required), found.memory)
+    cells = {
+        name: np.bincount(
+            reference.signals.place(signal, told[signal.column][signal.part]), minlength=len(signal.cells)
+        )
+        for name, signal in seen.items()
+    }
+    return Counts(len(rows), cells, np.empty(0, np.uint64))
+
+
+def test_what_a_window_of_moments_holds_is_no_drift_of_a_forecasts_covariates() -> None:
+    """A day has one weekday and lies beyond the trend of training; an event that nobody knows is told all the same."""
+    output = Output(np.zeros(56))
+    found = reference.make(days(0, 364), days(364, 371), DAYS, output, np.zeros(56))
+    known = counted(found, days(371, 372))
+    assert drift.findings(found, known, Monitoring()) == []
+    shown = {row["name"]: row for row in drift.ranked(found, known, 0.01, 0.005)}
+    assert shown["weekday"]["psi"] > 1
+    assert shown["weekday"]["outcome"] == "not checked"
+    asked = quality.findings(found, known, Monitoring())
+    assert {one.test for one in asked if one.subject in ("weekday", "trend")} == {"missing"}
+    new = quality.findings(found, counted(found, days(371, 372, "fire")), Monitoring())
+    assert [one.subject for one in new if one.test == "unseen levels" and one.p is not None and one.p < 1e-3] == [
+        "event"
+    ]

@@ -83,7 +83,8 @@ class Reference:
 
 
 # tasks whose answers move on with time, and whose rows are asked for again and again: neither what they said at
-# training nor that a row comes twice is a measure of today; what came true is
+# training nor that a row comes twice is a measure of today; what came true is. Nor is how their columns are spread:
+# these are of the moments that a window holds, and of these it has a day or a month, and training had years
 MOVING = frozenset({"forecast"})
 
 
@@ -108,7 +109,8 @@ def make(known: Columns, asked: Columns, schema: Schema, output: Output, y: NDAr
     for column in bare.features:
         for part, values in found[column.name].items():
             name = f"{column.name}: {part}" if part else column.name
-            signal = signals.learn(name, column.name, part, values, features.steady(column.role))
+            steady = features.steady(column.role) and schema.task not in MOVING
+            signal = signals.learn(name, column.name, part, values, steady)
             made.append(_moved(signal, later[column.name][part], effect))
     if schema.task in MOVING:
         return _keyed(Reference(len(known), tuple(made), memory, None, np.empty(0, np.uint64)))
