@@ -68,3 +68,22 @@ def test_each_figure_has_the_labels_of_its_family() -> None:
 def test_a_name_has_the_family_and_its_labels() -> None:
     assert named(Figure("drift", ("größe, in °C", "psi"), 0.1)) == "drift.größe, in °C.psi"
     assert named(Figure("rows", (), 1.0)) == "rows"
+
+
+def test_forecasts_by_steps_ahead_beside_seasonal_naive_and_their_season() -> None:
+    steps = [{"step": "1 to 2", "rows": 20, "mase": {"value": 0.5, "low": 0.4, "high": None}, "naive": 0.9},
+             {"step": "3", "rows": 20, "mase": {"value": 0.7, "low": 0.6, "high": 0.8}, "naive": None}]  # fmt: skip
+    naive = [{"metric": "smape", "rows": 40, "value": 4.0, "naive": 6.5}]
+    checks = [{"name": "season: shifted", "value": -0.2}, {"name": "bias: one-sided", "value": 0.1}]
+    found = told(steps=steps, naive=naive, verdicts={"performance": {"checks": checks}})
+    assert {key: value for key, value in found.items() if key[0] not in ("rows", "labelled_rows", "healthy")} == {
+        ("open_alarms",): 0.0,
+        ("performance_by_step", "1 to 2", "mase", "value"): 0.5,
+        ("performance_by_step", "1 to 2", "mase", "low"): 0.4,
+        ("performance_by_step", "1 to 2", "naive_mase", "value"): 0.9,
+        ("performance_by_step", "3", "mase", "value"): 0.7,
+        ("performance_by_step", "3", "mase", "low"): 0.6,
+        ("performance_by_step", "3", "mase", "high"): 0.8,
+        ("seasonal_naive", "smape"): 6.5,
+        ("season_shift",): -0.2,
+    }

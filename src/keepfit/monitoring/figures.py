@@ -21,11 +21,15 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "healthy": ("1 when the last monitoring pass found nothing wrong, 0 when it did; absent: not checked.", ()),
     "open_alarms": ("Alarms that are open.", ()),
     "performance": ("Measured with labels that arrived, with its interval.", ("metric", "bound")),
+    "performance_by_step": ("Measured of forecasts, by steps ahead.", ("step", "metric", "bound")),
+    "seasonal_naive": ("What seasonal naive has on the rows of which it is known.", ("metric",)),
+    "season_shift": ("Share of the usual season that stands in the errors of forecasts.", ()),
     "estimated_performance": ("Estimated without labels, with its interval; absent: cannot tell.", ("metric", "bound")),
     "drift": ("How far a column has moved since training, by measure.", ("column", "measure")),
     "share": ("Share of rows whose value is missing, unseen or outside the training range.", ("column", "kind")),
 }
 BOUNDS = ("value", "low", "high")
+SHIFT = "season: shifted"  # the check whose value is told
 MEASURES = ("psi", "js", "ks", "p", "moved")
 KINDS = ("missing", "unseen", "outside")
 OUTCOMES = {"healthy": 1.0, "unhealthy": 0.0}
@@ -54,9 +58,23 @@ def _all(found: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], Any]]
     for family, part in (("performance", "performance"), ("estimated_performance", "estimated")):
         for metric, value in found[part].items():
             yield from ((family, (metric, bound), value.get(bound)) for bound in BOUNDS)
+    yield from _of_forecasts(found)
     for column in found["columns"]:
         yield from (("drift", (column["name"], measure), column.get(measure)) for measure in MEASURES)
         yield from (("share", (column["name"], kind), column.get(kind)) for kind in KINDS)
+
+
+def _of_forecasts(found: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """What is told of forecasts alone; nothing of other tasks."""
+    for run in found.get("steps", ()):
+        for metric, one in run.items():
+            if isinstance(one, Mapping):
+                yield from (("performance_by_step", (run["step"], metric, bound), one.get(bound)) for bound in BOUNDS)
+        yield "performance_by_step", (run["step"], "naive_mase", "value"), run.get("naive")
+    for one in found.get("naive", ()):
+        yield "seasonal_naive", (one["metric"],), one["naive"]
+    checks = found.get("verdicts", {}).get("performance", {}).get("checks", ())
+    yield from (("season_shift", (), check["value"]) for check in checks if check["name"] == SHIFT)
 
 
 def named(figure: Figure) -> str:
