@@ -118,9 +118,9 @@ def test_a_champion_that_does_better_stays(two: Path, tmp_path: Path) -> None:
 def test_a_probation_lasts_until_the_first_forecasts_came_true(two: Path, tmp_path: Path) -> None:
     made = copied(two, tmp_path)
     schema = schema_of(made, "1")
-    assert 180 < probation.lasts(made.config, schema).days < 185
+    assert 180 < on_trial.probation(made.config, schema).days < 185
     longer = Project(made.folder, ["retraining.probation=400d"])
-    assert probation.lasts(longer.config, schema) == timedelta(days=400)
+    assert on_trial.probation(longer.config, schema) == timedelta(days=400)
 
 
 def begin(made: Project, version: str) -> None:

@@ -201,3 +201,20 @@ def test_the_project_tells_it_too(folder: Path) -> None:
     found = Project(folder).status()
     assert found["latest"]["outcome"] == "unhealthy"
     assert found["steps"][0]["name"] == "data"
+
+
+@pytest.mark.slow
+def test_a_probation_of_forecasts_lasts_until_the_first_ones_came_true(tmp_path: Path) -> None:
+    """A horizon of half a year goes beyond the week of `retraining.probation`; the page tells the later end."""
+    rows = "".join(f"{2000 + at // 12}-{at % 12 + 1:02},{at + 3 * (at % 12)}\n" for at in range(60))
+    (tmp_path / "data.csv").write_text(f"month,sold\n{rows}", encoding="utf-8")
+    text = "task: forecast\ndata: {source: data.csv, target: sold}\nmodel: {type: seasonal_naive}\n"
+    (tmp_path / "keepfit.yaml").write_text(f"{text}forecast: {{horizon: 6, season: 12}}\n", encoding="utf-8")
+    made = Project(tmp_path)
+    for version in ("1", "2"):
+        made.run()
+        last = made.promote(version, "the baseline is refused by the gate")
+    when = datetime.fromisoformat(last.when)
+    found = loop(made.config, tmp_path, when + timedelta(days=30))
+    assert found.probation is not None
+    assert 180 < (found.probation - when).days < 185

@@ -1,6 +1,7 @@
 """The challenger that shows itself on live requests: `.keepfit/monitoring/trial.json`, which servers follow.
 
-Light, as a server reads it: what judges a trial is in `keepfit.pipeline.trial`.
+Light, as a server reads it: what judges a trial is in `keepfit.pipeline.trial`. And how long a probation lasts, which
+the page tells.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from keepfit import config as settings
+from keepfit.config import Config
+from keepfit.data import rhythm as calendar
 from keepfit.deployment.rollout import Plan
 from keepfit.monitoring import state
+from keepfit.types import Schema
 from keepfit.types import read as made
 
 FILE = "trial.json"
@@ -60,6 +65,14 @@ def plan(project: Path, asked: Plan) -> Plan:
     if trial.mode == "shadow":
         return dataclasses.replace(asked, shadow=trial.version)
     return dataclasses.replace(asked, canary=trial.version, share=trial.share)
+
+
+def probation(config: Config, schema: Schema) -> timedelta:
+    """`retraining.probation`; of forecasts at least the time in which the first ones come true."""
+    asked = config.retraining.probation
+    if not asked or schema.rhythm is None or not calendar.dated(schema.rhythm.frequency):
+        return timedelta(seconds=asked)
+    return timedelta(seconds=max(asked, schema.rhythm.horizon * calendar.length(schema.rhythm.frequency)))
 
 
 def _file(project: Path) -> Path:

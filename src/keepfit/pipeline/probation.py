@@ -9,16 +9,15 @@ promotes it by hand.
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from keepfit.config import Config
-from keepfit.data import rhythm as calendar
 from keepfit.models import bundle as bundles
 from keepfit.monitoring import probation, state
-from keepfit.pipeline import champion, live
+from keepfit.pipeline import champion, live, on_trial
 from keepfit.pipeline.replay import replay
 from keepfit.tracking import gate
 from keepfit.types import Decision, Schema, Verdict
@@ -40,7 +39,7 @@ def after_promotion(config: Config, project: Path, now: datetime) -> Decision | 
     if again and config.monitoring.time is None:  # what it answered as champion before is not of this probation
         rows = rows.filter(pl.col("at") >= state.moment(last.when))
     begun = rows["at"].min()
-    if not isinstance(begun, datetime) or now > begun + lasts(config, schema):
+    if not isinstance(begun, datetime) or now > begun + on_trial.probation(config, schema):
         return None
     verdict = compare(config, project, rows, schema, found.version, last.previous)
     if verdict.outcome != "failed":
@@ -62,11 +61,3 @@ def compare(
     metric = gate.metric(trial, config.goals, config.gate)
     other = dataclasses.replace(other, ahead=one.ahead)  # the same error is to be the same for both
     return probation.judge(y, schema.classes, one, other, metric, 1 - RISK, config.monitoring.min_rows, together)
-
-
-def lasts(config: Config, schema: Schema) -> timedelta:
-    """`retraining.probation`; of forecasts at least the time in which the first ones come true."""
-    asked = config.retraining.probation
-    if not asked or schema.rhythm is None or not calendar.dated(schema.rhythm.frequency):
-        return timedelta(seconds=asked)
-    return timedelta(seconds=max(asked, schema.rhythm.horizon * calendar.length(schema.rhythm.frequency)))

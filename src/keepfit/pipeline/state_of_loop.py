@@ -20,7 +20,7 @@ from keepfit.config import Config
 from keepfit.errors import KeepfitError
 from keepfit.models import bundle as bundles
 from keepfit.monitoring import attempts
-from keepfit.pipeline import champion, folders
+from keepfit.pipeline import champion, folders, on_trial
 from keepfit.types import Decision
 
 FORMAT = 1
@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Model:
-    """The champion: its version, since when it is, when and on what it was trained."""
+    """The champion: its version, since when it is, when and on what it was trained, how long its probation lasts."""
 
     version: str
     since: datetime | None = None
@@ -52,6 +52,7 @@ class Model:
     rows: int | None = None
     source: str = ""
     kinds: tuple[str, ...] = ()
+    probation: timedelta = timedelta()
 
 
 @dataclass(frozen=True)
@@ -211,16 +212,17 @@ def _model(config: Config, project: Path, decisions: list[Decision], problems: l
         found = champion.pointer(config, project)("champion")
         if found is None:
             return None
-        manifest = bundles.read(found.fetch()).manifest
+        made = bundles.read(found.fetch())
     except (KeepfitError, OSError) as error:
         problems.append(f"The champion cannot be told: {error}")
         return None
     moves = [d.when for d in decisions if d.kind in MOVES and d.version == found.version]
-    origin = manifest["data"].get("origin") or {}
+    origin = made.manifest["data"].get("origin") or {}
     rows, source = origin.get("rows"), Path(str(origin.get("source") or "")).name
-    kinds = tuple(dict.fromkeys(str(member["name"]) for member in manifest["members"]))
+    kinds = tuple(dict.fromkeys(str(member["name"]) for member in made.manifest["members"]))
     since = _moment(moves[-1]) if moves else None
-    return Model(found.version, since, _moment(manifest["created"]), rows, source, kinds)
+    created, lasts = _moment(made.manifest["created"]), on_trial.probation(config, made.schema)
+    return Model(found.version, since, created, rows, source, kinds, lasts)
 
 
 def _alive(up: Values) -> bool:
@@ -244,7 +246,7 @@ def _probation(config: Config, decisions: list[Decision], model: Model | None, c
     if not moves or model is None or (moves[-1].kind, moves[-1].version) != ("promoted", model.version):
         return None
     begun = None if config.monitoring.time else _moment(moves[-1].when)  # decisions are of our clock
-    end = begun + timedelta(seconds=config.retraining.probation) if begun and moves[-1].previous else None
+    end = begun + model.probation if begun and moves[-1].previous else None
     return end if end and end > clock else None
 
 
