@@ -205,6 +205,8 @@ def _predictions(answer: Any) -> int:
 
 
 KEEPFIT = Contender("keepfit", project, serve, "/predict", _ours, _predictions, b'"prediction"')
+# keepfit asked as MLflow is: the same bytes to the same path
+AS_MLFLOW = Contender("keepfit as mlflow", project, serve, "/invocations", split, _predictions, b'"predictions"')
 OTHERS = {
     contender.name: contender
     for contender in (

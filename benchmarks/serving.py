@@ -1,8 +1,9 @@
 """keepfit's HTTP server beside the usual ones: single rows at 1, 8 and 64 connections, batches of 100.
 
 The server has one core, the client the other. keepfit checks its input and logs every prediction. Each
-side is taken at its best number of connections. Peers' figures are kept in `.bench/results/serving-peers`,
-so that `--peer cached` measures keepfit again alone.
+side is taken at its best number of connections. Batches are compared by the same requests, those of MLflow's
+protocol, which keepfit's `/invocations` takes; what they cost in keepfit's own protocol stands beside.
+Peers' figures are kept in `.bench/results/serving-peers`, so that `--peer cached` measures keepfit again alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import contenders, environments, load, measure, servers
-from benchmarks.contenders import KEEPFIT, MODELS, OTHERS, Contender, Model
+from benchmarks.contenders import AS_MLFLOW, KEEPFIT, MODELS, OTHERS, Contender, Model
 from benchmarks.environments import WORK, PeerError
 from benchmarks.measure import BUSY, CommandError
 from benchmarks.results import Claim, Options, Result
@@ -48,7 +49,7 @@ def run(options: Options) -> Result:
                 notes.append(f"{peer} on {name} was not measured: {str(error)[-500:]}")
     found = [claim for name in picked(options.only, MODELS) for claim in claims(MODELS[name], rows)]
     if options.peer != "only":
-        found.append(failed([row for row in rows if row["server"] == "keepfit"]))
+        found.append(failed([row for row in rows if row["server"] in (KEEPFIT.name, AS_MLFLOW.name)]))
     return Result("serving", PROMISE, tuple(rows), tuple(found), notes=(*ratios(rows), *notes))
 
 
@@ -88,6 +89,10 @@ def table(contender: Contender, model: Model, seconds: float, starts: int) -> li
                 begun.append(server)
                 if at == starts - 1:
                     rows = [shape(contender, server, asked, size, lines, seconds) for size, lines in SHAPES]
+                    if contender is KEEPFIT:
+                        rows += [
+                            shape(AS_MLFLOW, server, asked, size, lines, seconds) for size, lines in SHAPES if size > 1
+                        ]
     return [{"model": model.name, **row, **cold(begun)} for row in rows]
 
 
@@ -167,7 +172,8 @@ def start(model: str, mine: Sequence[Row]) -> Claim:
 
 def against(rows: Sequence[Row], model: str, peer: str, size: int, limit: float) -> Claim:
     """How many times the peer's requests a second, each at its best number of connections."""
-    ours, theirs = best(rows, model, "keepfit", size), best(rows, model, peer, size)
+    own = KEEPFIT if size == 1 else AS_MLFLOW
+    ours, theirs = best(rows, model, own.name, size), best(rows, model, peer, size)
     what = f"{model}, {'single rows' if size == 1 else f'batches of {size}'}: times the req/s of {peer}"
     if ours is None or theirs is None or not theirs["req/s"]:
         return Claim(what, None, ">=", limit)

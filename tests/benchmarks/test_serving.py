@@ -84,7 +84,7 @@ def test_rows_are_real_and_many(shared_data: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_promises_are_kept_at_the_best_number_of_connections() -> None:
-    rows = [row("keepfit", 20_000.0), row("keepfit", 9_000.0, connections=8), row("keepfit", 900.0, rows=100)]
+    rows = [row("keepfit", 20_000.0), row("keepfit", 9_000.0, connections=8), row("keepfit as mlflow", 900.0, rows=100)]
     rows += [row("mlflow", 100.0, **{"p99 ms": 1000.0}), row("mlflow", 25.0, rows=100, connections=8)]
     found = outcomes(serving.claims(MODELS["adult-linear"], rows))
     assert found == {

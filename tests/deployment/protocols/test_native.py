@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keepfit.data.rows import Table
-from keepfit.deployment.protocols import Answered, native
+from keepfit.deployment.protocols import Answered, native, tables
 from keepfit.errors import RequestError
 from keepfit.models.fitted import Output
 from keepfit.types import Column, Schema
@@ -99,7 +99,7 @@ KNOWN = [{"age": n, "plan": [None, "pro", "basic ü", "?"][n % 4]} for n in rang
 )
 def test_many_rows_are_what_each_of_them_is(rows: list[Any], schema: Schema) -> None:
     body = json.dumps(rows).encode()
-    assert len(body) > native.SHORT
+    assert len(body) > tables.SHORT
     asked = native.decode(body, {}, schema)
     assert [*asked.rows] == json.loads(body)
     assert asked.context is False
@@ -127,10 +127,10 @@ def test_columns_are_known_to_hold_numbers_where_each_value_is_one(value: Any) -
 
 
 def test_schemas_are_forgotten_when_there_are_many() -> None:
-    for _ in range(3 * native.KEPT):
+    for _ in range(3 * tables.KEPT):
         schema = Schema((Column("age", "number"),), "none")
         assert native.decode(b'{"age": 1}', {}, schema)[0] == ({"age": 1},)
-    assert len(native.KNOWN) <= native.KEPT
+    assert len(tables.KNOWN) <= tables.KEPT
 
 
 @pytest.mark.parametrize("end", [b"", b"] x", b', {"age": NaN}]', b', "\xff"]', b"," + b"[" * 100_000], ids=len)

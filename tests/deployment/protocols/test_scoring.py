@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from keepfit.data.rows import Table
 from keepfit.deployment import runtime
-from keepfit.deployment.protocols import Answered, scoring
+from keepfit.deployment.protocols import Answered, scoring, tables
 from keepfit.errors import RequestError
 from keepfit.models import bundle
 from keepfit.tracking import mlmodel
@@ -299,3 +300,70 @@ def check(found, wanted):
         assert mine.keys() == their.keys()
         for name, value in their.items():
             assert mine[name] == (value if isinstance(value, str) else pytest.approx(value, rel=1e-9))
+
+
+LEVELS = Schema(
+    (
+        Column("age", "number"),
+        Column("plan", "category", distinct=2, levels=("free", "pro")),
+        Column("note", "text"),
+        Column("y", "target"),
+    ),
+    "regression",
+    "y",
+)
+
+
+def framed(names, rows, **more):
+    return json.dumps({"dataframe_split": {"columns": names, "data": rows, **more}}).encode()
+
+
+MANY = [[k, ("free", "pro", None)[k % 3], f"note {k}"] for k in range(200)]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0)])
+@pytest.mark.parametrize("odd", [None, [0.5, "pro", ""], [10**25, "pro", ""], ["7", "new", ""], [True, 1, None]])
+def test_many_rows_are_what_few_of_them_are(order, odd):
+    names = [["age", "plan", "note"][k] for k in order]
+    given = [[row[k] for k in order] for row in ([*MANY, odd] if odd else MANY)]
+    body = framed(names, given, index=list(range(len(given))))
+    assert len(body) > tables.SHORT
+    assert [*rows(body, schema=LEVELS)] == [dict(zip(names, row, strict=True)) for row in given]
+
+
+def test_columns_of_many_rows_are_read_as_such_in_any_order():
+    for names in (["age", "plan", "note"], ["note", "plan", "age"]):
+        row = [{"age": 1, "plan": "pro", "note": "x"}[name] for name in names]
+        found = rows(framed(names, [row] * 200), schema=LEVELS)
+        assert type(found) is Table
+        assert [*found.columns] == names
+        assert [*found] == [dict(zip(names, row, strict=True))] * 200
+
+
+@pytest.mark.parametrize(
+    ("names", "row", "code"),
+    [
+        (["age", "plan", "age"], [1, "pro", 2], "duplicate_columns"),
+        (["age", "plan"], [1, "pro", 2], "bad_shape"),
+        (["age", 7], [1, [2]], None),  # told when it is read
+        (["age", "plan", "note", "other"], [1, "pro", "x", 1], None),
+    ],
+)
+def test_many_rows_are_judged_as_few_are(names, row, code):
+    body = framed(names, [row] * 200)
+    if code is None:
+        assert [*rows(body, schema=LEVELS)] == [dict(zip(map(str, names), row, strict=True))] * 200
+    else:
+        with pytest.raises(RequestError) as found:
+            rows(body, schema=LEVELS)
+        assert found.value.code == code
+
+
+def test_params_of_many_rows():
+    body = json.loads(framed(["age", "plan", "note"], MANY))
+    asked = scoring.decode(json.dumps({**body, "params": {"method": "all"}}).encode(), JS, LEVELS)
+    assert asked.context.method == "all"
+    with pytest.raises(RequestError, match="predict_proba"):
+        scoring.decode(json.dumps({**body, "params": {"method": "predict_proba"}}).encode(), JS, LEVELS)
+    with pytest.raises(RequestError, match="exactly one"):
+        scoring.decode(json.dumps({**body, "inputs": [1]}).encode(), JS, LEVELS)

@@ -8,25 +8,20 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import repeat, starmap
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
-from msgspec import UNSET
-from msgspec.structs import astuple
 
-from keepfit.data.rows import Table, lists_of
-from keepfit.deployment.protocols import Answered, Asked, Reply, beside, forms, said
+from keepfit.data.rows import lists_of
+from keepfit.deployment.protocols import Answered, Asked, Reply, beside, forms, said, tables
 from keepfit.errors import RequestError
-from keepfit.types import Column, Schema
+from keepfit.types import Schema
 
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
 SPECIAL = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")  # what JSON has no numbers for
-KEPT = 16  # schemas
-SHORT = 2_000  # bytes; of so few rows it does not matter how they are read
-ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')  # what is not written as it is
 
 
 def parsed(body: bytes) -> Any:
@@ -66,10 +61,10 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
         rows = forms.rows(body, headers.get("content-type", ""), schema)
         if rows is not None:
             return Asked(rows, len(rows) == 1)
-    known = _known(schema)
+    known = tables.known(schema)
     wrapped = known.files and forms.WRAPPED in body
-    if len(body) > SHORT and body.startswith(b"[") and not wrapped:
-        table = _table(body, known)
+    if len(body) > tables.SHORT and body.startswith(b"[") and not wrapped:
+        table = tables.objects(body, known)
         if table:
             return Asked(table, False)
     value = parsed(body)
@@ -80,88 +75,6 @@ def decode(body: bytes, headers: Mapping[str, str], schema: Schema) -> Asked:
     if not value:
         raise RequestError(400, "no_rows", "The list is empty. Send at least one object with the columns as keys.")
     return Asked(forms.plain(value, schema) if wrapped else value, False)
-
-
-def _table(body: bytes, known: Known) -> Table | None:
-    """A list of objects that all have the same columns, those of the model; None for anything else.
-
-    Read so, a batch costs half of what its objects would.
-    """
-    rows, numbers = _read(known.expected, body), known.numbers
-    if rows is None:
-        rows, numbers = _read(known.any, body), frozenset()
-    if not rows:
-        return None
-    columns = dict(zip(known.names, zip(*map(astuple, rows), strict=True), strict=True))
-    for name in [name for name in known.free if UNSET in columns[name]]:
-        if columns.pop(name).count(UNSET) < len(rows):  # only some rows have it
-            return None
-    return Table(columns, numbers)
-
-
-def _read(read: Read | None, body: bytes) -> list[Any] | None:
-    try:
-        return read(body) if read else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-Read = Callable[[bytes], list[Any]]
-
-
-class Known(NamedTuple):
-    """What reading bodies needs of a schema: all columns, those that may be left out, whether some are files, and
-    functions from a body to its rows: of the kinds of values that are `expected`, and of `any`."""
-
-    schema: Schema
-    names: tuple[str, ...]
-    free: tuple[str, ...]
-    files: bool
-    numbers: frozenset[str]
-    expected: Read | None
-    any: Read | None
-
-
-KNOWN: dict[int, Known] = {}  # by the schema's id; a schema is here as long as its id
-
-
-def _known(schema: Schema) -> Known:
-    """Worked out once: a server has few schemas, and to hash one takes longer than to look at a batch's columns."""
-    found = KNOWN.get(id(schema))
-    if found is None:
-        if len(KNOWN) >= KEPT:
-            KNOWN.clear()
-        names, needed = tuple(c.name for c in schema.columns), frozenset(c.name for c in schema.inputs)
-        free = tuple(name for name in names if name not in needed)
-        numbers = frozenset(c.name for c in schema.columns if c.role == "number")
-        expected = _rows(names, free, [*map(_kind, schema.columns)])
-        whatever = _rows(names, free, [Any] * len(names))
-        files = bool(forms.files(schema))
-        found = KNOWN[id(schema)] = Known(schema, names, free, files, numbers, expected, whatever)
-    return found
-
-
-def _kind(column: Column) -> Any:
-    """What a column's values are expected to be. Of texts that are expected none is made anew for each row."""
-    if column.role == "number":
-        return int | float | None
-    whole = column.role == "category" and 0 < column.distinct == len(column.levels)
-    return Literal[(*column.levels, *column.tokens, None)] if whole else Any
-
-
-def _rows(columns: Sequence[str], free: Sequence[str], kinds: Sequence[Any]) -> Read | None:
-    """The function from a body to its rows as structs with a field for each column, of its kind; None where JSON
-    escapes a name. It raises for rows with values of other kinds."""
-    if any(ESCAPED.search(name) for name in columns):
-        return None
-    fields = {f"column_{k}": name for k, name in enumerate(columns)}
-    told = [
-        (field, kind, UNSET) if name in free else (field, kind)
-        for (field, name), kind in zip(fields.items(), kinds, strict=True)
-    ]
-    made = msgspec.defstruct("Row", told, rename=fields, kw_only=True, forbid_unknown_fields=True, gc=False)
-    read: Read = msgspec.json.Decoder(list[made]).decode  # type: ignore[valid-type]
-    return read
 
 
 class Model(msgspec.Struct, gc=False):
@@ -235,7 +148,7 @@ def predictions(answered: Answered) -> list[Any]:
     """What is written for each row: id, prediction, and confidence with probabilities, or the interval."""
     found = answered.said or said(answered.output, answered.classes)
     if found.chances is not None:
-        named = chances(answered.classes)
+        named = written(answered.classes)
         return [*map(Labelled, answered.ids, found.values, found.sure or (), starmap(named, found.chances))]
     if found.low is None or found.high is None:
         return [*map(Valued, answered.ids, found.values)]
@@ -243,18 +156,18 @@ def predictions(answered: Answered) -> list[Any]:
 
 
 @functools.lru_cache(16)
-def chances(classes: tuple[str, ...]) -> Callable[..., Any]:
-    """The function from a row's probabilities to what is written of them.
+def written(names: tuple[str, ...]) -> Callable[..., Any]:
+    """The function from values to what is written of them: an object with these keys.
 
     A struct is written in half of the time of a dict; its keys must be such as JSON need not escape.
 
-    >>> encode_json(chances(("no", "yes"))(0.25, 0.75)), encode_json(chances(("a\\n",))(1.0))
+    >>> encode_json(written(("no", "yes"))(0.25, 0.75)), encode_json(written(("a\\n",))(1.0))
     (b'{"no":0.25,"yes":0.75}', b'{"a\\\\n":1.0}')
     """
-    if any(ESCAPED.search(name) for name in classes):
-        return lambda *row: dict(zip(classes, row, strict=True))
-    fields = {f"class_{k}": name for k, name in enumerate(classes)}
-    return msgspec.defstruct("Probabilities", [(field, float) for field in fields], rename=fields, gc=False)
+    if any(tables.ESCAPED.search(name) for name in names):
+        return lambda *row: dict(zip(names, row, strict=True))
+    fields = {f"key_{k}": name for k, name in enumerate(names)}
+    return msgspec.defstruct("Written", [(field, Any) for field in fields], rename=fields, gc=False)
 
 
 def error(fault: RequestError) -> bytes:

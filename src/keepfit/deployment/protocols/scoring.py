@@ -24,8 +24,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keepfit.deployment.protocols import JSON, Answered, Asked, Reply, forms, placed, shapes
-from keepfit.deployment.protocols.native import encode_json, parsed_python
+from keepfit.deployment.protocols import JSON, Answered, Asked, Reply, forms, placed, shapes, tables
+from keepfit.deployment.protocols.native import encode_json, parsed_python, written
 from keepfit.deployment.protocols.shapes import Row, fault
 from keepfit.errors import RequestError
 from keepfit.extras import load
@@ -117,6 +117,10 @@ FORMS_OF_ANSWERS: Mapping[str, str] = {
 def _json(body: bytes, charset: str, schema: Schema, form: str) -> Asked:
     if charset != "utf-8-sig":
         body = _text(body, charset).encode()
+    known = tables.known(schema)
+    quick = tables.split(body, known) if len(body) > tables.SHORT and not known.files else None
+    if quick:
+        return Asked(quick[0], Context(_method(quick[1], schema), form))
     value = parsed_python(body.removeprefix(b"\xef\xbb\xbf"))
     if type(value) is not dict or sum(name in value for name in FORMS) != 1:
         raise fault(f"Send a JSON object with exactly one of {', '.join(FORMS)}.", "not_rows")
@@ -241,8 +245,7 @@ def encode(asked: Asked, answered: Answered) -> Reply:
     columns = _columns(asked, answered, context.method)
     if context.form == CSV:
         return Reply(_written(columns, context.header), "text/csv; charset=utf-8")
-    names = tuple(columns)
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    rows = [*map(written(tuple(columns)), *columns.values())]
     if context.form == LINES:
         return Reply(b"".join(encode_json(row) + b"\n" for row in rows), LINES)
     return Reply(encode_json({"predictions": rows}))
