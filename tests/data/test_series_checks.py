@@ -87,7 +87,7 @@ def test_values_that_contradict_each_other_stop_and_are_listed():
 
 def test_versions_are_no_contradiction():
     frame = daily().with_columns(known=pl.col("day"))
-    late = frame[3:4].with_columns(sold=pl.lit(99.0), known=pl.lit("2024-02-20"))
+    late = frame[3:4].with_columns(sold=pl.lit(9.0), known=pl.lit("2024-02-20"))
     found = told(pl.concat([late, frame]), {"known_at": "known", "time": "day"})
     assert failed(found) == set()
     assert "the last by 'known' is used" in found["data.times.versions"].detail
@@ -205,6 +205,19 @@ def test_short_flat_and_zero_series_are_listed():
     assert found["data.series.constant"].detail == "1 of 4 series never change: 'flat'"
     assert found["data.series.zeros"].detail == "1 of 4 series are zero throughout: 'zero'"
     assert all(check.severity == "warning" for check in found.values() if check.outcome == "failed")
+
+
+def test_values_that_spoil_a_series_are_named_with_their_times():
+    frame = daily(120)
+    frame[40, "sold"] = 5e6
+    found = told(frame)
+    check = found["data.series.outliers"]
+    assert failed(found) == {"data.series.outliers"}
+    assert (check.value, check.severity) == (1, "warning")
+    assert "1 values in 1 series are so far from those around them" in check.detail
+    assert "2024-02-10: 5e+06. Correct them" in check.detail
+    shops = pl.concat([frame.with_columns(shop=pl.lit(name)) for name in "ab"])
+    assert "'a' at 2024-02-10: 5e+06; 'b' at" in told(shops, series=["shop"])["data.series.outliers"].detail
 
 
 def test_one_series_of_zeros_is_a_warning():

@@ -1,7 +1,7 @@
 """Are the series of a forecast sane, and what was done where they are not? Each check names series and counts.
 
     data.times.…    of single rows: without a time, twice at one time, off the grid, in the future, clock changes
-    data.series.…   of whole series: gaps, too short for the season, constant, zero
+    data.series.…   of whole series: gaps, too short for the season, constant, zero, spoiled by single values
 
 Only values that contradict each other stop; all else is told with what was done.
 """
@@ -20,6 +20,7 @@ from keepfit.data import rhythm as calendar
 from keepfit.data import series
 from keepfit.data.expectations import where
 from keepfit.data.forecast import zoned
+from keepfit.data.outliers import spikes
 from keepfit.data.rhythm import DAY
 from keepfit.data.series import SHOWN, Grid, listed
 from keepfit.types import Check, Rhythm, Schema
@@ -133,9 +134,7 @@ def _conflict(seen: Seen, first: NDArray[np.intp], second: NDArray[np.intp], dat
 
 
 def _pair(seen: Seen, first: int, second: int) -> str:
-    name = seen.grid.names[seen.grid.numbers[first]]
-    when = calendar.written(seen.rhythm, seen.grid.periods[[first]])[0]
-    return f"{f'{name!r} at ' if name else ''}{when}: {seen.values[first]:g} and {seen.values[second]:g}"
+    return f"{_value(seen, first)} and {seen.values[second]:g}"
 
 
 def _clock_change(seen: Seen, rows: NDArray[np.intp]) -> bool:
@@ -218,6 +217,7 @@ def history(typed: pl.DataFrame, schema: Schema) -> list[Check]:
         _short(seen, counts),
         _ended(seen, counts),
         *_flat(seen, names, counts),
+        _spoiled(seen),
     ]
 
 
@@ -328,6 +328,27 @@ def _flat(seen: Seen, names: list[str], counts: NDArray[np.intp]) -> list[Check]
             Check(f"data.series.{name}", "failed" if len(found) else "passed", len(found), 0, detail, "warning")
         )
     return checks
+
+
+def _spoiled(seen: Seen) -> Check:
+    name, season = "data.series.outliers", seen.rhythm.season[0] if seen.rhythm.season else 1
+    rows = spikes(seen.grid.numbers, seen.grid.periods, seen.values, season)
+    if not len(rows):
+        return Check(name, "passed", 0, 0)
+    shown = "; ".join(_value(seen, row) for row in rows[:SHOWN])
+    shown += f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
+    detail = (
+        f"{len(rows):,} values in {len(np.unique(seen.grid.numbers[rows])):,} series are so far from those around them "
+        f"that they spoil the forecasts, and the units in which their errors are told: {shown}. Correct them, or leave "
+        "them empty"
+    )
+    return Check(name, "failed", len(rows), 0, detail, "warning")
+
+
+def _value(seen: Seen, row: int) -> str:
+    name = seen.grid.names[seen.grid.numbers[row]]
+    when = calendar.written(seen.rhythm, seen.grid.periods[[row]])[0]
+    return f"{f'{name!r} at ' if name else ''}{when}: {seen.values[row]:g}"
 
 
 # --- the split
