@@ -101,6 +101,7 @@ def test_an_observation_keeps_what_is_known_ahead_and_its_key_is_the_period(tmp_
         ({"month": "1971-01-01", "sold": 1}, "'shop' is not there"),
         ({"shop": "north", "month": "soon", "sold": 1}, "soon"),
         ({"shop": "north", "month": "1971-01-01", "sold": float("inf")}, ""),
+        ({"shop": "north", "month": "1971-01-01", "sold": 1e31, "confirmed": True}, "beyond 1e30"),
     ],
 )
 def test_what_is_no_observation_is_told_and_costs_the_others_nothing(
@@ -113,6 +114,13 @@ def test_what_is_no_observation_is_told_and_costs_the_others_nothing(
     assert fault.row == 0
     assert problem in fault.problem
     assert known(tmp_path) == {"1971-01": 8.0}
+
+
+def test_a_label_that_is_too_large_to_go_on_from_is_told(tmp_path: Path) -> None:
+    first, second = give(tmp_path, ["1971-01-01", "1971-02-01"])
+    report = tell(tmp_path, {"id": first, "label": 1e31}, {"id": second, "label": 1e30})
+    assert report.accepted == 1
+    assert [(fault.row, fault.problem[:11]) for fault in report.invalid] == [(0, "beyond 1e30")]
 
 
 def test_what_is_redacted_reaches_no_file(tmp_path: Path) -> None:

@@ -103,6 +103,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_null_in_a_history_is_a_gap_wherever_it_stands(folder: Path) -> None:
+    async def script(server: Server) -> None:
+        for shop in ("north", "east"):
+            history = [{**row("north", at), "shop": shop} for at in range(48, 54)]
+            for gaps in ([0], [2, 3], [5], [0, 5]):
+                given = [{**one, "sold": None} if at in gaps else one for at, one in enumerate(history)]
+                found = await server.ask({"horizon": 1, "history": given})
+                assert found.status == 200, found.body
+                [one] = json.loads(found.body)["predictions"]
+                assert one["month"][:10] == month(54)
+        nothing = await server.ask({"horizon": 1, "history": [{**row("north", 48), "shop": "east", "sold": None}]})
+        assert {one["row"] for one in json.loads(nothing.body)["error"]["details"]} == {1}
+
+    Server(folder).run(script)
+
+
 # --- aside ------------------------------------------------------------------------------------------
 
 

@@ -118,7 +118,8 @@ def add(
             invalid.append(Invalid(row, problem, key or None))
         elif known and place and place[1] < known.given:
             try:
-                labels.append(Label(key, _meaning(entry["label"], known.header), now, caller))
+                read = parse.past if observed else parse.number
+                labels.append(Label(key, _meaning(entry["label"], known.header, read), now, caller))
             except ValueError as error:
                 invalid.append(Invalid(row, str(error), key))
         else:
@@ -157,10 +158,10 @@ def _old(segment: str, now: float, retention: float | None) -> bool:
     return retention is not None and begun is not None and begun < now - retention
 
 
-def _meaning(value: Any, header: Mapping[str, Any]) -> str | float:
+def _meaning(value: Any, header: Mapping[str, Any], read: Callable[[Any], float | None]) -> str | float:
     """The class or the number that a label means; ValueError says why it means none."""
     if not header["classes"]:
-        number = parse.number(value)
+        number = read(value)
         if number is None:
             raise ValueError("the label is missing")
         return number

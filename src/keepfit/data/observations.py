@@ -53,7 +53,7 @@ def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], entry: Mapping[
         raise ValueError(f"'{min(hidden)}' is kept out of the log (serving.log.redact), so nothing can be observed")
     key: dict[str, Any] = {name: _level(schema[name], entry) for name in rhythm.series}
     key[rhythm.time] = _time(schema[rhythm.time], rhythm, entry)
-    value = parse.number(_there(entry, str(schema.target)))
+    value = parse.past(_there(entry, str(schema.target)))
     if value is None:
         raise ValueError(f"'{schema.target}' is missing: an observation has a value")
     others = [c.name for c in schema.inputs if c.name not in key and c.name != schema.target and c.name not in redact]

@@ -213,6 +213,7 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
     """Responses to requests that are predicted as one batch."""
     rows = joined([asked.rows for _, _, asked in live])
     output, problems = served.runtime.rows(rows)
+    problems = _but_gaps(served, live, problems) if problems else problems
     if not problems:
         return _told(served, *_wanted(live, rows, output), offer)
     bounds = _bounds(live)
@@ -228,6 +229,17 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
         refusal(faults[place], job.protocol) if place in faults else next(found)
         for place, (_, job, _) in enumerate(live)
     ]
+
+
+def _but_gaps(
+    served: Served, live: Sequence[tuple[int, Job, Asked]], problems: Sequence[Problem]
+) -> Sequence[Problem]:  # fmt: skip
+    """Without those of rows of a history that have no value: nobody asked what it may have been."""
+    asked, known = live[0][2], served.runtime.wish
+    if known is None or not asked.observed:
+        return problems
+    gaps = {row for row in asked.observed if known.gap(asked.rows[row].get(known.target))}
+    return [problem for problem in problems if problem.row not in gaps]
 
 
 def _wanted(

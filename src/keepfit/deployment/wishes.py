@@ -87,6 +87,13 @@ class Known:
         needed = (c.name for c in self.columns.values() if c.role not in NOT_FEATURES and c.hook is None)
         return ", ".join(name for name in needed if name not in placed)
 
+    def gap(self, value: Any) -> bool:
+        """Is a value of the target none: null, or a missing value as CSV and others write it?"""
+        if value is None or value != value:
+            return True
+        tokens = self.columns[self.target].tokens if self.target in self.columns else ()
+        return isinstance(value, str) and (not value.strip() or value.strip() in tokens)
+
     def key(self, row: Mapping[str, Any]) -> Key:
         """The series of a row, as the features read it."""
         return tuple(self._level(name, row.get(name)) for name in self.rhythm.series)
@@ -169,13 +176,7 @@ def _observed(rows: Rows, known: Known) -> tuple[int, ...]:
         values: Sequence[Any] = rows.columns.get(target, ())
     else:
         values = [row.get(target) if isinstance(row, Mapping) else None for row in rows]
-    tokens = known.columns[target].tokens if target in known.columns else ()
-    return tuple(place for place, value in enumerate(values) if value is not None and not _blank(value, tokens))
-
-
-def _blank(value: Any, tokens: Sequence[str]) -> bool:
-    """Is it a missing value as CSV and others write it?"""
-    return value != value or (isinstance(value, str) and (not value.strip() or value.strip() in tokens))
+    return tuple(place for place, value in enumerate(values) if not known.gap(value))
 
 
 def _expanded(known: Known, row: Any, place: int) -> Wished:
