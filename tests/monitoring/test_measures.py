@@ -138,7 +138,30 @@ def test_forecasts_of_one_value_count_as_one() -> None:
     truth, error = np.repeat(random.normal(size=200), 6), np.repeat(random.normal(size=200), 6)
     given = Answers(truth, truth + error, 0)
     alone = measures.measure("mae", Answers(truth[::6], (truth + error)[::6], 0))
-    units = measures.measure("mae", given, np.repeat(np.arange(200), 6))
+    about = measures.Units(np.repeat(np.arange(200), 6), np.zeros(200, np.intp))
+    units = measures.measure("mae", given, about)
     assert units.value == pytest.approx(alone.value)
     assert alone.error < units.error < 1.3 * alone.error
-    assert math.isnan(measures.measure("mae", given, np.zeros(1200, np.intp)).error)  # one unit tells nothing of others
+    one = measures.Units(np.zeros(1200, np.intp), np.zeros(1, np.intp))
+    assert math.isnan(measures.measure("mae", given, one).error)  # one unit tells nothing of others
+
+
+def test_series_whose_errors_lie_on_one_side_throughout_count_as_one_each() -> None:
+    """300 windows of 20 series that are each off, and all are not: at 1 %, 9 or more have a chance of 0.4 %."""
+    random = np.random.default_rng(0)
+    series = np.repeat(np.arange(20), 24)
+    of, apart = np.arange(480), np.zeros(480, np.intp)
+
+    def chance(each: np.ndarray, whole: np.ndarray) -> float:
+        value = float(each.mean())
+        found = measures.of_influence("bias", value, each - value, 480, 12, measures.Units(of, whole))
+        return 2 * measures.tail(abs(value), found.error, 0.0)
+
+    told = []
+    for _ in range(300):
+        each = np.repeat(random.normal(size=20), 24) + random.normal(size=480)
+        told.append([chance(each, series), chance(each, apart), chance(each + 1.2, series)])
+    right, lost, moved = (np.array(told) <= 0.01).sum(axis=0)
+    assert right < 9
+    assert lost > 9
+    assert moved > 200  # and where all are off to one side it is told

@@ -11,12 +11,13 @@ from keepfit.models.fitted import Ahead
 from keepfit.models.metrics import Answers
 from keepfit.monitoring import seasons
 from keepfit.monitoring.findings import Finding
+from keepfit.monitoring.measures import Units
 from keepfit.monitoring.seasons import Before
 
 SEASON, SERIES, PERIODS = 12, 20, 18
 NUMBERS = np.repeat(np.arange(SERIES), PERIODS)
 TIMES = np.tile(np.arange(PERIODS), SERIES)
-UNITS = np.arange(len(TIMES))
+UNITS = Units(np.arange(len(TIMES)), NUMBERS)
 
 
 def usual(moved: float = 0.0) -> Any:
@@ -67,7 +68,7 @@ def test_rows_of_the_same_series_and_time_are_no_new_evidence() -> None:
     [once] = seasons.findings(given, before, UNITS)
     ahead = Ahead(np.full(4 * len(TIMES), 2.0), np.ones(4 * len(TIMES)))
     four = Answers(np.tile(given.truth, 4), np.tile(given.picked, 4), 0, ahead=ahead)
-    [again] = seasons.findings(four, before[np.tile(UNITS, 4)], np.tile(UNITS, 4))
+    [again] = seasons.findings(four, before[np.tile(UNITS.of, 4)], Units(np.tile(UNITS.of, 4), NUMBERS))
     assert again.value == pytest.approx(once.value)
     assert again.p == pytest.approx(once.p)
 
@@ -79,7 +80,7 @@ def test_series_without_a_season_are_not_asked_and_one_place_tells_nothing() -> 
     ahead = Ahead(np.ones(SERIES), np.ones(SERIES))
     first = np.flatnonzero(TIMES == 0)
     few = Answers(given.truth[first], given.picked[first], 0, ahead=ahead)
-    [found] = seasons.findings(few, before[first], np.arange(SERIES))
+    [found] = seasons.findings(few, before[first], UNITS.only(first))
     assert found.check(1.0).outcome == "not checked"
     assert "lie at one place of the season" in found.unknown
 

@@ -20,7 +20,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from keepfit.models.metrics import Answers
 SHARES = frozenset({"accuracy", "interval_coverage"})  # of all rows: exact tests
 SIGNED = frozenset({"bias"})  # on both sides of 0
 NORMAL = NormalDist()
+FEW = 10  # series, fewer of which say too little of how series differ
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,24 @@ class Measure:
         return metrics.METRICS[self.name].sign
 
 
-def measure(name: str, given: Answers, units: NDArray[np.intp] | None = None) -> Measure:
+class Units(NamedTuple):
+    """What rows are about, where several are about the same, as forecasts of one value are that were made at several
+    times: `of` (n,) the number of each row's unit, neighbours side by side; `series` (units,) the number of that
+    each unit is of. All numbers count from 0 on."""
+
+    of: NDArray[np.intp]
+    series: NDArray[np.intp]
+
+    def only(self, rows: NDArray[np.intp]) -> Units:
+        """The units of some rows."""
+        kept, of = np.unique(self.of[rows], return_inverse=True)
+        return Units(of, np.unique(self.series[kept], return_inverse=True)[1])
+
+
+def measure(name: str, given: Answers, units: Units | None = None) -> Measure:
     """The metric of these answers, in the order of time. NaN where it is not defined (ROC AUC of one class).
 
-    `units` (n,): 0 … of what the rows are about, neighbours side by side, where several are about the same, as
-    forecasts of one value are that were made at several times. They count as one; and as few units make up for a
-    week or a year, the error is that of Student's t.
+    Rows of one of `units` count as one; and as few units make up for a week, the error is that of Student's t.
     """
     value, each = influence.of(name, given)
     if len(each) < 2 or not math.isfinite(value):
@@ -70,23 +83,31 @@ def measure(name: str, given: Answers, units: NDArray[np.intp] | None = None) ->
 
 
 def of_influence(
-    name: str, value: float, each: NDArray[np.floating[Any]], base: int, reach: int, units: NDArray[np.intp] | None
+    name: str, value: float, each: NDArray[np.floating[Any]], base: int, reach: int, units: Units | None
 ) -> Measure:  # fmt: skip
     """A value with the influences of n rows on it, `each` (n,); `reach`: rows over which they are known to be alike."""
     rows = len(each)
-    count = rows if units is None else int(units.max()) + 1
+    count = rows if units is None else len(units.series)
     if units is not None:
-        each = np.bincount(units, each) * (count / rows)
+        each = np.bincount(units.of, each) * (count / rows)
     if count < 2:
         return Measure(name, value, math.nan, math.nan, rows, 1)
     spread = float(each @ each) / count
     skew = float((each**3).mean()) / spread**1.5 / math.sqrt(count) if spread > 0 else 0.0
-    alike = dependence(each, reach)
+    near, whole = dependence(each, reach), 1.0 if units is None else within(each, units.series)
+    alike = max(near, whole)
     independent = max(1, round(base * count / rows / alike))
     error = math.sqrt(alike * spread / (count - 1)) * (
-        1.0 if units is None else _wider(count / alike - 1, _lags(count, reach) / count)
+        1.0 if units is None else _widened(count, near, whole, reach, units)
     )
     return Measure(name, value, error, skew, rows, independent)
+
+
+def _widened(count: int, near: float, whole: float, reach: int, units: Units) -> float:
+    """By the number of series where the errors are alike throughout them, else by the number of units."""
+    if whole > near:
+        return _wider(int(units.series.max()), 0.0)
+    return _wider(count / near - 1, _lags(count, reach) / count)
 
 
 def _wider(freedom: float, share: float) -> float:
@@ -123,6 +144,24 @@ def dependence(each: NDArray[np.floating[Any]], reach: int = 0) -> float:
     total = np.cumsum(np.concatenate([edge, each, edge]))
     sums = total[length:] - total[:-length]  # of all runs of that length, beyond both ends too
     return max(1.0, float(sums @ sums) / length / whole)
+
+
+def within(each: NDArray[np.floating[Any]], series: NDArray[np.intp]) -> float:
+    """As `dependence`, where units of one series may be alike however far apart; `each` and its `series` (n,).
+
+    A level that wandered, or a trend that was taken for one, is in all errors of a series, on one side, and in others
+    on the other one: longer than any number of lags sees. So whole series are drawn (Liang and Zeger, Longitudinal data
+    analysis using generalized linear models, Biometrika 73, 1986). 1 where there are few.
+
+    >>> within(np.repeat(np.tile([1.0, -1.0], 5), 7), np.repeat(np.arange(10), 7))
+    7.777777777777778
+    """
+    count = int(series.max(initial=-1)) + 1
+    spread = float(each @ each)
+    if count < FEW or not spread:
+        return 1.0
+    sums = np.bincount(series, each)
+    return max(1.0, float(sums @ sums) / spread * count / (count - 1))
 
 
 def _base(name: str, given: Answers) -> int:

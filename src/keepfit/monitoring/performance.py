@@ -37,7 +37,7 @@ from keepfit.models.metrics import Answers
 from keepfit.monitoring import measures, seasons
 from keepfit.monitoring.findings import Finding
 from keepfit.monitoring.labelled import Labelled
-from keepfit.monitoring.measures import Measure
+from keepfit.monitoring.measures import Measure, Units
 from keepfit.monitoring.seasons import Before
 from keepfit.types import Schema
 
@@ -88,19 +88,28 @@ def measured(
     return figures, findings + weak
 
 
-def about(inputs: pl.DataFrame, schema: Schema) -> NDArray[np.intp] | None:
-    """(n,) what each row is a forecast of: a series and a time, numbered series by series. None for other tasks.
+def about(inputs: pl.DataFrame, schema: Schema) -> Units | None:
+    """What each row is a forecast of: a series and a time, numbered series by series. None for other tasks.
 
     >>> from keepfit.types import Rhythm
     >>> asked = pl.DataFrame({"shop": ["b", "a", "b", "b"], "day": [1.0, 1.0, 2.0, 1.0]})
-    >>> about(asked, Schema((), "forecast", rhythm=Rhythm("day", "1i", 0.0, 2, ("shop",)))).tolist()
-    [1, 0, 2, 1]
+    >>> found = about(asked, Schema((), "forecast", rhythm=Rhythm("day", "1i", 0.0, 2, ("shop",))))
+    >>> found.of.tolist(), found.series.tolist()
+    ([1, 0, 2, 1], [0, 1, 1])
     """
     if schema.rhythm is None:
         return None
     names = [*schema.rhythm.series, schema.rhythm.time]
     if not {*names} <= {*inputs.columns}:
         return None
+    of, series = _ranked(inputs, names), _ranked(inputs, names[:-1])
+    return Units(of, series[np.unique(of, return_index=True)[1]])
+
+
+def _ranked(inputs: pl.DataFrame, names: Sequence[str]) -> NDArray[np.intp]:
+    """(n,) which of the combinations of some columns each row has, in their order."""
+    if not names:
+        return np.zeros(inputs.height, np.intp)
     return inputs.select(pl.struct(names).rank("dense") - 1).to_series().to_numpy().astype(np.intp)
 
 

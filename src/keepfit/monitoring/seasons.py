@@ -76,7 +76,7 @@ def _pair(given: Answers, before: Before) -> tuple[Answers, Answers] | None:
     return Answers(truth, given.picked[known], 0, ahead=ahead), Answers(truth, ago, 0, ahead=ahead)
 
 
-def findings(given: Answers, before: Before | None, units: NDArray[np.intp] | None) -> Iterator[Finding]:
+def findings(given: Answers, before: Before | None, units: measures.Units | None) -> Iterator[Finding]:
     """Does the usual season stand in the errors? No finding where no series has a season."""
     rows = np.flatnonzero(np.isfinite(before.pattern)) if before is not None else np.empty(0, np.intp)
     if before is None or not len(rows):
@@ -93,7 +93,7 @@ def findings(given: Answers, before: Before | None, units: NDArray[np.intp] | No
     yield Finding("performance", "season", "shifted", p, one.value, 0.0, abs(one.value), len(rows), SHARE, detail)
 
 
-def _share(given: Answers, before: Before, rows: NDArray[np.intp], units: NDArray[np.intp] | None) -> measures.Measure:
+def _share(given: Answers, before: Before, rows: NDArray[np.intp], units: measures.Units | None) -> measures.Measure:
     """See the module; its error is NaN where these rows cannot tell."""
     assert given.ahead is not None
     usual = _centred((before.pattern / given.ahead.scale)[rows], before.series[rows])
@@ -103,7 +103,7 @@ def _share(given: Answers, before: Before, rows: NDArray[np.intp], units: NDArra
     part = usual * (given.picked - given.truth)[rows]
     value = float(part.sum()) / whole
     each = (part - value * usual**2) * (len(rows) / whole)
-    own = None if units is None else np.unique(units[rows], return_inverse=True)[1]
+    own = None if units is None else units.only(rows)
     return measures.of_influence("season", value, each, len(rows), int(given.ahead.step[rows].max()), own)
 
 
