@@ -19,10 +19,14 @@ from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from keepfit.config import Data
+from keepfit.data.conform import conform
 from keepfit.deployment import batch, runtime, sinks
 from keepfit.errors import ConfigError, DataError
+from keepfit.features.frame import from_frame
 from keepfit.models import bundle
+from tests.deployment.test_runtime_series import packed
 from tests.models import fits
+from tests.models.series.rows import values
 from tests.pipeline import test_forecast as forecasts
 from tests.projects import keepfit
 
@@ -405,6 +409,37 @@ def test_what_comes_of_all_series_needs_no_input(tmp_path):
     report = made.predict(tmp_path / "asked.csv", tmp_path / "out.csv")
     assert (report["rows"], report["rejected"]) == (2, 1)  # the observation is there, and its own prediction
     assert pl.read_csv(tmp_path / "out.csv")["prediction"][0] == 100
+
+
+def test_what_was_observed_bears_on_rows_that_are_far_from_it_and_in_other_files(tmp_path, monkeypatch):
+    packed(tmp_path / "bundle", later=False)
+    model, told = runtime.load(tmp_path / "bundle"), values()[0]
+    months = [f"{2000 + at // 12}-{at % 12 + 1:02}-01" for at in range(len(told) + 2)]
+    names = [f"new {k}" for k in range(900)]
+    history = [
+        pl.DataFrame({"shop": name, "month": months[:-2], "sold": told * (k + 1)}) for k, name in enumerate(names)
+    ]
+    wanted = [pl.DataFrame({"shop": name, "month": months[-2:]}) for name in names]
+    asked = pl.concat([*history, *wanted], how="diagonal")
+    assert asked.height > batch.ROWS
+    (tmp_path / "one.csv").write_text(asked.write_csv())
+    expected = model.predict(from_frame(conform(asked, model.schema)[0], model.schema))
+    report = batch.predict(model, tmp_path / "one.csv", tmp_path / "out.parquet")
+    assert (report["rows"], report["rejected"]) == (asked.height, 0)
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert np.allclose(found["prediction"], expected.values, rtol=1e-9)
+    assert found["step"][-2:].to_list() == [1, 2]
+    (tmp_path / "parts").mkdir()
+    for k, part in enumerate((pl.concat(wanted), pl.concat(history))):  # the questions come first
+        part.write_csv(tmp_path / "parts" / f"{k}.csv")
+    with pytest.raises(DataError, match="sold"):  # files of other columns are refused, as for every task
+        batch.predict(model, tmp_path / "parts", tmp_path / "parted.parquet")
+    pl.concat(wanted).with_columns(sold=pl.lit(None, pl.Float64)).write_csv(tmp_path / "parts" / "0.csv")
+    monkeypatch.setattr(batch, "WHOLE", 7_000)
+    report = batch.predict(model, tmp_path / "parts", tmp_path / "parted.parquet")
+    assert (report["rows"], report["rejected"]) == (asked.height, 0)
+    parted = pl.read_parquet(tmp_path / "parted.parquet")
+    assert np.allclose(parted["prediction"][: len(wanted) * 2], found["prediction"][-len(wanted) * 2 :], rtol=1e-9)
 
 
 def test_other_tasks_need_an_input(two, tmp_path):

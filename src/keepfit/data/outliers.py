@@ -57,8 +57,8 @@ def _around(numbers: Numbers, periods: Floats, values: Floats, season: int) -> F
 
 def _away(around: Floats) -> Floats:
     """How far values are above all of those around them, or below (n,); 0 where they lie between, or stand alone."""
-    both = np.isfinite(around[:2]).all(axis=0)
-    looked = np.isfinite(around) & np.vstack([np.ones((2, len(both)), bool), ~both, ~both])
+    looked = np.isfinite(around)
+    looked[2:] &= ~looked[:2].all(axis=0)
     above = np.min(around, axis=0, initial=np.inf, where=looked)
     below = np.min(-around, axis=0, initial=np.inf, where=looked)
     return np.where(looked.sum(axis=0) > 1, np.maximum(np.maximum(above, below), 0.0), 0.0)
@@ -75,4 +75,4 @@ def _unit(numbers: Numbers, values: Floats, differences: Floats) -> Floats:
     )  # fmt: skip
     made = np.zeros((2, int(numbers.max()) + 1))
     made[:, told["number"].to_numpy()] = told.select("apart", "value").fill_null(0.0).to_numpy().T
-    return np.where(NORMAL * made[0] > ALIKE * made[1], NORMAL * made[0], made[1])
+    return np.asarray(np.where(NORMAL * made[0] > ALIKE * made[1], NORMAL * made[0], made[1]), np.float64)

@@ -10,7 +10,8 @@ the input are kept as they are and in order; to their right stand
     step                    periods after the last observation (forecast), before the prediction
 
 A forecast needs no input: `ahead` writes what comes of all known series. Of an input's rows those with a value of
-the target are observations: they move the model on, are kept in the output, and are their own prediction.
+the target are observations: they move the model on, are kept in the output, and are their own prediction. They may
+stand anywhere, so such an input is in memory as a whole.
 
 Of pictures the output has the paths, and not the bytes: `predict` takes a folder or an archive of them.
 
@@ -52,7 +53,7 @@ from keepfit.types import Schema
 
 ROWS = 50_000  # rows of a frame
 LARGE: Mapping[str, int] = {"text": 5_000, "image": 128}  # the same where a column has such a role
-WHOLE = 10_000_000  # rows, at most, of a frame where what some rows observed bears on the others
+WHOLE = 10_000_000  # rows read at once where what some observed bears on the others
 FEW = 5_000  # rows whose answers go through a list
 AHEAD = 2  # frames that a stage may be ahead of the next
 SHOWN = 5  # unreadable cells shown in an error
@@ -82,15 +83,12 @@ def predict(
     began = time.monotonic()
     _apart(source, output)
     schema = _asked(runtime)
-    rows = (
-        rows
-        or (WHOLE if schema.observes else 0)
-        or min((LARGE.get(column.role, ROWS) for column in runtime.schema.features), default=ROWS)
-    )
+    rows = rows or min((LARGE.get(column.role, ROWS) for column in runtime.schema.features), default=ROWS)
     total, done, names = _size(source), 0, dict[str, str]()
     with _Rejected(output) as rejected, sink(output) as write:
-        read_in = read.batches(data or config.Data(source=str(source)), source, rows, rejected.line)
-        parts = _ahead(_named(read_in, runtime.schema))
+        at_once = WHOLE if schema.observes else rows
+        read_in = read.batches(data or config.Data(source=str(source)), source, at_once, rejected.line)
+        parts = _ahead(_named(_whole(read_in) if schema.observes else read_in, runtime.schema))
         for frame in _ahead(_scored(runtime, schema, parts, rejected, names)):
             write(frame)
             done += frame.height
@@ -269,6 +267,12 @@ def _scored(
 def _others(count: int, problems: Sequence[Problem]) -> NDArray[np.intp]:
     """The rows, of so many, that have no problem."""
     return np.delete(np.arange(count), [problem.row for problem in problems])
+
+
+def _whole(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """One frame of all, of several files too."""
+    if found := [*parts]:
+        yield frames.stack(found)
 
 
 def _named(parts: Iterator[pl.DataFrame], schema: Schema) -> Iterator[pl.DataFrame]:
