@@ -231,9 +231,7 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
     ]
 
 
-def _but_gaps(
-    served: Served, live: Sequence[tuple[int, Job, Asked]], problems: Sequence[Problem]
-) -> Sequence[Problem]:  # fmt: skip
+def _but_gaps(served: Served, live: Sequence[tuple[int, Job, Asked]], problems: list[Problem]) -> list[Problem]:
     """Without those of rows of a history that have no value: nobody asked what it may have been."""
     asked, known = live[0][2], served.runtime.wish
     if known is None or not asked.observed:
