@@ -54,6 +54,34 @@ def test_an_observation_labels_the_forecasts_of_its_series_and_time(tmp_path: Pa
 
 
 @pytest.mark.parametrize("rolled", [False, True])
+@pytest.mark.parametrize(
+    ("series", "time", "target"),
+    [
+        ("label", "month", "sold"), ("id", "month", "sold"), ("y", "time", "value"), ("time", "step", "label"),
+        ("step", "prediction", "y"), ("prediction", "time", "label"), ("id", "time", "label"), ("row", "label", "id"),
+    ],
+)  # fmt: skip
+def test_columns_may_be_called_as_those_of_the_feedback_and_the_log(
+    tmp_path: Path, series: str, time: str, target: str, rolled: bool
+) -> None:
+    columns = (Column(series, "series"), Column(time, "moment", "date"), Column(target, "past"))
+    schema = Schema(columns, "forecast", target, rhythm=Rhythm(time, "1mo", 0.0, 2, (series,)))
+    log = open_log(tmp_path / "predictions", schema, "shops", "1")
+    [key, other] = log.ids(2)
+    asked = log.inputs([{series: "north", time: "1971-01-01"}, {series: "south", time: "1971-01-01"}])
+    log.write([Line(k, 1.0, "r", None, "/p", 0.1, row, 5.0) for k, row in zip((key, other), asked, strict=True)])
+    log.close()
+    entries = ({series: "north", time: "1971-01-20", target: 7}, {"id": other, "label": 9})
+    told = labels.add(tmp_path / "feedback", tmp_path / "predictions", entries, observed=observations.reader(schema))
+    assert (told.accepted, told.invalid, told.unknown) == (2, (), ())
+    if rolled:
+        log_roll.roll(tmp_path / "predictions")
+        log_roll.roll(tmp_path / "feedback")
+    found = log_read.read(tmp_path / "predictions", labels=True).collect()
+    assert dict(zip(found["id"], found["label_value"], strict=True)) == {key: 7.0, other: 9.0}
+
+
+@pytest.mark.parametrize("rolled", [False, True])
 def test_the_last_value_wins_whether_told_by_id_or_by_time(tmp_path: Path, rolled: bool) -> None:
     [first, second] = give(tmp_path, ["1971-01-01", "1971-02-01"])
     tell(tmp_path, {"id": first, "label": 1}, {"shop": "north", "month": "1971-02-01", "sold": 2})

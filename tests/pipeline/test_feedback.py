@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from keepfit import Project
 from keepfit.cli import main
-from keepfit.data import log_read
+from keepfit.data import log_read, observations
 from keepfit.errors import DataError
+from keepfit.pipeline import feedback
+from keepfit.types import Column, Rhythm, Schema
 from tests.data.answered import logged
 from tests.projects import project, table
 
@@ -76,3 +78,14 @@ def test_frames(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Project(shop).feedback(pd.DataFrame({"id": keys, "label": ["yes", None]})).accepted == 1
     assert Project(shop).feedback(pl.DataFrame({"id": keys, "truth": ["no", "no"]}), label="truth").repeated == 1
     assert log_read.latest(shop / ".keepfit" / "feedback")["caller"].to_list() == ["Ann", "Ann"]
+
+
+def test_observations_whose_series_are_called_label(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (Column("label", "series"), Column("month", "moment", "date"), Column("sold", "past"))
+    schema = Schema(columns, "forecast", "sold", rhythm=Rhythm("month", "1mo", 0.0, 2, ("label",)))
+    monkeypatch.setattr(feedback, "_observed", lambda config, project: observations.reader(schema))
+    rows = pl.DataFrame({"label": ["north", "south"], "month": ["1971-01-01"] * 2, "sold": [1.0, 2.0]})
+    assert Project(shop).feedback(rows).accepted == 2
+    [key] = logged(shop / ".keepfit" / "predictions", 1)
+    told = Project(shop).feedback(pl.DataFrame({"id": [key], "label": ["yes"], "note": ["sure"]}))
+    assert told.accepted == 1

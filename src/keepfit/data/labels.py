@@ -41,7 +41,28 @@ class Observation(NamedTuple):
     row: str
 
 
-Read = Callable[[Mapping[str, Any]], Observation]  # raises ValueError that says what is wrong
+@dataclass(frozen=True)
+class Read:
+    """What reads observations, by calling it: it raises ValueError that says what is wrong.
+
+    An entry that has all columns of `names` is one, also where they are called `id` or `label`.
+    """
+
+    names: frozenset[str]
+    made: Callable[[Mapping[str, Any]], Observation]
+
+    def __call__(self, entry: Mapping[str, Any]) -> Observation:
+        return self.made(entry)
+
+
+def by_id(entry: Mapping[str, Any], observed: Read | None) -> bool:
+    """Does an entry of the feedback go by the id of a prediction, and not by series and time?
+
+    >>> read = Read(frozenset({"label", "month", "sold"}), lambda entry: Observation("", 0.0, ""))
+    >>> by_id({"id": "a", "label": 3}, read), by_id({"label": "north", "month": "1971-01", "sold": 3}, read)
+    (True, False)
+    """
+    return observed is None or ("label" in entry and not observed.names <= entry.keys())
 
 
 class Label(msgspec.Struct, omit_defaults=True):
@@ -93,7 +114,7 @@ def add(
 ) -> Report:
     """Append the labels of `entries`, mappings with `id` and `label`, to the feedback in `folder`.
 
-    With `observed`, entries without `label` are rows that it reads. `predictions` is the log that gave the ids,
+    With `observed`, entries may be rows that it reads (see `by_id`). `predictions` is the log that gave the ids,
     `retention` how many seconds it keeps. What cannot be accepted is told in the Report; the rest is on the disk
     when this returns. For any number of threads and processes at once.
     Raises RequestError (503) where the system refuses to write: then nothing was accepted.
@@ -105,7 +126,7 @@ def add(
     expired: list[str] = []
     invalid: list[Invalid] = []
     for row, entry in enumerate(entries):
-        if observed and isinstance(entry, Mapping) and "label" not in entry:
+        if observed and isinstance(entry, Mapping) and not by_id(entry, observed):
             try:
                 labels.append(_observation(observed(entry), now, caller))
             except ValueError as error:

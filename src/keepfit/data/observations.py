@@ -41,7 +41,10 @@ def reader(schema: Schema, redact: Sequence[str] = ()) -> Read | None:
 
 
 def _of_forecasts(schema: Schema, redact: Sequence[str]) -> Read | None:
-    return None if schema.rhythm is None or schema.target is None else partial(_read, schema, schema.rhythm, redact)
+    if schema.rhythm is None or schema.target is None:
+        return None
+    names = frozenset({*schema.rhythm.series, schema.rhythm.time, schema.target})
+    return Read(names, partial(_read, schema, schema.rhythm, redact))
 
 
 READERS: Mapping[str, Callable[[Schema, Sequence[str]], Read | None]] = {"forecast": _of_forecasts}

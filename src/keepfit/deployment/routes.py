@@ -230,7 +230,7 @@ def _named(entry: Any, observed: labels.Read | None) -> str:
     """What an entry is known by: the id of its prediction, or series and time; empty where it is none."""
     if not isinstance(entry, Mapping):
         return ""
-    if "label" in entry or observed is None:
+    if observed is None or labels.by_id(entry, observed):
         return str(entry.get("id", "")).strip()
     try:
         return observed(entry).key

@@ -21,7 +21,8 @@ from keepfit.tracking import git
 def take(config: Config, project: Path, source: Any, id: str = "id", label: str = "label") -> labels.Report:
     """Add the labels of a file (CSV, Parquet, NDJSON, …) or a frame; `id` and `label` name its columns.
 
-    Without the column `label` it holds rows that were observed, where the champion's task has such.
+    Without the column `label`, or with all that tells an observation, it holds rows that were observed, where the
+    champion's task has such.
 
     Raises DataError for a file that cannot be read, a column that is not there, and where no
     prediction was logged yet; RequestError where the disk refuses.
@@ -30,8 +31,9 @@ def take(config: Config, project: Path, source: Any, id: str = "id", label: str 
     where = str(source) if isinstance(source, (str, Path)) else "the frame"
     frame = _frame(source, where)
     retention = config.serving.log.retention
-    read = _observed(config, project) if label not in frame.columns else None
-    if read is not None:
+    named = {id, label} == {*frame.columns}
+    read = None if named else _observed(config, project)
+    if read is not None and (label not in frame.columns or read.names <= {*frame.columns}):
         rows = frame.iter_rows(named=True)
         return labels.add(work / "feedback", work / "predictions", rows, git.author(project), retention, read)
     missed = [f"'{name}'. {nearest(name, frame.columns)}" for name in (id, label) if name not in frame.columns]
