@@ -256,6 +256,25 @@ def test_feedback_tells_what_is_held_back_and_metrics_count_it(folder: Path) -> 
     Server(folder).run(script)
 
 
+def test_feedback_that_contradicts_the_training_is_told_so(folder: Path) -> None:
+    async def script(server: Server) -> None:
+        service = routes.Service(
+            "shops", server.rollout, server.rollout.metrics, access.Keys({}), Rules(), Platform(),
+            server.work / "feedback", server.work / "predictions",
+        )  # fmt: skip
+        before = await server.first()
+        entries = [row("north", MONTHS - 2, 1.5), row("north", MONTHS - 2), row("west", 0, 0.5), {"sold": 1}]
+        asked = Request("POST", b"/feedback", {}, json.dumps(entries).encode(), True, "r")
+        report = json.loads((await asyncio.to_thread(routes.feedback, service, asked)).body)
+        assert report["accepted"] == 3
+        assert [one["row"] for one in report["held_back"]] == [0, 2]
+        known = f"'sold' of this period is {SOLD[0, MONTHS - 2]:g} in what the model was trained on"
+        assert report["held_back"][0]["problem"].startswith(known)
+        assert await server.first() == before
+
+    Server(folder).run(script)
+
+
 def test_what_a_training_left_out_is_held_back(folder: Path) -> None:
     def load(path: Path) -> runtime.Runtime:
         made = runtime.load(path)

@@ -151,6 +151,9 @@ def test_what_was_observed_of_a_series() -> None:
     assert known.past(("a", "b"), 3) == {7: 5.0, 9: 7.0}  # gaps are left out
     assert known.past(("a", "b"), 1) == {9: 7.0}
     assert known.past(("new", "b"), 3) == {}
+    days = [f"1970-01-{day:02}" for day in (8, 9, 10, 11)]  # periods 7 to 10
+    assert [known.recorded({"shop": "a", "item": "b", "day": day}) for day in days] == [5.0, None, 7.0, None]
+    assert known.recorded({"shop": "new", "item": "b", "day": days[0]}) is None
     assert len(known([{"horizon": 2}]).rows) == 2
 
 

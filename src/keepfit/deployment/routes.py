@@ -8,6 +8,7 @@ slow      the same, in a thread: it reads or writes files
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from keepfit.deployment.metrics import Gauges
 from keepfit.deployment.platforms import Platform
 from keepfit.deployment.protocols import PROTOCOLS, native, v2
 from keepfit.deployment.rollout import Active, Rollout
+from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.served import LATER, TOLD, Job, Rules, decoded, refusal, weighed
 from keepfit.errors import KeepfitError, RequestError
 from keepfit.extras import load
@@ -221,9 +223,28 @@ def feedback(service: Service, request: Request) -> Response:
 def _held(service: Service, entries: Sequence[Any], observed: labels.Read | None) -> tuple[labels.Invalid, ...]:
     """Which entries the champion does not go on from, and why."""
     champion = service.rollout.active.get(rollout.CHAMPION)
-    held = champion.served.runtime.held if champion else {}
-    named = enumerate(_named(entry, observed) for entry in entries) if held else ()
-    return tuple(labels.Invalid(row, held[name]) for row, name in named if name in held)
+    if champion is None or observed is None:
+        return ()
+    runtime = champion.served.runtime
+    why = (runtime.held.get(_named(entry, observed)) or _recorded(runtime, entry, observed) for entry in entries)
+    return tuple(labels.Invalid(row, reason) for row, reason in enumerate(why) if reason)
+
+
+def _recorded(runtime: Runtime, entry: Any, observed: labels.Read) -> str:
+    """Why an observation changes nothing: the model's data have another value of its period; empty where not."""
+    wish = (runtime.base or runtime).wish
+    if wish is None or not isinstance(entry, Mapping) or labels.by_id(entry, observed):
+        return ""
+    try:
+        value, known = observed(entry).value, wish.recorded(entry)
+    except (ValueError, RequestError):
+        return ""
+    if known is None or math.isclose(value, known, rel_tol=1e-6):
+        return ""
+    return (
+        f"'{wish.target}' of this period is {known:g} in what the model was trained on, and forecasts go on from that. "
+        "If it is of data.source, retraining does too: correct it there. If it was told, retraining takes this value"
+    )
 
 
 def _named(entry: Any, observed: labels.Read | None) -> str:

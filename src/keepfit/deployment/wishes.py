@@ -16,6 +16,7 @@ for this request alone, and is not answered itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -79,6 +80,15 @@ class Known:
             return {}
         values, end = self.memory.history[self.places[key]][-most:], self.ends[key]
         return {end + 1 - len(values) + k: value for k, value in enumerate(values.tolist()) if value == value}
+
+    def recorded(self, row: Mapping[str, Any]) -> float | None:
+        """What is known of a row's series and period; None for nothing. Raises RequestError."""
+        key, period = self.key(row), self.period(row, 0)
+        if self.memory is None or key not in self.places:
+            return None
+        values, back = self.memory.history[self.places[key]], self.ends[key] - period
+        value = float(values[-1 - back]) if 0 <= back < len(values) else math.nan
+        return None if math.isnan(value) else value
 
     @cached_property
     def ahead(self) -> str:
