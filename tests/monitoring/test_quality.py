@@ -132,6 +132,8 @@ def test_refused_rows_against_those_of_before(known):
     assert failed(known, values, 1000, refused={"age": 100}, earlier=usual) == []
     found = quality.findings(known, counted(known, values, 1000), MONITORING, {"age": 80, "plan": 20}, usual)
     assert any("100 of 1,100 rows refused; age: 80; plan: 20" in finding.detail for finding in found)
+    [told] = quality._refused(1000, {"": 2}, [])
+    assert told.detail == "2 of 1,002 rows refused; not an object: 2"
 
 
 @pytest.mark.parametrize(

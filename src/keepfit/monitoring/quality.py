@@ -181,7 +181,8 @@ def _refused(rows: int, refused: Mapping[str, int], earlier: Sequence[Past]) -> 
     p = float(two_sample.surplus(*(np.array([x]) for x in (now, bad, asked, max(before, asked))))[0]) if now else 1.0
     share, usual = now / asked, bad / max(1, before)
     worst = sorted(refused, key=lambda column: -refused[column])[:3]
-    detail = "; ".join([f"{now:,} of {asked:,} rows refused", *(f"{name}: {refused[name]:,}" for name in worst)])
+    named = (f"{name or 'not an object'}: {refused[name]:,}" for name in worst)  # that is no column's fault
+    detail = "; ".join([f"{now:,} of {asked:,} rows refused", *named])
     return [Finding("quality", "requests", "refused", p, share, usual, share - usual, asked, REFUSED, detail)]
 
 
