@@ -43,6 +43,23 @@ def shops(count: int = 60) -> pl.DataFrame:
     )
 
 
+@pytest.mark.parametrize("kind", [int, str, float])
+@pytest.mark.parametrize("data", [None, {"time": "period"}])
+def test_years_with_months_as_numbers_are_months(kind: type, data: dict[str, Any] | None) -> None:
+    periods = [kind((2016 + at // 12) * 100 + at % 12 + 1) for at in range(60)]
+    frame = pl.DataFrame({"period": periods, "sold": [float(at % 12 + at / 7) for at in range(60)]})
+    found = meaning(frame, data=data)
+    assert found.rhythm is not None
+    assert (found.rhythm.time, found.rhythm.frequency) == ("period", "1mo")
+    times = conform(frame, found)[0]["period"].to_numpy()
+    assert calendar.periods(found.rhythm, times).tolist() == [*range(60)]
+
+
+def test_whole_numbers_that_are_no_months_stay_a_counter() -> None:
+    frame = pl.DataFrame({"period": [*range(200001, 200061)], "sold": weekly()})
+    assert meaning(frame)["period"].dtype == "int"
+
+
 def test_air_passengers_are_one_monthly_series(shared_data: Path):
     frame = pl.read_csv(shared_data / "air_passengers/airline-passengers.csv", infer_schema=False)
     found = meaning(frame, "Passengers")

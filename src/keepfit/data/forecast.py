@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 OFFSET = r"[T ]\d{2}:?\d{2}.*(Z|[+-]\d{2}:?\d{2})$"  # a clock with its distance to UTC
 NO_HOOKS: Mapping[str, str] = {}
 EPOCH = (631_152_000, 4_102_444_800)  # seconds from 1970 to 1990, and to 2100
+MONTHS = (1900_01, 2100_12)  # years with their months
 TWICE = 0.2  # share of rows whose time came before, from which there are several series
 
 
@@ -125,7 +126,7 @@ def _clocks(frame: pl.DataFrame, data: Data, forecast: Forecast) -> dict[str, tu
         facts = _looked(series, data)
         even = facts.kind == "date" or (facts.whole and facts.missing == 0 and _even(series, numbers))
         if facts.kind == "date" or (even and facts.kind in ("int", "float")):
-            found[series.name] = (facts.kind == "date" or bool(_epoch(facts)), facts.missing == 0)
+            found[series.name] = (_dated(facts, data).kind == "date", facts.missing == 0)
     return found
 
 
@@ -134,15 +135,27 @@ def _looked(series: pl.Series, data: Data) -> Facts:
     return look(series, data.missing, (form,) if form else None)
 
 
+def _dated(facts: Facts, data: Data) -> Facts:
+    """The facts of whole numbers as dates, where they are dates by their size: seconds since 1970, or 202401.
+
+    >>> _dated(look(pl.Series("when", [202401, 202412, 202501]), ()), Data(source="x")).formats
+    ('%Y%m',)
+    """
+    if facts.kind not in ("int", "float") or not facts.whole or facts.low is None or facts.high is None:
+        return facts
+    form = _epoch(facts) or (("%Y%m",) if facts.low >= MONTHS[0] and facts.high <= MONTHS[1] else ())
+    found = look(facts.series, data.missing, form) if form else facts
+    return found if found.kind == "date" else facts
+
+
 def _epoch(facts: Facts) -> tuple[str, ...]:
     """The format of whole numbers that are of the size of seconds since 1970 (or parts of them) from 1990 to 2100.
 
     >>> [_epoch(look(pl.Series("when", [t, t + 3600]), ())) for t in (1704067200, 1704067200000, 1950)]
     [('epoch',), ('epoch_ms',), ()]
     """
-    if facts.kind not in ("int", "float") or not facts.whole or facts.low is None or facts.high is None:
-        return ()
-    sizes = ((form, facts.low * scale, facts.high * scale) for form, scale in parse.EPOCHS.items())
+    low, high = facts.low or 0.0, facts.high or 0.0
+    sizes = ((form, low * scale, high * scale) for form, scale in parse.EPOCHS.items())
     return next(((form,) for form, low, high in sizes if low >= EPOCH[0] and high <= EPOCH[1]), ())
 
 
@@ -156,9 +169,7 @@ def _even(series: pl.Series, numbers: NDArray[np.int64]) -> bool:
 
 
 def _moment(series: pl.Series, data: Data, why: str) -> Column:
-    facts = _looked(series, data)
-    if form := _epoch(facts):
-        facts = look(series, data.missing, form)
+    facts = _dated(_looked(series, data), data)
     if facts.kind not in ("date", "int", "float"):
         raise DataError(
             f"data.time: column '{series.name}' holds no times that keepfit can read, such as '{facts.example}'. "
