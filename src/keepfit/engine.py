@@ -1,7 +1,8 @@
 """Engines: map a function over items. `local` uses threads; another engine is a row of ENGINES.
 
 An engine is `engine(function, items, workers, stop)`: the results in the order of the items, so
-that nothing depends on which thread was first. Whoever sets `stop` gets no further item started.
+that nothing depends on which thread was first. Whoever sets `stop` gets no further item started, and functions that
+take long end early: they call `look` now and then.
 
 >>> local(lambda x: x * x, [1, 2, 3])
 [1, 4, 9]
@@ -18,6 +19,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ENGINES = {"local": "keepfit.engine:local"}
+HERE = threading.local()  # the stop of what this thread works on
+NEVER = threading.Event()
 WORKERS = 2  # threads; a fit uses one core, and the libraries let go of Python's lock while they compute
 
 
@@ -58,5 +61,22 @@ def _one_by_one(function: Callable[[Item], Any], items: list[Item], stop: thread
     return results
 
 
+class Stopped(Exception):
+    """What this thread works on is to end."""
+
+
+def asked() -> threading.Event:
+    """What is set when the work of this thread is to end."""
+    found: threading.Event = getattr(HERE, "stop", NEVER)
+    return found
+
+
+def look() -> None:
+    """Raises Stopped where the work of this thread is to end."""
+    if asked().is_set():
+        raise Stopped
+
+
 def _unless(stop: threading.Event, function: Callable[[Any], Any], item: Any) -> tuple[bool, Any]:
+    HERE.stop = stop  # the threads are the pool's own, and end with it
     return (False, None) if stop.is_set() else (True, function(item))

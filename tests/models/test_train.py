@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from keepfit import engine
 from keepfit.errors import ConfigError, ModelError
 from keepfit.features.text import tokens
 from keepfit.features.values import Columns
@@ -252,7 +253,7 @@ def test_a_stopped_booster_does_not_pass_for_a_finished_one():
     stop = threading.Event()
     estimator = crossfit.catalogue.build("lightgbm", "regression", {}, 0)
     stop.set()
-    with pytest.raises(boosting.Stopped):
+    with pytest.raises(engine.Stopped):
         boosting.fit(estimator, np.eye(30), np.arange(30.0), None, [], stop, float("inf"))
 
 

@@ -15,16 +15,14 @@ import lightgbm
 import numpy as np
 from lightgbm.basic import LightGBMError
 
+from keepfit import engine
+
 __all__ = ["ROUNDS", "LightGBMError", "fit", "rounds"]
 
 ROUNDS = "n_estimators"  # the parameter with the number of rounds
 WAIT = 2.5  # rounds without progress, times the learning rate: smaller steps need more of them
 # LightGBM 4.7 renamed the argument and warns about the old name
 PAIR = "eval_X" in inspect.signature(lightgbm.LGBMModel.fit).parameters
-
-
-class Stopped(Exception):
-    """The stop event was set while trees were grown."""
 
 
 def fit(
@@ -39,7 +37,7 @@ def fit(
 ) -> Any:
     """Fit on (n, d) features; with `valid` rows to the round that is best on them.
 
-    `deadline` is on the monotonic clock; the trees grown until then are kept. Raises Stopped when
+    `deadline` is on the monotonic clock; the trees grown until then are kept. Raises engine.Stopped when
     `stop` is set.
     """
     callbacks: list[Callable[[Any], None]] = [_end(stop, deadline)]
@@ -62,7 +60,7 @@ def patience(rate: float) -> int:
 def _end(stop: threading.Event, deadline: float) -> Callable[[Any], None]:
     def end(environment: Any) -> None:
         if stop.is_set():
-            raise Stopped
+            raise engine.Stopped
         if time.monotonic() > deadline:
             raise lightgbm.callback.EarlyStopException(environment.iteration, environment.evaluation_result_list or [])
 

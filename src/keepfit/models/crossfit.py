@@ -332,7 +332,7 @@ def cross_validate(
     try:
         fold = lambda place: part(_timed(job, row, len(todo) - place), candidate, todo[place])
         parts = job.map(fold, range(len(todo)), stop=job.stop)
-    except boosting.Stopped as stopped:
+    except engine.Stopped as stopped:
         raise KeyboardInterrupt from stopped
     if len(parts) < len(todo):
         raise KeyboardInterrupt

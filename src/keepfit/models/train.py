@@ -235,9 +235,10 @@ def _members(job: Job, kept: Sequence[tuple[Result, float]], interrupted: bool) 
     """The members that serve; an interrupted training takes the folds' estimators as they are."""
     job.deadline = float("inf")  # what was chosen is fitted to its end
     parts: list[Member] = []
+    again = "stopped; what was finished is kept (Ctrl-C again: nothing is): " if interrupted else ""
     try:
         for found, weight in kept:
-            job.tell(len(parts), 0, f"fitting {found.candidate.title} to all rows", None)
+            job.tell(len(parts), 0, f"{again}fitting {found.candidate.title} to all rows", None)
             parts += members(job, found, weight, refit=not (interrupted and job.task.bags))
     except KeyboardInterrupt:
         if not job.task.bags:

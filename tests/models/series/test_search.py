@@ -1,5 +1,9 @@
-import numpy as np
+import threading
 
+import numpy as np
+import pytest
+
+from keepfit import engine
 from keepfit.models.series import search
 
 
@@ -56,3 +60,21 @@ def test_a_grid_of_what_others_have_leaves_out_what_is_unknown() -> None:
     assert np.isfinite(found).all()
     assert 30 < len(found) <= search.SHOWN
     assert search.usual(known[3:4]).shape == (0, 2)
+
+
+def test_a_search_that_is_asked_to_stop_ends_at_its_next_step() -> None:
+    stop, calls = threading.Event(), []
+
+    def loss(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        calls.append(len(rows))
+        if len(calls) == 4:
+            stop.set()
+        return (points**2).sum(axis=2)
+
+    def searched(item: int) -> tuple[np.ndarray, np.ndarray]:
+        return search.minimise(loss, np.full((5, 2, 2), 3.0), np.full(2, -9.0), np.full(2, 9.0), 200, 0.0)
+
+    with pytest.raises(engine.Stopped):
+        engine.local(searched, [0, 1], stop=stop)
+    assert len(calls) < 20
+    assert np.isfinite(searched(0)[1]).all()  # and nobody asked this one

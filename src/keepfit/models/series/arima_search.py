@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
+from keepfit import engine
 from keepfit.models.series.panel import Floats
 
 Order = tuple[int, int, int, int]  # p, q, P, Q
@@ -55,6 +56,7 @@ def search(
 
     `most` bounds p + q + P + Q, p, and q; with `orders` these are tried and no others.
     """
+    engine.look()
     if len(series) < LEAST or np.ptp(series) < 1e-12:
         last = series[-1:] if len(series) else np.array([np.nan])
         return Found((0, 1, 0, 0, 0, 0, 0), 0.0, np.ones(1), np.zeros(0), last, np.zeros(0))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit import engine
 from keepfit.models.series.panel import Floats
 
 # loss(points (series, candidates, parameters), rows (series,)) -> (series, candidates); rows says which series
@@ -45,6 +46,7 @@ def minimise(
     values = np.concatenate([first.min(axis=1)[:, None], _finite(loss(simplex[:, 1:], every))], axis=1)
     rows = every
     for step in range(steps):
+        engine.look()
         if step % LOOK == 0:
             rows = rows[_open(values[rows], tolerance)]
         if not len(rows):

@@ -7,13 +7,13 @@ is what a leaf adds.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit import engine
 from keepfit.extras import load
 from keepfit.models.series.panel import Floats
 
@@ -31,7 +31,7 @@ def grown(matrix: NDArray[np.float32], target: Floats, options: Mapping[str, Any
     boosting, trees = (load(f"keepfit.models.{name}", "model.type") for name in ("boosting", "trees"))
     fixed = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1, "random_state": seed}
     estimator = load("lightgbm:LGBMRegressor", "model.type")(**fixed, **options)
-    boosting.fit(estimator, matrix, target, None, (), threading.Event(), float("inf"))
+    boosting.fit(estimator, matrix, target, None, (), engine.asked(), float("inf"))
     return nodes(trees.read(estimator))
 
 
