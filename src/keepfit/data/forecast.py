@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Data, Forecast
-from keepfit.data import conform, parse, roles, season
+from keepfit.data import clock, conform, parse, roles, season
 from keepfit.data import rhythm as calendar
 from keepfit.data.columns import Facts, look, split_name
 from keepfit.data.series import numbered
@@ -30,10 +30,7 @@ from keepfit.types import NOT_FEATURES, Column, Rhythm, Schema
 
 PARTS = frozenset({"train", "training", "test", "testing", "valid", "validation", "val", "dev", "holdout"})
 Floats = NDArray[np.float64]
-OFFSET = r"[T ]\d{2}:?\d{2}.*(Z|[+-]\d{2}:?\d{2})$"  # a clock with its distance to UTC
 NO_HOOKS: Mapping[str, str] = {}
-EPOCH = (631_152_000, 4_102_444_800)  # seconds from 1970 to 1990, and to 2100
-MONTHS = (1900_01, 2100_12)  # years with their months
 TWICE = 0.2  # share of rows whose time came before, from which there are several series
 
 
@@ -46,8 +43,8 @@ def columns(
     there, for times that cannot be found or read, and for several series that nothing tells apart.
     """
     check_names(frame, forecast, data)
-    time, why = clock(frame, data, forecast)
-    moment = _moment(frame[time], data, why)
+    time, why = clock.column(frame, data, forecast)
+    moment = clock.moment(frame[time], data, why)
     others = _others(frame, data, forecast, time, hooks)
     made: list[Column | None] = []
     for series in frame.iter_columns():
@@ -72,113 +69,12 @@ def check_names(frame: pl.DataFrame, forecast: Forecast, data: Data) -> None:
         for name in names:
             if name not in frame.columns:
                 hint = nearest(name, frame.columns)
-                mistakes.append(f"  forecast.{key}: the data have no column '{name}'. {hint}Columns: {_some(frame)}")
+                told = f"{hint}Columns: {clock.named(frame)}"
+                mistakes.append(f"  forecast.{key}: the data have no column '{name}'. {told}")
             elif name in others:
                 mistakes.append(f"  forecast.{key}: '{name}' is {others[name]}")
     if mistakes:
         raise ConfigError("The config and the data do not fit together:\n" + "\n".join(mistakes))
-
-
-def _some(frame: pl.DataFrame) -> str:
-    return ", ".join(frame.columns[:30]) + (", …" if frame.width > 30 else "")
-
-
-# --- the times
-
-
-def clock(frame: pl.DataFrame, data: Data, forecast: Forecast) -> tuple[str, str]:
-    """The column of times, and why it is that. Raises DataError where there is none, or several."""
-    if data.time is not None:
-        return data.time, "the times"
-    found = found_clock(frame, data, forecast)
-    if found is not None:
-        return found
-    raise DataError(
-        "No column holds times: none has dates, and none counts up within each series. Name it with "
-        f"'data: {{time: …}}', or the columns that tell the series apart with 'forecast: {{series: […]}}'. "
-        f"Columns: {_some(frame)}"
-    )
-
-
-def found_clock(frame: pl.DataFrame, data: Data, forecast: Forecast) -> tuple[str, str] | None:
-    """The one column that holds dates, else one that counts up, complete ones first. DataError for several."""
-    found = _clocks(frame, data, forecast)
-    whole = [name for name, (_, complete) in found.items() if complete]
-    for names in ([n for n in whole if found[n][0]], whole, [n for n in found if found[n][0]]):
-        if len(names) == 1:
-            dates = found[names[0]][0]
-            return names[0], "the one column of dates" if dates else "counts up within each series"
-        if names:
-            shown = ", ".join(f"'{name}'" for name in names)
-            raise DataError(f"Several columns could hold the times: {shown}. Name one: 'data: {{time: {names[0]}}}'.")
-    return None
-
-
-def _clocks(frame: pl.DataFrame, data: Data, forecast: Forecast) -> dict[str, tuple[bool, bool]]:
-    """Columns that may be the time: are they dates, and are they complete?"""
-    taken = {data.target, data.group, data.known_at, *forecast.series, *forecast.past}
-    found = {}
-    numbers, _ = numbered(frame, tuple(forecast.series))
-    for series in frame.iter_columns():
-        declared = data.columns.get(series.name, "")
-        if series.name in taken or declared.partition(":")[0] in ("ignore", "id", "category", "text"):
-            continue
-        facts = _looked(series, data)
-        even = facts.kind == "date" or (facts.whole and facts.missing == 0 and _even(series, numbers))
-        if facts.kind == "date" or (even and facts.kind in ("int", "float")):
-            found[series.name] = (_dated(facts, data).kind == "date", facts.missing == 0)
-    return found
-
-
-def _looked(series: pl.Series, data: Data) -> Facts:
-    form = data.columns.get(series.name, "").partition(":")[2]
-    return look(series, data.missing, (form,) if form else None)
-
-
-def _dated(facts: Facts, data: Data) -> Facts:
-    """The facts of whole numbers as dates, where they are dates by their size: seconds since 1970, or 202401.
-
-    >>> _dated(look(pl.Series("when", [202401, 202412, 202501]), ()), Data(source="x")).formats
-    ('%Y%m',)
-    """
-    if facts.kind not in ("int", "float") or not facts.whole or facts.low is None or facts.high is None:
-        return facts
-    form = _epoch(facts) or (("%Y%m",) if facts.low >= MONTHS[0] and facts.high <= MONTHS[1] else ())
-    found = look(facts.series, data.missing, form) if form else facts
-    return found if found.kind == "date" else facts
-
-
-def _epoch(facts: Facts) -> tuple[str, ...]:
-    """The format of whole numbers that are of the size of seconds since 1970 (or parts of them) from 1990 to 2100.
-
-    >>> [_epoch(look(pl.Series("when", [t, t + 3600]), ())) for t in (1704067200, 1704067200000, 1950)]
-    [('epoch',), ('epoch_ms',), ()]
-    """
-    low, high = facts.low or 0.0, facts.high or 0.0
-    sizes = ((form, low * scale, high * scale) for form, scale in parse.EPOCHS.items())
-    return next(((form,) for form, low, high in sizes if low >= EPOCH[0] and high <= EPOCH[1]), ())
-
-
-def _even(series: pl.Series, numbers: NDArray[np.int64]) -> bool:
-    """Do whole numbers go up by the same from row to row of each series, but for gaps, in the order of either?"""
-    values = series.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-    sort = np.lexsort((values, numbers))
-    steps = np.diff(values[sort])[np.diff(numbers[sort]) == 0]
-    step = np.median(steps) if len(steps) else 0.0
-    return bool(step > 0 and (steps == step).mean() > 0.9 and ((steps > 0) & (steps % step == 0)).mean() > 0.99)
-
-
-def _moment(series: pl.Series, data: Data, why: str) -> Column:
-    facts = _dated(_looked(series, data), data)
-    if facts.kind not in ("date", "int", "float"):
-        raise DataError(
-            f"data.time: column '{series.name}' holds no times that keepfit can read, such as '{facts.example}'. "
-            f"Name its format with data.columns: {{{series.name}: 'date:%d/%m/%Y'}} (strptime directives)."
-        )
-    column = roles.describe(facts, "moment", why, data.missing)
-    if facts.kind == "date" and facts.ambiguous:
-        column = dataclasses.replace(column, why=f"{why}; day and month could also be exchanged")
-    return dataclasses.replace(column, formats=facts.formats)
 
 
 # --- the other columns
@@ -277,13 +173,14 @@ def complete(frame: pl.DataFrame, schema: Schema, data: Data, forecast: Forecast
     moments, numbers = _timed(frame, schema, forecast)
     _check_series(moments, numbers, frame, data, time, forecast.series)
     frequency = _frequency(moments, numbers, schema[time], forecast)
-    if zoned(frame[time]) and calendar.length(frequency) >= calendar.DAY and parse.LOCAL not in schema[time].formats:
+    zoned = clock.zoned(frame[time]) and parse.LOCAL not in schema[time].formats
+    if zoned and calendar.length(frequency) >= calendar.DAY:
         told = dataclasses.replace(schema[time], formats=(*schema[time].formats, parse.LOCAL))
         every = tuple(told if column.name == time else column for column in schema.columns)
         return complete(frame, dataclasses.replace(schema, columns=every), data, forecast)
     past = tuple(column.name for column in schema.features if column.name in forecast.past)
     origin = calendar.origin(moments, frequency)
-    zone = "Z" if zoned(frame[time]) and parse.LOCAL not in schema[time].formats else ""
+    zone = "Z" if zoned else ""
     rhythm = Rhythm(time, frequency, origin, forecast.horizon, tuple(forecast.series), past=past, zone=zone)
     rhythm = dataclasses.replace(rhythm, season=_season(frame, schema, rhythm, forecast))
     return dataclasses.replace(schema, columns=tuple(_told(c, rhythm) for c in schema.columns), rhythm=rhythm)
@@ -295,13 +192,6 @@ def _told(column: Column, rhythm: Rhythm) -> Column:
         return column
     season = f"season {' and '.join(map(str, rhythm.season))}" if rhythm.season else "no season"
     return dataclasses.replace(column, why=f"{column.why}: every {rhythm.frequency}, {season}")
-
-
-def zoned(series: pl.Series) -> bool:
-    """Are times written with their distance to UTC, or of a type that has a zone?"""
-    if isinstance(series.dtype, pl.Datetime):
-        return series.dtype.time_zone is not None
-    return series.dtype == pl.String and bool(series.drop_nulls().head(1000).str.contains(OFFSET).any())
 
 
 def _frequency(moments: Floats, numbers: NDArray[np.int64], time: Column, forecast: Forecast) -> str:
@@ -365,7 +255,7 @@ def told_apart(frame: pl.DataFrame, data: Data) -> list[str]:
 
     Where no time comes twice but there is no frequency, the column within whose series there is one.
     """
-    found = found_clock(frame, data, Forecast())
+    found = clock.found(frame, data, Forecast())
     if found is None or data.target is None:
         return []
     return suggested(frame, data, found[0]) or in_step(frame, data, found[0])
@@ -373,7 +263,7 @@ def told_apart(frame: pl.DataFrame, data: Data) -> list[str]:
 
 def in_step(frame: pl.DataFrame, data: Data, time: str) -> list[str]:
     """The column that tells apart series whose times have a frequency, where those of all rows have none; else none."""
-    moments = _read(frame, _moment(frame[time], data, ""))
+    moments = _read(frame, clock.moment(frame[time], data, ""))
 
     def rhythmic(*names: str) -> bool:
         numbers, _ = numbered(frame, names)
@@ -381,7 +271,7 @@ def in_step(frame: pl.DataFrame, data: Data, time: str) -> list[str]:
         sort = np.lexsort((moments[kept], numbers[kept]))
         return calendar.frequency(moments[kept][sort], numbers[kept][sort], True) is not None
 
-    if _moment(frame[time], data, "").dtype != "date" or rhythmic():
+    if clock.moment(frame[time], data, "").dtype != "date" or rhythmic():
         return []
     return next(([name] for name in _apart(frame, data, time) if rhythmic(name)), [])
 

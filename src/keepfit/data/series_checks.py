@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from keepfit.config import Data
 from keepfit.data import rhythm as calendar
 from keepfit.data import series
+from keepfit.data.clock import zoned
 from keepfit.data.expectations import where
-from keepfit.data.forecast import zoned
 from keepfit.data.outliers import spikes
 from keepfit.data.rhythm import DAY
 from keepfit.data.series import SHOWN, Grid, listed

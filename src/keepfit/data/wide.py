@@ -26,7 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Data, Forecast
-from keepfit.data import dates, forecast, parse, series
+from keepfit.data import clock, dates, parse, series
 from keepfit.data import rhythm as calendar
 from keepfit.data.columns import look
 from keepfit.errors import ConfigError, DataError
@@ -233,7 +233,7 @@ def _on(names: list[str], at: NDArray[np.intp], steps: NDArray[np.intp], after: 
 
 def _numbered(frame: pl.DataFrame, data: Data, asked: Forecast, after: Ends | None) -> Shaped:
     """The frame with a column that counts the rows of each series, if nothing else tells the time."""
-    if data.time in frame.columns or (data.time is None and forecast.found_clock(frame, data, asked)):
+    if data.time in frame.columns or (data.time is None and clock.found(frame, data, asked)):
         return Shaped(frame, data, asked)
     if (data.time is not None and after is None) or any(name not in frame.columns for name in asked.series):
         return Shaped(frame, data, asked)  # told by the schema
