@@ -47,6 +47,24 @@ def test_rows_without_a_forecast_and_observed_ones_say_nothing() -> None:
     assert conformal.by_step(y[:1], np.array([[np.nan] * 3])) is None
 
 
+def test_an_interval_says_of_how_few_forecasts_it_was_learned():
+    def learned(count: int) -> dict[str, object]:
+        step = np.tile(np.arange(1.0, 13.0), count)
+        y = np.random.default_rng(0).normal(size=len(step))
+        found = conformal.by_step(y, np.column_stack([np.zeros(len(y)), np.ones(len(y)), step]))
+        assert found is not None
+        return found
+
+    two = learned(2)
+    assert two["forecasts"] == 2
+    assert conformal.few(two).startswith("learned from 2 forecasts out of fold, which prove little: 9 at least")
+    assert "1 forecast out of fold, which proves little: 4 at least could show 80 %" in conformal.few(
+        {"coverage": 0.8, "forecasts": 1}
+    )
+    assert conformal.few(learned(9)) == ""
+    assert conformal.few({"low": [-1.0], "high": [1.0], "coverage": 0.9}) == ""  # of a bundle that does not tell
+
+
 def test_perfect_forecasts_have_no_width() -> None:
     found = conformal.by_step(
         np.zeros(300), np.column_stack([np.zeros(300), np.ones(300), np.tile([1.0, 2.0, 3.0], 100)])

