@@ -154,7 +154,7 @@ def test_series_whose_errors_lie_on_one_side_throughout_count_as_one_each() -> N
 
     def chance(each: np.ndarray, whole: np.ndarray) -> float:
         value = float(each.mean())
-        found = measures.of_influence("bias", value, each - value, 480, 12, measures.Units(of, whole))
+        found = measures.of_influence("bias", value, each - value, 480, 3, measures.Units(of, whole))
         return 2 * measures.tail(abs(value), found.error, 0.0)
 
     told = []

@@ -130,8 +130,8 @@ def dependence(each: NDArray[np.floating[Any]], reach: int = 0) -> float:
     What comes one after the other is alike: a hard hour has many errors. Newey and West's estimate (A simple,
     positive semi-definite, heteroskedasticity and autocorrelation consistent covariance matrix, Econometrica
     55, 1987), over √n / 2 lags: with the usual fewer ones, too little of a dependence over hours is seen. What is
-    known to be alike over `reach` rows, as the errors of forecasts so far ahead are, has so many lags, up to a
-    quarter of the rows.
+    known to be alike over `reach` rows, as the errors of forecasts so far ahead are, has four times as many lags,
+    as Bartlett's weights keep 1 - reach / (3 × lags) of it, and no more than there are: `_wider` makes up for many.
 
     >>> dependence(np.tile([1.0, -1.0], 50)), dependence(np.repeat([1.0, -1.0], 50)) > 4
     (1.0, True)
@@ -173,7 +173,7 @@ def _base(name: str, given: Answers) -> int:
 
 
 def _lags(rows: int, reach: int) -> int:
-    return max(int(math.sqrt(rows) / 2), min(reach, rows // 4))
+    return max(int(math.sqrt(rows) / 2), min(4 * reach, rows - 1))
 
 
 def bounded(name: str) -> bool:
