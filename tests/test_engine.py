@@ -1,3 +1,4 @@
+import signal
 import threading
 import time
 
@@ -50,3 +51,23 @@ def test_ctrl_c_sets_stop_and_goes_on():
     with pytest.raises(KeyboardInterrupt):
         engine.local(interrupted, [0, 1], stop=stop)
     assert stop.is_set()
+
+
+def test_ctrl_c_reaches_who_waits_and_ends_what_looks():
+    ready = threading.Event()
+
+    def work(item: int) -> None:
+        ready.set()
+        while True:
+            engine.look()
+            time.sleep(0.01)
+
+    def press() -> None:
+        ready.wait()
+        signal.raise_signal(signal.SIGINT)  # to this thread, not to the one that waits
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        engine.local(work, [0, 1])
+    thread.join()

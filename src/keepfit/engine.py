@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 ENGINES = {"local": "keepfit.engine:local"}
 HERE = threading.local()  # the stop of what this thread works on
 NEVER = threading.Event()
+WAIT = 0.2  # seconds between two looks whether Ctrl-C was pressed
 WORKERS = 2  # threads; a fit uses one core, and the libraries let go of Python's lock while they compute
 
 
@@ -42,7 +43,7 @@ def local(
     with ThreadPoolExecutor(min(workers, len(todo)), thread_name_prefix="keepfit") as pool:
         futures = [pool.submit(_unless, stop, function, item) for item in todo]
         try:
-            results = [future.result() for future in futures]
+            results = [_waited(future) for future in futures]
         except KeyboardInterrupt:
             stop.set()
             raise
@@ -50,6 +51,13 @@ def local(
             # after an error the pool would first work through everything that waits
             pool.shutdown(cancel_futures=True)
     return [value for done, value in results if done]
+
+
+def _waited(future: Future[Result]) -> Result:
+    """The result; looked for again and again, as a signal that another thread receives does not end a wait."""
+    while not future.done():
+        wait([future], WAIT)
+    return future.result()
 
 
 def _one_by_one(function: Callable[[Item], Any], items: list[Item], stop: threading.Event) -> list[Any]:

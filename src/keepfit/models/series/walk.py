@@ -56,6 +56,7 @@ def scores(given: Nodes, matrix: NDArray[np.float32]) -> Floats:
     """The sum (n,) of the leaves that rows (n, k) fall into."""
     result = np.empty(len(matrix))
     for at in range(0, len(matrix), ROWS):
+        engine.look()
         result[at : at + ROWS] = _scores(given, matrix[at : at + ROWS])
     return result
 
