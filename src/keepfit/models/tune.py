@@ -28,7 +28,6 @@ optuna.logging.disable_default_handler()
 FIRST = 2  # folds after which a trial may end
 PATIENCE = 8  # trials without progress worth the name
 PROGRESS = 0.1  # of the standard deviation over the folds
-SEARCHES = ("tpe", "random", "grid")
 POINTS = 5  # of a range, in a grid
 
 
