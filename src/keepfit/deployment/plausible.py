@@ -13,11 +13,13 @@ left out (`quarantine`) is held back too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import groupby
-from typing import Any
+from itertools import compress, count, groupby
+from operator import is_not
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +30,31 @@ from keepfit.models.fitted import Floats, Output
 FAR = 10.0
 SHIFT = 3
 NEAR = 0.5  # share of a new level that its members may lie apart
+PLACED = ("series", "moment", "past")  # roles of columns that are no covariates
+
+
+class Judged(NamedTuple):
+    """An observation, how far it is from the `forecast` of its `step` (see `distances`), and why it is held back:
+    because the training `left` it out, or for any reason (`why`); empty where it is not."""
+
+    told: Told
+    far: float
+    step: float
+    forecast: float
+    left: str = ""
+    why: str = ""
+
+
+class Judgement(NamedTuple):
+    """All observations in the order in which they are told, and the places of each series' among them.
+
+    `gone` are judgements that no longer hold, `new` those that hold since.
+    """
+
+    found: Sequence[Judged] = ()
+    places: Mapping[tuple[str, ...], Sequence[int]] = MappingProxyType({})
+    gone: Sequence[Judged] = ()
+    new: Sequence[Judged] = ()
 
 
 def moved(made: Runtime, told: Sequence[Told]) -> Runtime:
@@ -35,13 +62,20 @@ def moved(made: Runtime, told: Sequence[Told]) -> Runtime:
     base = made.base or made
     if base.after is None:
         return made
-    why = judged(base, told)
-    taken = {one.key: one.row for one, reason in zip(told, why, strict=True) if not reason}
-    held = {one.id: reason for one, reason in zip(told, why, strict=True) if reason}
-    news = [row for key, row in taken.items() if key not in made.taken]
-    same = made.further and all(taken.get(key) == row for key, row in made.taken.items())
-    then = made.further(news) if made.further and same and _later(made, news) else base.after([*taken.values()])
-    return replace(then, base=base, held=held, taken=taken)
+    now = judged(base, told, made.judged or Judgement())
+    if not now.new and not now.gone:
+        return made
+    taken, held = dict(made.taken), dict(made.held)
+    for one in now.gone:
+        taken.pop(one.told.key, None)
+        held.pop(one.told.id, None)
+    taken |= {one.told.key: one.told.row for one in now.new if not one.why}
+    held |= {one.told.id: one.why for one in now.new if one.why}
+    news = [one.told.row for one in now.new if not one.why and one.told.key not in made.taken]
+    same = all(taken.get(one.told.key) == made.taken.get(one.told.key) for one in now.gone if not one.why)
+    goes_on = made.further if same and _later(made, news) else None
+    then = goes_on(news) if goes_on else base.after([*taken.values()])
+    return replace(then, base=base, judged=now, held=held, taken=taken)
 
 
 def _later(made: Runtime, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -54,24 +88,66 @@ def _later(made: Runtime, rows: Sequence[Mapping[str, Any]]) -> bool:
     return all(end is None or known.period(row, 0) > end for row, end in zip(rows, ends, strict=True))
 
 
-def judged(base: Runtime, told: Sequence[Told]) -> list[str]:
-    """Why each observation is held back; empty where it is not."""
+def judged(base: Runtime, told: Sequence[Told], before: Judgement = Judgement()) -> Judgement:  # noqa: B008 - frozen
+    """Each observation and why it is held back, going on from what was judged `before`; the same as all anew.
+
+    Only what is new or told otherwise is asked about, as everything is where an observation is no longer told.
+    """
+    known = len(before.found)
+    changed = [*compress(count(), map(is_not, told, (one.told for one in before.found))), *range(known, len(told))]
+    if len(told) < known or any(told[at].key != before.found[at].told.key for at in changed if at < known):
+        return judged(base, told)._replace(gone=before.found)
+    names = base.schema.rhythm.series if base.schema.rhythm else ()
+    touched = _by_series(told, changed, names)
+    places = {**before.places}
+    for series, mine in touched.items():
+        places[series] = [*places.get(series, ()), *(at for at in mine if at >= known)]
+    again = [at for series in touched for at in places[series]] if _together(base) else changed
+    fresh = dict(zip(again, _measured(base, [told[at] for at in again]), strict=True))
+    found = [*before.found, *(fresh[at] for at in range(known, len(told)))]
+    for at in fresh:
+        found[at] = fresh[at]
+    for series in touched:
+        fresh |= _reasoned(found, places[series], fresh, str(base.schema.target))
+    for at in fresh:
+        found[at] = fresh[at]
+    return Judgement(found, places, [before.found[at] for at in fresh if at < known], [*fresh.values()])
+
+
+def _by_series(told: Sequence[Told], places: Sequence[int], names: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
+    found: dict[tuple[str, ...], list[int]] = {}
+    for at in places:
+        found.setdefault(tuple(str(told[at].row.get(name)) for name in names), []).append(at)
+    return found
+
+
+def _reasoned(found: Sequence[Judged], places: Sequence[int], fresh: Collection[int], target: str) -> dict[int, Judged]:
+    """The observations of a series, by place, that are fresh or held back otherwise than before, and why."""
+    if not any(abs(found[at].far) > 1 for at in places):  # then no other is held back by its run
+        return {at: found[at]._replace(why=found[at].left) for at in places if at in fresh}
+    outside = {*_outside(found, sorted(places, key=lambda at: found[at].step))}
+    made = {at: found[at]._replace(why=_why(found[at], at in outside, target)) for at in places}
+    return {at: one for at, one in made.items() if at in fresh or one.why != found[at].why}
+
+
+def _together(base: Runtime) -> bool:
+    """Whether the forecast of a row may look at other rows that are asked about with it: at their covariates."""
+    past = base.schema.rhythm.past if base.schema.rhythm else ()
+    return any(column.role not in PLACED and column.name not in past for column in base.schema.features)
+
+
+def _measured(base: Runtime, told: Sequence[Told]) -> list[Judged]:
+    """Observations and how far they are from what was forecast; nothing is said of them so far."""
     if not told:
         return []
-    target, rhythm = str(base.schema.target), base.schema.rhythm
-    assert rhythm is not None
-    asked = [{name: value for name, value in one.row.items() if name != target} for one in told]
-    output, _ = base.rows(asked)
-    far = distances(output, np.array([one.value for one in told]))
-    left = _left_out(base, told)
-    reasons = [""] * len(told)
+    target = str(base.schema.target)
+    output, _ = base.rows([{name: value for name, value in one.row.items() if name != target} for one in told])
     assert output.ahead is not None
-    steps = np.nan_to_num(output.ahead.step).tolist()
-    for places in _suspects(far, told, rhythm.series):
-        places.sort(key=steps.__getitem__)
-        for at in _outside(places, far, told):
-            reasons[at] = _reason(told[at], target, output, at)
-    return [left.get(at) or ("" if one.confirmed else reasons[at]) for at, one in enumerate(told)]
+    far = distances(output, np.array([one.value for one in told])).tolist()
+    parts = zip(far, np.nan_to_num(output.ahead.step).tolist(), output.values.tolist(), strict=True)
+    left = _left_out(base, told)
+    together = enumerate(zip(told, parts, strict=True))
+    return [Judged(one, *part, left.get(at, "")) for at, (one, part) in together]
 
 
 def distances(output: Output, values: Floats) -> Floats:
@@ -87,31 +163,20 @@ def distances(output: Output, values: Floats) -> Floats:
     return np.where((output.ahead.step >= 1) & np.isfinite(found), found, 0.0)
 
 
-def _suspects(far: Floats, told: Sequence[Told], names: Sequence[str]) -> list[list[int]]:
-    """The places of each series that has an implausible observation."""
-    odd = np.flatnonzero(np.abs(far) > 1).tolist()
-    found: dict[tuple[str, ...], list[int]] = {_series(told[at], names): [] for at in odd}
-    for at, one in enumerate(told if found else ()):
-        found.get(_series(one, names), []).append(at)
-    return [*found.values()]
-
-
-def _series(one: Told, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(str(one.row.get(name)) for name in names)
-
-
-def _outside(places: Sequence[int], far: Floats, told: Sequence[Told]) -> Iterator[int]:
+def _outside(found: Sequence[Judged], places: Sequence[int]) -> Iterator[int]:
     """The places of a series' implausible observations, in the order of time, but for those near a new level."""
-    for side, run in groupby(places, key=lambda at: int(far[at] > 1) - int(far[at] < -1)):
+    for side, run in groupby(places, key=lambda at: (found[at].far > 1) - (found[at].far < -1)):
         members = [*run] if side else []
-        level = float(np.median(far[members])) if members else 0.0
-        shift = len({told[at].since for at in members}) >= SHIFT
-        yield from (at for at in members if not (shift and abs(far[at] - level) <= max(1.0, NEAR * abs(level))))
+        level = float(np.median([found[at].far for at in members])) if members else 0.0
+        shift = len({found[at].told.since for at in members}) >= SHIFT
+        yield from (at for at in members if not (shift and abs(found[at].far - level) <= max(1.0, NEAR * abs(level))))
 
 
-def _reason(one: Told, target: str, output: Output, at: int) -> str:
+def _why(one: Judged, outside: bool, target: str) -> str:
+    if one.left or one.told.confirmed or not outside:
+        return one.left
     return (
-        f"'{target}' is {one.value:g}, where {output.values[at]:.6g} was forecast: too far off to go on from. Send the "
+        f"'{target}' is {one.told.value:g}, where {one.forecast:.6g} was forecast: too far off to go on from. Send the "
         'right value, or this one with "confirmed": true'
     )
 

@@ -65,6 +65,7 @@ class Runtime:
     base: Runtime | None = None  # as it was before it was told any
     taken: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # observations that it was told, by their keys
     held: Mapping[str, str] = field(default_factory=dict)  # observations that are not believed, by id, and why
+    judged: Any = None  # all observations as they were judged: for who goes on from there
 
 
 def load(
