@@ -275,6 +275,24 @@ def test_feedback_that_contradicts_the_training_is_told_so(folder: Path) -> None
     Server(folder).run(script)
 
 
+def test_feedback_of_a_series_that_is_not_known_says_what_it_is_for(folder: Path) -> None:
+    async def script(server: Server) -> None:
+        service = routes.Service(
+            "shops", server.rollout, server.rollout.metrics, access.Keys({}), Rules(), Platform(),
+            server.work / "feedback", server.work / "predictions",
+        )  # fmt: skip
+        history = [{**row("north", at), "shop": "east"} for at in range(MONTHS)]
+        asked = Request("POST", b"/feedback", {}, json.dumps([row("north", MONTHS), *history]).encode(), True, "r")
+        report = json.loads((await asyncio.to_thread(routes.feedback, service, asked)).body)
+        assert report["accepted"] == 1 + MONTHS
+        assert [one["row"] for one in report["held_back"]] == [*range(1, 1 + MONTHS)]
+        [why] = {one["problem"] for one in report["held_back"]}
+        assert why.startswith("shop: a series that the model was not trained on. It is kept for retraining")
+        assert (await server.ask({"horizon": 1, "history": history})).status == 200  # as the answer says
+
+    Server(folder).run(script)
+
+
 def test_what_a_training_left_out_is_held_back(folder: Path) -> None:
     def load(path: Path) -> runtime.Runtime:
         made = runtime.load(path)
