@@ -59,6 +59,20 @@ def test_covariates_are_told_with_when_they_are_known_and_those_of_the_past_are_
     assert accused(frame.drop("holiday"), past=["copy"]) == set()
 
 
+def test_a_column_of_the_past_that_is_left_out_is_told():
+    codes = [f"{place * 7919 % 60:08x}-{place}" for place in range(60)]
+    frame = daily().with_columns(ticket=pl.Series(codes), note=pl.lit("x"), shop=pl.lit("a"), rain=pl.col("sold") * 2)
+    found = told(frame, {"columns": {"note": "ignore"}, "group": "shop"}, past=["ticket", "note", "shop", "rain"])
+    check = found["data.covariates.unused"]
+    assert (check.outcome, check.severity, check.value) == ("failed", "warning", 3)
+    assert "'ticket' (id: " in check.detail
+    assert "'note' (ignore: " in check.detail
+    assert "'shop' (group: data.group)" in check.detail
+    assert "rain" not in check.detail
+    assert found["data.covariates"].detail == "known up to the last observation only (forecast.past): rain"
+    assert "data.covariates.unused" not in told(frame, {"columns": {"note": "ignore"}}, past=["rain"])
+
+
 def accused(frame: pl.DataFrame, **asked: Any) -> set[str]:
     section = Data(source="x.csv", target="sold")
     meaning = schema.infer(frame, section, "forecast", forecast=Forecast(**asked))

@@ -32,6 +32,7 @@ PARTS = frozenset({"train", "training", "test", "testing", "valid", "validation"
 Floats = NDArray[np.float64]
 NO_HOOKS: Mapping[str, str] = {}
 TWICE = 0.2  # share of rows whose time came before, from which there are several series
+LOST = "forecast.past names it, but it is left out: "  # begins why a column is so
 
 
 def columns(
@@ -102,14 +103,16 @@ def _others(
     for name, key in kept.items():
         if name is not None and name in frame.columns and name not in taken:
             role = "group" if key == "data.group" else "time"
-            found[name] = roles.describe(look(frame[name], data.missing), role, key, data.missing)
+            lost = LOST if name in forecast.past else ""
+            found[name] = roles.describe(look(frame[name], data.missing), role, f"{lost}{key}", data.missing)
     return found
 
 
 def _covariate(column: Column, forecast: Forecast, hook: str | None) -> Column:
     """The column, with whether it counts as known ahead."""
     if column.role in NOT_FEATURES:
-        return dataclasses.replace(column, hook=hook)
+        lost = LOST if column.name in forecast.past else ""
+        return dataclasses.replace(column, why=f"{lost}{column.why}", hook=hook)
     known = "past only" if column.name in forecast.past else "known ahead"
     return dataclasses.replace(column, why=f"{known}: {column.why}", hook=hook)
 

@@ -20,6 +20,7 @@ from keepfit.data import rhythm as calendar
 from keepfit.data import series
 from keepfit.data.clock import zoned
 from keepfit.data.expectations import where
+from keepfit.data.forecast import LOST
 from keepfit.data.outliers import spikes
 from keepfit.data.rhythm import DAY
 from keepfit.data.series import SHOWN, Grid, listed
@@ -240,7 +241,15 @@ def _covariates(schema: Schema) -> list[Check]:
     parts = [f"known {rhythm.horizon} periods ahead: {ahead}"] if ahead else []
     if rhythm.past:
         parts.append(f"known up to the last observation only (forecast.past): {', '.join(rhythm.past)}")
-    return [Check("data.covariates", "passed", len(names), None, "; ".join(parts))] if names else []
+    found = [Check("data.covariates", "passed", len(names), None, "; ".join(parts))] if names else []
+    lost = [f"'{c.name}' ({c.role}: {c.why.removeprefix(LOST)})" for c in schema.columns if c.why.startswith(LOST)]
+    if not lost:
+        return found
+    detail = (
+        f"forecast.past names columns that no model looks at: {', '.join(lost)}. Declare what they are in "
+        "data.columns (number, category, date, text), or take them out of forecast.past"
+    )
+    return [*found, Check("data.covariates.unused", "failed", len(lost), 0, detail, "warning")]
 
 
 def _gaps(seen: Seen, counts: NDArray[np.intp]) -> list[Check]:
