@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import compress, count, groupby
-from operator import is_not
+from operator import attrgetter, is_not
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from keepfit.models.fitted import Floats, Output
 FAR = 10.0
 SHIFT = 3
 NEAR = 0.5  # share of a new level that its members may lie apart
+TOLD = attrgetter("told")
 PLACED = ("series", "moment", "past")  # roles of columns that are no covariates
 
 
@@ -94,7 +95,7 @@ def judged(base: Runtime, told: Sequence[Told], before: Judgement = Judgement())
     Only what is new or told otherwise is asked about, as everything is where an observation is no longer told.
     """
     known = len(before.found)
-    changed = [*compress(count(), map(is_not, told, (one.told for one in before.found))), *range(known, len(told))]
+    changed = [*compress(count(), map(is_not, told, map(TOLD, before.found))), *range(known, len(told))]
     if len(told) < known or any(told[at].key != before.found[at].told.key for at in changed if at < known):
         return judged(base, told)._replace(gone=before.found)
     names = base.schema.rhythm.series if base.schema.rhythm else ()
