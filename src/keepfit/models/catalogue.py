@@ -9,7 +9,7 @@ only when one of its estimators is picked. `module:Class` in the config is a row
 Traceback (most recent call last):
     ...
 keepfit.errors.ConfigError: model.type: unknown name 'random_forrest'. Did you mean 'random_forest'? Known: auto, \
-auto_arima, auto_ets, boosted_lags, ces, convolutional_network, dummy, elastic_net, extra_trees, \
+auto_arima, auto_ets, boosted_lags, ces, convolutional_network, dummy, elastic_net, extra_trees, fine_tuned, \
 hist_gradient_boosting, lightgbm, linear_svm, logistic_regression, mlp, naive_bayes_linear, nb_linear, random_forest, \
 ridge, seasonal_naive, theta
 """
