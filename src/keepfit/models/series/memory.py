@@ -266,15 +266,17 @@ def _joining(memory: Memory, new: Panel) -> Part:
     """
     most = max(memory.parts, key=lambda part: len(part.panel.ends), default=None)
     known = most.states if most else (None,) * len(memory.about.models)
-    season = max((period for model in memory.about.models for period in model.season), default=1)
-    recent = new.newest(max(RECENT, SEASONS * season))
-    states = tuple(
-        model.module.adopt(state, recent)
-        if state and hasattr(model.module, "adopt")
-        else model.fit(recent, memory.about)
-        for model, state in zip(memory.about.models, known, strict=True)
-    )
+    states = tuple(_joined(memory.about, *pair, new) for pair in zip(memory.about.models, known, strict=True))
     return Part(new, scale(new.values, memory.about.unit), states, np.ones((len(new.numbers), len(states))))
+
+
+def _joined(about: About, model: Model, state: State | None, new: Panel) -> State:
+    """One model's state of new series. What it looks at depends on nothing of the models beside it."""
+    recent = new.newest(max(RECENT, SEASONS * max(model.season, default=1)))
+    if state and hasattr(model.module, "adopt"):
+        adopted: State = model.module.adopt(state, recent)
+        return adopted
+    return model.fit(recent, about)
 
 
 def _dense(matrix: NDArray[Any]) -> NDArray[Any]:
