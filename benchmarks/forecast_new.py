@@ -3,6 +3,9 @@
 The 1,428 monthly series of M3, 18 months ahead: the champion's models are fitted to every other series, and forecast
 the rest from their histories alone, as a request with a history does; then the other way round. What they are
 compared with are the champion's own forecasts of the same months, whose models and shares are each series' own.
+
+`implausible` tells how many of these months' values a server would hold back (`deployment.plausible`), as they are and
+a hundred times as large or as small.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.results import Claim
-from keepfit.deployment import runtime_series
+from keepfit import Project
+from keepfit.deployment import plausible, runtime_series
 from keepfit.models.series import memory
 from keepfit.models.series.memory import Memory
+from keepfit.pipeline.loading import load
 from keepfit.types import Schema
 
 WORSE = 1.02  # of the error of known series
@@ -34,6 +40,19 @@ def rows(bundle: Path) -> list[dict[str, Any]]:
     each = known.ahead(np.arange(len(truth)), truth.shape[1])
     found = {"known": each, "new": _new(known, truth.shape[1])}
     return [{"series": name, **_errors(said @ shares / shares.sum(), truth, known)} for name, said in found.items()]
+
+
+def implausible(project: Path, bundle: Path, source: Path, steps: int) -> list[dict[str, Any]]:
+    """Shares of the values after the training that would be held back, each on its own."""
+    made = load(Project(project).config, project, bundle, later=False)
+    asked = pl.read_csv(source).sort("unique_id", "t").group_by("unique_id", maintain_order=True).tail(steps)
+    output, _ = made.rows(asked.select("unique_id", "t").to_dicts())
+    values = asked["y"].to_numpy()
+    times = {"as they are": 1.0, "× 100": 100.0, "/ 100": 0.01}
+    return [
+        {"values": name, "held back %": 100 * float(np.mean(np.abs(plausible.distances(output, values * by)) > 1))}
+        for name, by in times.items()
+    ]
 
 
 def _later(known: Memory, bundle: Path) -> Floats:

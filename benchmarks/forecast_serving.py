@@ -70,9 +70,11 @@ def run(options: Options) -> Result:
                         told, cost = serving.measured(server, plan)
                     found.append({"asked": asked, "connections": many, **serving.figures(told), **cost})
     rows = serving.medians(found, ("asked", "connections"))
-    quality = forecast_new.rows(projects.bundle(project))
+    bundle = projects.bundle(project)
+    quality = forecast_new.rows(bundle)
+    odd = forecast_new.implausible(project, bundle, source, HORIZON)
     kept = (claim(rows), *latencies(rows), serving.failed(rows), *forecast_new.claims(quality))
-    return Result("forecast-serving", PROMISE, (*rows, *quality), kept)
+    return Result("forecast-serving", PROMISE, (*rows, *quality, *odd), kept)
 
 
 def wish(**more: Any) -> bytes:

@@ -17,7 +17,7 @@ from keepfit.models import backbones
 from keepfit.sections import ImageFeatures
 from keepfit.types import Column, Schema
 
-REAL = Path("/work/shared/data/imagenet_backbone/mobilenet_v2_1.0_224")
+REAL = "imagenet_backbone/mobilenet_v2_1.0_224"  # in the folder of data sets
 SETTINGS = {
     "do_resize": True, "size": {"shortest_edge": 36}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32},
     "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5, 0.4, 0.3],
@@ -222,11 +222,9 @@ def test_options_of_the_config(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_real_backbone_gives_1280_features(tmp_path):
-    if not REAL.is_dir():
-        pytest.skip(f"{REAL} is not there")
+def test_the_real_backbone_gives_1280_features(tmp_path, shared_data):
     pytest.importorskip("transformers")
-    found = backbones.load(str(REAL), tmp_path)
+    found = backbones.load(str(shared_data / REAL), tmp_path)
     assert (found["frame"], found["height"], found["how"]) == ([256, 256], 224, "crop")
     assert np.allclose(found["factor"], 2 / 255)
     assert seen(found, photos(2)).shape == (2, 1280)

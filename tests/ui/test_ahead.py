@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from keepfit.types import Column, Rhythm
 from keepfit.ui import ahead, ahead_chart
 from keepfit.ui.ahead_chart import Point
 from tests.pipeline.test_forecast import make
-from tests.serving import Server, serving
-from tests.ui.browser import browser, visiting
+from tests.serving import Server
+from tests.ui.browser import visiting
 
 KNOWN = Known(
     Rhythm("day", "1d", 0.0, 3, ("shop",)),
@@ -73,22 +72,10 @@ def test_charts_of_next_to_nothing(points: list[Point]) -> None:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shops")
     assert make(folder).run()["outcome"] == "promoted"
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(trained: Path, chromium: Any) -> Iterator[Server]:
-    with serving(trained, command="ui") as running:
-        yield running
 
 
 def press(page: Any) -> None:

@@ -16,19 +16,13 @@ from keepfit import Project
 from tests.projects import keepfit, project, table
 from tests.serving import Server, serving
 from tests.ui import passes
-from tests.ui.browser import browser, visiting
+from tests.ui.browser import visiting
 from tests.ui.passes import SCRIPT, passed, write
 from tests.ui.test_page import CONTRAST
 
 pytestmark = pytest.mark.slow
 NOW = datetime.now(UTC)
 KEY = "adm1n-s3cret"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,10 @@ import pytest
 from keepfit.data import log_read
 from tests.projects import keepfit, project, table
 from tests.serving import Server, serving
-from tests.ui.browser import browser, visiting
+from tests.ui.browser import visiting
 
 pytestmark = pytest.mark.slow
 GOALS = 'project: {name: shop, description: "Who leaves?"}\ngoals: {accuracy: ">= 0.5", recall: ">= 0.999"}\n'
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +30,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert keepfit("run", "-C", str(folder), "--set", f"data.random_state={seed}")[0] in (0, 3)
     assert keepfit("promote", "1", "-C", str(folder), "--reason", "the test begins with it")[0] == 0
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(trained: Path, chromium: Any) -> Iterator[Server]:
-    with serving(trained, command="ui") as running:
-        yield running
 
 
 def filled(page: Any) -> None:

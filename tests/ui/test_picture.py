@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from keepfit.types import Column
 from keepfit.ui import field, picture, recent
 from tests import pictures
 from tests.data import drawings
-from tests.serving import Server, serving
-from tests.ui.browser import browser, visiting
+from tests.serving import Server
+from tests.ui.browser import visiting
 
 
 def test_what_is_shown_of_a_file() -> None:
@@ -49,22 +48,10 @@ def test_a_thumbnail_in_place_of_bytes() -> None:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = pictures.project(tmp_path_factory.mktemp("shown"))
     assert Project(folder).run()["outcome"] == "promoted"
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(trained: Path, chromium: Any) -> Iterator[Server]:
-    with serving(trained, command="ui") as running:
-        yield running
 
 
 def file(name: str, data: bytes) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from keepfit.errors import DataError, RequestError
 from keepfit.types import Column, Schema
 from keepfit.ui import many, several
 from tests import pictures
-from tests.serving import Server, serving
-from tests.ui.browser import browser, visiting
+from tests.serving import Server
+from tests.ui.browser import visiting
 
 PHOTO, AGE = Column("photo", "image"), Column("age", "number")
 
@@ -98,22 +97,10 @@ def test_names_and_reasons_are_escaped() -> None:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = pictures.project(tmp_path_factory.mktemp("several"))
     assert Project(folder).run()["outcome"] == "promoted"
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(trained: Path, chromium: Any) -> Iterator[Server]:
-    with serving(trained, command="ui") as running:
-        yield running
 
 
 def file(name: str, data: bytes) -> dict[str, Any]:

@@ -8,7 +8,6 @@ slow      the same, in a thread: it reads or writes files
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,15 +17,13 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 from keepfit.data import labels, observations
-from keepfit.deployment import access, metrics, rollout
+from keepfit.deployment import access, metrics, rollout, untaken
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.metrics import Gauges
 from keepfit.deployment.platforms import Platform
 from keepfit.deployment.protocols import PROTOCOLS, native, v2
 from keepfit.deployment.rollout import Active, Rollout
-from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.served import LATER, TOLD, Job, Rules, decoded, refusal, weighed
-from keepfit.deployment.wishes import HISTORY
 from keepfit.errors import KeepfitError, RequestError
 from keepfit.extras import load
 from keepfit.models.bundle import version as keepfit_version
@@ -226,40 +223,8 @@ def _held(service: Service, entries: Sequence[Any], observed: labels.Read | None
     champion = service.rollout.active.get(rollout.CHAMPION)
     if champion is None or observed is None:
         return ()
-    why = (_why(champion.served.runtime, entry, observed) for entry in entries)
+    why = (untaken.why(champion.served.runtime, entry, observed) for entry in entries)
     return tuple(labels.Invalid(row, reason) for row, reason in enumerate(why) if reason)
-
-
-def _why(runtime: Runtime, entry: Any, observed: labels.Read) -> str:
-    """Why a runtime does not go on from an entry; empty where it does, or where the entry was not accepted."""
-    if not isinstance(entry, Mapping):
-        return ""
-    if labels.by_id(entry, observed):
-        return runtime.held.get(str(entry.get("id", "")).strip(), "")
-    try:
-        found = observed(entry)
-        return runtime.held.get(found.key) or _recorded(runtime, entry, found.value)
-    except (ValueError, RequestError):
-        return ""
-
-
-def _recorded(runtime: Runtime, entry: Mapping[str, Any], value: float) -> str:
-    """Why an observation changes nothing: its series is new, or the model's data have another value of its period."""
-    wish = (runtime.base or runtime).wish
-    if wish is None:
-        return ""
-    if wish.key(entry) not in wish.ends:
-        return (
-            f"{', '.join(wish.rhythm.series)}: a series that the model was not trained on. It is kept for retraining; "
-            f"until then a request for its forecast has to bring what was observed of it, as '{HISTORY}'"
-        )
-    known = wish.recorded(entry)
-    if known is None or math.isclose(value, known, rel_tol=1e-6):
-        return ""
-    return (
-        f"'{wish.target}' of this period is {known:g} in what the model was trained on, and forecasts go on from that. "
-        "If it is of data.source, retraining does too: correct it there. If it was told, retraining takes this value"
-    )
 
 
 def _wrong(report: labels.Report) -> list[dict[str, Any]]:
