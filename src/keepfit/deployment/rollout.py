@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,19 +27,17 @@ from keepfit.deployment import plausible
 from keepfit.deployment.batcher import INLINE, Batcher
 from keepfit.deployment.http import Response
 from keepfit.deployment.metrics import Metrics
-from keepfit.deployment.protocols import forms, said
+from keepfit.deployment.protocols import forms
 from keepfit.deployment.runtime import Runtime
-from keepfit.deployment.served import Job, Rules, Served, answer, fields
+from keepfit.deployment.served import Job, Rules, Served, answer
+from keepfit.deployment.shadow import Backlog
 from keepfit.errors import KeepfitError, TrackingError
-from keepfit.models.fitted import Output
 from keepfit.types import Schema
 
 log = logging.getLogger("keepfit.server")
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 AGAIN = 30.0  # seconds after which a refused version is tried once more
-WAITING = 10_000  # rows that may wait for the shadow
 ALONE = 2_000  # rows of a request that fill a batch of their own
-HEAVY = 64 * 2**20  # bytes of requests that may wait for it, unless it is one alone
 REFRESHED = "new observations"
 Found = Any  # .version and .fetch() -> the bundle's folder
 Look = Callable[[str], Found | None]  # alias or number of a version → where it is
@@ -116,10 +114,7 @@ class Rollout:
         self.unreachable: str | None = None  # why the registry could not be asked, if so
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="keepfit-predict")
         self.beside = ThreadPoolExecutor(1, thread_name_prefix="keepfit-aside")
-        self.behind = ThreadPoolExecutor(1, thread_name_prefix="keepfit-shadow")
-        self.waiting = self.heavy = 0  # rows offered to the shadow, by any thread, and bytes of their requests
-        self.counting = threading.Lock()  # of what waits and what was dropped
-        self.failed = ""  # what is known to be wrong with the shadow
+        self.backlog = Backlog(metrics)  # of the shadow
         self.changing = threading.Lock()  # of versions and of what they observed: one after the other
         self.marked: Any = None  # the mark of the observations that all versions know; None: look again
         self.stop = threading.Event()
@@ -170,7 +165,7 @@ class Rollout:
         elif old:
             log.info("no %s any more (%s)", role, why)
         if old and not (active and active.served.writer is old.served.writer):
-            pool = self.behind if role == SHADOW else self.pool  # after all that the shadow has still to score
+            pool = self.backlog.pool if role == SHADOW else self.pool  # after all that the shadow has still to score
             old.when_idle(lambda: self._later(pool, old.served))
 
     def close(self) -> None:
@@ -181,7 +176,7 @@ class Rollout:
             self.thread.join(5)
         self.pool.shutdown(wait=True)
         self.beside.shutdown(wait=True)
-        self.behind.shutdown(wait=True, cancel_futures=True)
+        self.backlog.close()
         for active in self.active.values():
             closed(active.served)
         self.active.clear()
@@ -314,56 +309,11 @@ class Rollout:
         loop.call_soon_threadsafe(swap)
         done.wait(5)
 
-    # --- the shadow -------------------------------------------------------------------------------
-
     def _offer(self, rows: Rows, lines: Sequence[Line], size: int) -> None:
-        """Let the shadow score what was answered, when there is time; what is too much is counted."""
+        """Let the shadow see what was answered."""
         shadow = self.active.get(SHADOW)
-        if shadow is None or self.stop.is_set():
-            return
-        with self.counting:
-            if self.waiting + len(rows) > WAITING or (self.waiting and self.heavy + size > HEAVY):
-                self.metrics.dropped += len(rows)
-                return
-            self.waiting += len(rows)
-            self.heavy += size
-        self.behind.submit(self._score, shadow.served, rows, lines, size)
-
-    def _score(self, served: Served, rows: Rows, lines: Sequence[Line], size: int) -> None:
-        began = time.perf_counter()
-        try:
-            output, problems = served.runtime.rows(rows)
-            seconds = time.perf_counter() - began
-            if served.writer:
-                found = shadowed(served, output, rows, lines, seconds, {p.row for p in problems})
-                with served.logging:
-                    served.writer.write(found)
-            self.metrics.predictions[served.version, SHADOW] += len(rows)
-            self.failed = ""
-        except Exception as error:  # noqa: BLE001 - the edge: what a shadow does must not be felt
-            with self.counting:
-                self.metrics.dropped += len(rows)
-            told = f"the shadow, version {served.version}, failed: {error}"
-            if told != self.failed:  # once, and not for each batch
-                log.error("%s", told)
-            self.failed = told
-        finally:
-            with self.counting:
-                self.waiting -= len(rows)
-                self.heavy -= size
-
-
-def shadowed(
-    served: Served, output: Output, rows: Rows, lines: Sequence[Line], seconds: float, unread: Collection[int]
-) -> list[Line]:
-    """The shadow's lines: the same ids, so that labels join both. It has none for the rows it could not read."""
-    inputs = served.writer.inputs(rows) if served.writer else [()] * len(rows)
-    told = zip(inputs, *fields(said(output, served.runtime.schema.classes)))  # noqa: B905 - some have no end
-    return [
-        Line(line.id, line.time, line.request, line.caller, line.route, seconds, *one)
-        for place, (line, one) in enumerate(zip(lines, told, strict=True))
-        if place not in unread
-    ]
+        if shadow and not self.stop.is_set():
+            self.backlog.offer(shadow.served, rows, lines, size)
 
 
 def closed(served: Served) -> None:
@@ -396,42 +346,6 @@ def deliver(served: Served, metrics: Metrics) -> Callable[[Job, Response], None]
         job.send(response)
 
     return done
-
-
-def unwritten(rollout: Rollout) -> list[str]:
-    """Why answers cannot be logged and so are not given, by role; empty where all is well. A shadow answers nobody."""
-    return [
-        f"{role}: {active.served.writer.fault}"
-        for role, active in sorted(rollout.active.items())
-        if role != SHADOW and active.served.writer and active.served.writer.fault
-    ]
-
-
-def status(rollout: Rollout) -> str:
-    """`ready` where requests may come; else what is in the way."""
-    if CHAMPION not in rollout.active:
-        return "no_model"
-    return "log_unwritable" if unwritten(rollout) else "ready"
-
-
-def state(rollout: Rollout, everything: bool) -> dict[str, Any]:
-    """Who is at work and what was refused, for /ready. `everything`: also the reasons, which name files."""
-    told: dict[str, Any] = {"status": status(rollout)}
-    for role, active in sorted(rollout.active.items()):
-        told["model" if role == CHAMPION else role] = {
-            "name": active.served.name, "version": active.served.version, "since": round(active.served.since, 3),
-        }  # fmt: skip
-    if CANARY in rollout.active:
-        told[CANARY]["share"] = rollout.running.share
-    told["refused"] = [
-        {"role": r.role, "version": r.version, "time": round(r.time, 3), **({"reason": r.reason} if everything else {})}
-        for r in list(rollout.refused.values())
-    ]
-    if faults := unwritten(rollout):
-        told["log"] = "; ".join(faults) if everything else "unwritable"
-    if rollout.unreachable:
-        told["registry"] = rollout.unreachable if everything else "unreachable"
-    return told
 
 
 def planned(plan: Plan, wish: Any) -> Plan:

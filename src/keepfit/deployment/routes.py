@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 from keepfit.data import labels, observations
-from keepfit.deployment import access, metrics, rollout, untaken
+from keepfit.deployment import access, metrics, readiness, rollout, untaken
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.metrics import Gauges
 from keepfit.deployment.platforms import Platform
@@ -109,13 +109,13 @@ def health(service: Service, request: Request) -> Response:
 
 def ready(service: Service, request: Request) -> Response:
     """Whether there is a model, which one, and what was refused."""
-    told = rollout.state(service.rollout, _trusted(service, request))
+    told = readiness.state(service.rollout, _trusted(service, request))
     return _json(told, 200 if told["status"] == "ready" else 503)
 
 
 def ping(service: Service, request: Request) -> Response:
     """SageMaker's and MLflow's question whether requests may come."""
-    return Response(200 if rollout.status(service.rollout) == "ready" else 503, b"\n", TEXT)
+    return Response(200 if readiness.status(service.rollout) == "ready" else 503, b"\n", TEXT)
 
 
 def version(service: Service, request: Request) -> Response:
@@ -251,7 +251,7 @@ def live(service: Service, request: Request) -> Response:
 
 
 def v2_ready(service: Service, request: Request) -> Response:
-    there = rollout.status(service.rollout) == "ready"
+    there = readiness.status(service.rollout) == "ready"
     return _json({"ready": there}, 200 if there else 503)
 
 
@@ -263,7 +263,7 @@ def model_metadata(service: Service, request: Request) -> Response:
 
 def model_ready(service: Service, request: Request) -> Response:
     served = _champion(service).served
-    there = rollout.status(service.rollout) == "ready"
+    there = readiness.status(service.rollout) == "ready"
     return _json({"name": served.name, "ready": there}, 200 if there else 503)
 
 
@@ -271,7 +271,7 @@ def plan(service: Service, request: Request) -> Response:
     """The shadow and the canary as they are to be, and who is at work."""
     wish = service.rollout.plan
     canary = {"version": wish.canary, "share": wish.share} if wish.canary else None
-    return _json({"shadow": wish.shadow, "canary": canary, "state": rollout.state(service.rollout, True)})
+    return _json({"shadow": wish.shadow, "canary": canary, "state": readiness.state(service.rollout, True)})
 
 
 def change(service: Service, request: Request) -> Response:
