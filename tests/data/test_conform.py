@@ -100,6 +100,10 @@ def test_dates() -> None:
     assert one("date", [5])[1] == [Problem(0, "x", "not a date: '5'")]
     zoned = pl.Series([datetime(1970, 1, 1, 1)]).dt.replace_time_zone("Europe/Berlin")
     assert one("date", zoned) == ([0.0], [])
+    named = ["1970-01-01 01:00 Europe/Berlin", " 1970-01-02T01:00[Europe/Berlin]", "1970-01-01 01:00 Europe/Berlino"]
+    read, problems = one("date", named)
+    assert read == [0.0, 86400.0, None]
+    assert [problem.row for problem in problems] == [2]
 
 
 def test_all_absent_inputs_are_named_at_once() -> None:

@@ -28,6 +28,14 @@ def test_iso_needs_no_format() -> None:
         assert dates.formats(pl.Series(texts)) == ((), 1.0, False)
 
 
+def test_the_name_of_a_zone_is_no_part_of_the_format() -> None:
+    for zone in (" Europe/Berlin", "[Europe/Berlin]", " UTC"):
+        assert dates.formats(pl.Series([f"2014-05-{day}T10:00{zone}" for day in range(10, 31)])) == ((), 1.0, False)
+        found = dates.formats(pl.Series([f"{day}/05/2014 10:00{zone}" for day in range(10, 31)]))
+        assert found == (("%d/%m/%Y %H:%M",), 1.0, False)
+    assert dates.formats(pl.Series(["2014-05-10 10:00 Nowhere/Land"] * 3)) == dates.NOTHING
+
+
 def test_weeks_of_iso_and_quarters() -> None:
     assert dates.formats(pl.Series(["2019-W02", "2019-W10", "2020-W53"])) == ((), 1.0, False)
     for texts in (["2020Q3", "2020Q4"], ["2020-Q3", "2020-Q4"], ["Q3 2020", "Q4 2020"], ["2020 q3", "2020 q4"]):

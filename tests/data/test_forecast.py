@@ -184,7 +184,9 @@ def test_days_with_a_zone_are_the_dates_that_are_written():
     assert (found.rhythm.frequency, found.rhythm.origin) == ("1d", datetime(2024, 3, 1, tzinfo=UTC).timestamp())
     written = frame.with_columns(date=pl.col("date").dt.strftime("%Y-%m-%d %H:%M:%S%:z"))
     assert meaning(written).rhythm == found.rhythm
-    for one in (frame, written):
+    named = frame.with_columns(date=pl.col("date").dt.strftime(f"%Y-%m-%d %H:%M {zone}"))
+    assert meaning(named).rhythm == found.rhythm
+    for one in (frame, written, named):
         typed, problems = conform(one, meaning(one))
         assert not problems
         assert set(np.diff(typed["date"].to_numpy()).tolist()) == {86400.0}
@@ -197,6 +199,8 @@ def test_hours_with_a_zone_are_utc():
     assert found.rhythm is not None
     assert (found.rhythm.frequency, found.rhythm.origin) == ("1h", datetime(2024, 3, 29, 23, tzinfo=UTC).timestamp())
     assert calendar.written(found.rhythm, np.array([1])) == ["2024-03-30T00:00:00Z"]
+    named = pl.DataFrame({"date": stamps.dt.strftime(f"%Y-%m-%dT%H:%M[{zone}]"), "sold": weekly(len(stamps))})
+    assert meaning(named).rhythm == found.rhythm
     local = pl.DataFrame({"date": stamps.dt.replace_time_zone(None), "sold": weekly(len(stamps))}).unique("date")
     assert meaning(local).rhythm == dataclasses.replace(
         found.rhythm, zone="", origin=datetime(2024, 3, 30, tzinfo=UTC).timestamp()

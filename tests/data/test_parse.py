@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keepfit.data import parse
+from keepfit.data import parse, zones
 from keepfit.types import Column
 
 TOKENS = ("", "?", "NA")
@@ -151,6 +152,79 @@ def test_date(value: object, formats: tuple[str, ...], expected: float | None) -
 def test_what_is_no_date_says_so(value: object) -> None:
     with pytest.raises(ValueError, match=r"^not a date: "):
         parse.date(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-07-01 12:00 Europe/Berlin",
+        "2024-07-01T12:00:00[Europe/Berlin]",
+        "2024-07-01 12:00 [Europe/Berlin]",
+        "2024-07-01T12:00:00+02:00[!Europe/Berlin]",
+        "2024-07-01T12:00+02:00[America/New_York]",  # RFC 9557: the distance counts
+        "2024-07-01 07:00 America/Argentina/Buenos_Aires",
+        "2024-07-01 10:00:00 UTC",
+        "2024-07-01 10:00:00.000 GMT",
+        "2024-07-01 05:00 Etc/GMT+5",
+    ],
+)
+def test_a_zone_is_named_behind_its_time(text: str) -> None:
+    assert parse.date(text) == datetime(2024, 7, 1, 10, tzinfo=UTC).timestamp()
+    days = Column("day", "moment", "date", formats=(parse.LOCAL,))
+    clock = text.partition(":")[0]
+    written = datetime.fromisoformat(f"{clock}:00").replace(tzinfo=UTC).timestamp()
+    assert parse.moment(text, days) == written
+    assert parse.moment(f" {text} ", Column("at", "moment", "date")) == parse.date(text)
+
+
+def test_a_zone_is_named_behind_any_format() -> None:
+    assert parse.date("01.07.2024 12:00 Europe/Berlin", ("%d.%m.%Y %H:%M",)) == 1719828000.0
+    assert parse.date("01.07.2024 12:00 PM Europe/Berlin", ("%d.%m.%Y %I:%M %p",)) == 1719828000.0
+    local = Column("day", "moment", "date", formats=("%d.%m.%Y %I:%M %p", parse.LOCAL))
+    assert parse.moment("01.07.2024 12:00 PM Europe/Berlin", local) == 1719835200.0
+    assert parse.moment("01.07.2024 12:00 PM", local) == 1719835200.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-07-01 12:00 Europe/Berlino",
+        "2024-07-01 12:00 America/Argentina",  # a folder of the tz database
+        "2024-07-01 12:00 ../etc/passwd",
+        "2024-07-01 12:00[/etc/passwd]",
+        "2024-07-01 12:00 IST",
+        "2024-07-01 12:00 noon Europe/Berlin",
+        "12:00 Europe/Berlin",
+        "2024-07-01 Europe/Berlin",
+        "at 1:1 " * 100_000 + "Europe/Berlin",
+    ],
+)
+def test_no_zone_and_no_time_say_so(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^not a date: "):
+        parse.date(text)
+
+
+def test_a_zone_that_is_not_known_is_named() -> None:
+    with pytest.raises(ValueError, match="'Europe/Berlino' is no zone of the tz database of this machine"):
+        parse.date("2024-07-01 12:00 Europe/Berlino")
+
+
+def test_hours_that_clocks_show_twice_and_never() -> None:
+    hours = ["2024-10-27 02:30 Europe/Berlin", "2024-10-27 03:30 Europe/Berlin", "2024-03-31 02:30 Europe/Berlin"]
+    found = [datetime.fromtimestamp(parse.date(hour) or 0, UTC).strftime("%H:%M") for hour in hours]
+    assert found == ["00:30", "02:30", "01:30"]
+    told = [zones.twice(hour, parse.date(hour) or 0) for hour in hours]
+    assert told == [True, False, False]
+    exact = "2024-10-27 02:30+01:00[Europe/Berlin]"
+    assert not zones.twice(exact, parse.date(exact) or 0)
+    assert not zones.twice("2024-10-27 02:30", 1729989000.0)
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2030, 1, 1)), st.sampled_from(["Asia/Tokyo", "Europe/Paris"]))
+def test_a_zone_by_name_and_its_distance_are_one_date(moment: datetime, name: str) -> None:
+    exact = moment.replace(tzinfo=UTC).astimezone(ZoneInfo(name))
+    if not exact.fold:
+        assert parse.date(f"{exact.replace(tzinfo=None)} {name}") == parse.date(exact.isoformat())
 
 
 @given(st.datetimes())

@@ -202,6 +202,20 @@ def test_hours_of_a_zone_are_utc_and_have_no_gaps():
     assert "converted to UTC" in found["data.times.zone"].detail
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Sydney"])
+def test_hours_by_the_name_of_their_zone_are_utc_and_the_double_hour_is_told(zone):
+    stamps = clocks()["at"].dt.convert_time_zone(zone)
+    named = clocks().with_columns(at=stamps.dt.strftime(f"%Y-%m-%d %H:%M {zone}"))
+    found = told(named)
+    assert "data.times.conflicts" not in found
+    assert found["data.times.clock"].value == 2
+    assert "converted to UTC" in found["data.times.zone"].detail
+    exact = clocks().with_columns(at=stamps.dt.strftime(f"%Y-%m-%dT%H:%M%:z[{zone}]"))
+    assert failed(told(exact)) == set()
+    double = pl.concat([named, named[100:101].with_columns(sold=pl.lit(99.0))])
+    assert "data.times.conflicts" in failed(told(double))
+
+
 def test_a_double_hour_on_any_day_is_a_contradiction():
     start = datetime(2024, 1, 1)
     times = [start + n * HOUR for n in range(200)]

@@ -13,13 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Data, Forecast
-from keepfit.data import parse, roles
+from keepfit.data import parse, roles, zones
 from keepfit.data.columns import Facts, look
 from keepfit.data.series import numbered
 from keepfit.errors import DataError
 from keepfit.types import Column
 
-OFFSET = r"[T ]\d{2}:?\d{2}.*(Z|[+-]\d{2}:?\d{2})$"  # a clock with its distance to UTC
+OFFSET = rf"[T ]\d{{1,2}}:?\d{{2}}.*(Z$|[+-]\d{{2}}:?\d{{2}}$|{zones.END})"  # a clock with its distance to UTC, or zone
 EPOCH = (631_152_000, 4_102_444_800)  # seconds from 1970 to 1990, and to 2100
 MONTHS = (1900_01, 2100_12)  # years with their months
 
@@ -124,7 +124,7 @@ def named(frame: pl.DataFrame) -> str:
 
 
 def zoned(series: pl.Series) -> bool:
-    """Are times written with their distance to UTC, or of a type that has a zone?"""
+    """Are times written with their distance to UTC or their zone, or of a type that has a zone?"""
     if isinstance(series.dtype, pl.Datetime):
         return series.dtype.time_zone is not None
     return series.dtype == pl.String and bool(series.drop_nulls().head(1000).str.contains(OFFSET).any())

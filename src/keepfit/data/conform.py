@@ -31,7 +31,7 @@ from typing import Any
 
 import polars as pl
 
-from keepfit.data import dates, gallery, parse
+from keepfit.data import dates, gallery, parse, zones
 from keepfit.data.parse import Problem
 from keepfit.errors import DataError
 from keepfit.extras import nearest
@@ -206,7 +206,7 @@ def moments(series: pl.Series, column: Column) -> Read:
         series = series.dt.replace_time_zone(None)
     if parse.LOCAL in column.formats and series.dtype == pl.String:
         clock = series.str.contains(":", literal=True)
-        bare = series.str.strip_chars().str.replace(WRITTEN_OFFSET, "${digit}")
+        bare = series.str.strip_chars().str.replace(zones.END, "").str.replace(WRITTEN_OFFSET, "${digit}")
         series = bare.zip_with(clock.fill_null(False), series)
     return _dates(series, dataclasses.replace(column, formats=parse.strptimes(column)))
 

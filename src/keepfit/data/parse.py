@@ -8,7 +8,7 @@ is None: None itself, NaN, blank text, and the column's missing tokens.
 
     role       result
     number     float, always finite
-    date       float: seconds since 1970-01-01 00:00 UTC; a time without a zone is taken as UTC
+    date       float: seconds since 1970-01-01 00:00 UTC; a time without a zone is taken as UTC (see `data.zones`)
     category   the level's canonical text
     text       the text, untouched
     image      the bytes of the file; of base64 and data: URLs those that they stand for
@@ -36,6 +36,7 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
+from keepfit.data import zones
 from keepfit.types import Column
 
 Parsed = float | str | bytes | None
@@ -199,12 +200,21 @@ def _text_date(text: str, formats: Sequence[str], written: bool) -> float:
             return iso(text)
     except ValueError:
         pass
-    raise ValueError(f"not a date: {shown(text)}")
+    raise ValueError(f"not a date: {shown(text)}{_zoneless(text)}")
+
+
+def _zoneless(text: str) -> str:
+    """What is wrong with the zone that a text names, if anything is."""
+    try:
+        zones.parted(text)
+    except ValueError as error:
+        return f" ({error})" if zones.bare(text) != text else ""
+    return ""
 
 
 def strptime(text: str, form: str) -> float:
     """Seconds since 1970 UTC of `text` in one strptime format, or as a quarter; ValueError if it is not."""
-    return quarter(text) if form == QUARTER else _seconds(datetime.strptime(text, form))
+    return quarter(text) if form == QUARTER else _stamp(text, lambda clock: datetime.strptime(clock, form))
 
 
 def quarter(text: str) -> float:
@@ -221,7 +231,17 @@ def quarter(text: str) -> float:
 
 def iso(text: str) -> float:
     """Seconds since 1970 UTC of ISO 8601 `text`; ValueError if it is not."""
-    return _seconds(datetime.fromisoformat(text))
+    return _stamp(text, datetime.fromisoformat)
+
+
+def _stamp(text: str, read: Callable[[str], datetime]) -> float:
+    """What `read` makes of a text, or of a text without the name of its zone, at its end. Raises ValueError."""
+    try:
+        return _seconds(read(text))
+    except ValueError:
+        clock, zone = zones.parted(text)
+    found = read(clock)
+    return _seconds(found if found.tzinfo else found.replace(tzinfo=zone))
 
 
 def _seconds(value: Day) -> float:
@@ -256,7 +276,7 @@ def _as_written(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.replace(tzinfo=None)
     if isinstance(value, str) and ":" in value:  # 2024-05-01 ends like a distance, but has no clock
-        return OFFSET.sub("", value.strip())
+        return OFFSET.sub("", zones.bare(value.strip()))
     return value
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from keepfit.config import Data
 from keepfit.data import rhythm as calendar
-from keepfit.data import series
+from keepfit.data import series, zones
 from keepfit.data.clock import zoned
 from keepfit.data.expectations import where
 from keepfit.data.forecast import LOST
@@ -107,11 +107,11 @@ def _twice(seen: Seen, schema: Schema, data: Data, frame: pl.DataFrame) -> list[
         detail = f"{int((~differ).sum()):,} rows repeat an earlier one of their series and period, with the same value"
         checks.append(Check("data.times.duplicates", "failed", int((~differ).sum()), 0, detail, "warning"))
     if differ.any():
-        checks.append(_conflict(seen, first[differ], second[differ], data, zoned(frame[seen.rhythm.time])))
+        checks.append(_conflict(seen, first[differ], second[differ], data, frame[seen.rhythm.time]))
     return checks
 
 
-def _conflict(seen: Seen, first: NDArray[np.intp], second: NDArray[np.intp], data: Data, zones: bool) -> Check:
+def _conflict(seen: Seen, first: NDArray[np.intp], second: NDArray[np.intp], data: Data, stamps: pl.Series) -> Check:
     """Different values for one period: versions of it, an hour that the clocks went back, or a contradiction."""
     count = len(first)
     shown = "; ".join(_pair(seen, a, b) for a, b in zip(first[:SHOWN], second[:SHOWN], strict=True))
@@ -119,7 +119,7 @@ def _conflict(seen: Seen, first: NDArray[np.intp], second: NDArray[np.intp], dat
     if data.known_at is not None:
         detail = f"{count:,} periods have several versions; the last by '{data.known_at}' is used: {shown}"
         return Check("data.times.versions", "passed", count, None, detail)
-    if not zones and _clock_change(seen, second):
+    if _went_back(seen, second, stamps):
         detail = (
             f"{count:,} values are of an hour that came twice, when the clocks went back ('{seen.rhythm.time}' is "
             f"local time); the later one is used: {shown}"
@@ -136,6 +136,14 @@ def _conflict(seen: Seen, first: NDArray[np.intp], second: NDArray[np.intp], dat
 
 def _pair(seen: Seen, first: int, second: int) -> str:
     return f"{_value(seen, first)} and {seen.values[second]:g}"
+
+
+def _went_back(seen: Seen, rows: NDArray[np.intp], stamps: pl.Series) -> bool:
+    """Are all these rows of an hour that clocks showed twice, told by a zone's name if there is one?"""
+    if not zoned(stamps):
+        return _clock_change(seen, rows)
+    written = zip(stamps.gather(rows).to_list(), seen.moments[rows].tolist(), strict=True)
+    return stamps.dtype == pl.String and all(zones.twice(*one) for one in written)
 
 
 def _clock_change(seen: Seen, rows: NDArray[np.intp]) -> bool:
