@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from keepfit.models import metrics
 from keepfit.models.calibrate import TINY
 from keepfit.models.fitted import Floats
 from keepfit.models.metrics import Answers
+from keepfit.models.row_metrics import MEANS, hits, squared
 
 Found = tuple[float, Floats]
 NOTHING = float("nan")
@@ -41,40 +41,6 @@ def of(name: str, given: Answers) -> Found:
 def losses(name: str, given: Answers) -> Floats:
     """What each row adds to a metric that is a mean over rows, (n,). Raises KeyError for any other metric."""
     return MEANS[name](given)
-
-
-def _hits(given: Answers) -> Floats:
-    return np.asarray(given.truth == given.picked, np.float64)
-
-
-def _log_loss(given: Answers) -> Floats:
-    p = given.probabilities
-    assert p is not None
-    mine = np.where(given.truth >= 0, p[np.arange(len(p)), given.truth], 0.0)
-    return np.asarray(-np.log(np.clip(mine / p.sum(axis=1), TINY, 1)))
-
-
-def _brier(given: Answers) -> Floats:
-    assert given.probabilities is not None
-    each = (given.probabilities - given.hits) ** 2
-    return np.asarray(each[:, 1] if given.count == 2 else each.sum(axis=1))
-
-
-def _absolute(given: Answers) -> Floats:
-    return np.asarray(np.abs(given.truth - given.picked))
-
-
-def _squared(given: Answers) -> Floats:
-    return np.asarray((given.truth - given.picked) ** 2)
-
-
-def _relative(given: Answers) -> Floats:
-    size = np.maximum(np.abs(given.truth), np.finfo(np.float64).eps)
-    return np.asarray(np.minimum(_absolute(given) / size, 1e30))
-
-
-def _covered(given: Answers) -> Floats:
-    return np.asarray((given.low <= given.truth) & (given.truth <= given.high), np.float64)
 
 
 def _mean(each: Callable[[Answers], Floats]) -> Callable[[Answers], Found]:
@@ -95,14 +61,14 @@ def _ratio(part: Floats, whole: Floats) -> Found:
 
 
 def _rmse(given: Answers) -> Found:
-    squares, influence = _ratio(_squared(given), np.ones(len(given.truth)))
+    squares, influence = _ratio(squared(given), np.ones(len(given.truth)))
     root = float(np.sqrt(squares))
     return root, influence / (2 * root) if root else influence
 
 
 def _r2(given: Answers) -> Found:
     centred = given.truth - given.truth.mean()
-    left, one = _ratio(_squared(given), np.ones(len(centred)))
+    left, one = _ratio(squared(given), np.ones(len(centred)))
     spread, other = _ratio(centred**2, np.ones(len(centred)))
     if spread <= 1e-12 * TINY:
         return NOTHING, np.full(len(centred), NOTHING)
@@ -139,7 +105,7 @@ def _rate(part: str, true: NDArray[np.bool_], picked: NDArray[np.bool_]) -> Foun
 
 
 def _balanced_accuracy(given: Answers) -> Found:
-    found = [_ratio(_hits(given) * (given.truth == k), np.asarray(given.truth == k, float)) for k in range(given.count)]
+    found = [_ratio(hits(given) * (given.truth == k), np.asarray(given.truth == k, float)) for k in range(given.count)]
     return _average(found, len(given.truth))
 
 
@@ -196,19 +162,6 @@ def _from_here(part: Floats, first: NDArray[np.intp]) -> Floats:
     return np.asarray(np.cumsum(part[::-1])[::-1][first])
 
 
-MEANS: dict[str, Callable[[Answers], Floats]] = {
-    "accuracy": _hits,
-    "log_loss": _log_loss,
-    "brier": _brier,
-    "mae": _absolute,
-    "mape": _relative,
-    "interval_coverage": _covered,
-    "mase": _absolute,
-    "smape": metrics.smape,
-    "pinball": metrics.pinball,
-    "bias": metrics.bias,
-    "interval_width": metrics.width,
-}
 FUNCTIONS: dict[str, Callable[[Answers], Found]] = {
     **{name: _mean(each) for name, each in MEANS.items()},
     **{name: _by_class(name) for name in ("precision", "recall", "f1")},

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
-from keepfit.models import bootstrap
+from keepfit.models import bootstrap, row_metrics
 from keepfit.models.calibrate import TINY
 from keepfit.models.fitted import Ahead, Output
 
@@ -176,28 +176,10 @@ def _mean_present(each: Floats, rows: Floats) -> Floats:
     return _share(np.where(rows > 0, each, 0.0).sum(axis=1), (rows > 0).sum(axis=1).astype(np.float64), np.nan)
 
 
-def _accuracy(given: Answers, weights: Floats) -> Floats:
-    return _mean((given.truth == given.picked).astype(np.float64), weights)
-
-
 def _balanced_accuracy(given: Answers, weights: Floats) -> Floats:
     true = np.asarray(weights @ given.hits, np.float64)
     hit = np.asarray(weights @ (given.hits * given.chosen), np.float64)
     return _mean_present(recall_of(hit, hit, true), true)
-
-
-def _log_loss(given: Answers, weights: Floats) -> Floats:
-    p = given.probabilities
-    assert p is not None
-    mine = np.where(given.truth >= 0, p[np.arange(len(p)), given.truth], 0.0)
-    return _mean(-np.log(np.clip(mine / p.sum(axis=1), TINY, 1)), weights)
-
-
-def _brier(given: Answers, weights: Floats) -> Floats:
-    p = given.probabilities
-    assert p is not None
-    each = (p - given.hits) ** 2
-    return _mean(each[:, 1] if given.count == 2 else each.sum(axis=1), weights)
 
 
 def _curves(given: Answers, weights: Floats) -> Iterator[tuple[Floats, Floats, NDArray[np.intp]]]:
@@ -250,90 +232,45 @@ def _mean_known(each: list[Floats]) -> Floats:
     return _share(np.where(known, each, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64), np.nan)
 
 
-def _mae(given: Answers, weights: Floats) -> Floats:
-    return _mean(np.abs(given.truth - given.picked), weights)
-
-
 def _rmse(given: Answers, weights: Floats) -> Floats:
-    return np.sqrt(_mean((given.truth - given.picked) ** 2, weights))
+    return np.sqrt(_mean(row_metrics.squared(given), weights))
 
 
 def _r2(given: Answers, weights: Floats) -> Floats:
     # centred first: the difference of two large means would lose all digits in float32
     centred = given.truth - given.truth.mean()
     spread = _mean(centred**2, weights) - _mean(centred, weights) ** 2
-    lost = _mean((given.truth - given.picked) ** 2, weights)
+    lost = _mean(row_metrics.squared(given), weights)
     return 1 - _share(lost, np.where(spread > 1e-12 * max(float((centred**2).mean()), TINY), spread, 0.0), np.nan)
 
 
-def _mape(given: Answers, weights: Floats) -> Floats:
-    size = np.maximum(np.abs(given.truth), np.finfo(np.float64).eps)
-    return _mean(np.minimum(np.abs(given.truth - given.picked) / size, 1e30), weights)
-
-
-def _coverage(given: Answers, weights: Floats) -> Floats:
-    assert given.low is not None
-    return _mean(((given.low <= given.truth) & (given.truth <= given.high)).astype(np.float64), weights)
-
-
-def _of_rows(each: Callable[[Answers], Floats]) -> Function:
+def _of_rows(name: str) -> Function:
     """The metric that is the mean of what each row adds."""
+    each = row_metrics.MEANS[name]
     return lambda given, weights: _mean(each(given), weights)
 
 
-def smape(given: Answers) -> Floats:
-    """(n,) in percent, as the M competitions write it: 200 |y - f| / (|y| + |f|)."""
-    size = np.maximum(np.abs(given.truth) + np.abs(given.picked), TINY)
-    return np.asarray(200 * np.abs(given.truth - given.picked) / size)
-
-
-def bias(given: Answers) -> Floats:
-    """(n,) above 0 where the forecast was too high."""
-    return np.asarray(given.picked - given.truth)
-
-
-def width(given: Answers) -> Floats:
-    """(n,) of the interval."""
-    assert given.low is not None
-    assert given.high is not None
-    return np.asarray(given.high - given.low)
-
-
-def pinball(given: Answers) -> Floats:
-    """(n,) the mean quantile loss of the interval's low end, the forecast as the median, and the high end.
-
-    Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
-    """
-    assert given.low is not None
-    assert given.high is not None
-    assert given.ahead is not None
-    tail = (1 - given.ahead.coverage) / 2
-    levels = ((given.low, tail), (given.picked, 0.5), (given.high, 1 - tail))
-    gaps = [(given.truth - said, level) for said, level in levels]
-    return np.asarray(np.mean([np.maximum(level * gap, (level - 1) * gap) for gap, level in gaps], axis=0))
-
-
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(_accuracy, 1, "labels", thresholded=True),
+    "accuracy": Metric(_of_rows("accuracy"), 1, "labels", thresholded=True),
     "balanced_accuracy": Metric(_balanced_accuracy, 1, "labels", thresholded=True),
     "precision": Metric(_of_counts(precision_of), 1, "labels", thresholded=True),
     "recall": Metric(_of_counts(recall_of), 1, "labels", thresholded=True),
     "f1": Metric(_of_counts(f1_of), 1, "labels", thresholded=True),
     "roc_auc": Metric(_roc_auc, 1, "probabilities"),
     "pr_auc": Metric(_pr_auc, 1, "probabilities"),
-    "log_loss": Metric(_log_loss, -1, "probabilities"),
-    "brier": Metric(_brier, -1, "probabilities"),
-    "mae": Metric(_mae, -1, "values"),
+    "log_loss": Metric(_of_rows("log_loss"), -1, "probabilities"),
+    "brier": Metric(_of_rows("brier"), -1, "probabilities"),
+    "mae": Metric(_of_rows("mae"), -1, "values"),
     "rmse": Metric(_rmse, -1, "values"),
     "r2": Metric(_r2, 1, "values"),
-    "mape": Metric(_mape, -1, "values"),
-    "mase": Metric(_mae, -1, "scaled"),
+    "mape": Metric(_of_rows("mape"), -1, "values"),
+    "mase": Metric(_of_rows("mase"), -1, "scaled"),
     "rmsse": Metric(_rmse, -1, "scaled"),
-    "smape": Metric(_of_rows(smape), -1, "scaled"),
-    "pinball": Metric(_of_rows(pinball), -1, "scaled interval"),
-    "bias": Metric(_of_rows(bias), -1, "scaled", ranks=False),
-    "interval_coverage": Metric(_coverage, 1, "interval", ranks=False),
-    "interval_width": Metric(_of_rows(width), -1, "scaled interval", ranks=False),
+    "smape": Metric(_of_rows("smape"), -1, "scaled"),
+    "pinball": Metric(_of_rows("pinball"), -1, "scaled interval"),
+    "bias": Metric(_of_rows("bias"), -1, "scaled", ranks=False),
+    "interval_coverage": Metric(_of_rows("interval_coverage"), 1, "interval", ranks=False),
+    "interval_width": Metric(_of_rows("interval_width"), -1, "scaled interval", ranks=False),
 }
 ALIASES = {
     "auc": "roc_auc",
