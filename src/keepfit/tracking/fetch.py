@@ -21,9 +21,10 @@ from typing import Any
 
 from keepfit.errors import KeepfitError
 from keepfit.tracking import mlflow
+from keepfit.tracking.store import Store
 
 
-def answer(store: mlflow.Store, request: dict[str, str]) -> dict[str, Any]:
+def answer(store: Store, request: dict[str, str]) -> dict[str, Any]:
     """The answer to one request. What goes wrong is an answer too."""
     try:
         if "fetch" in request:
@@ -39,7 +40,7 @@ def main() -> None:
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     named = json.loads(sys.stdin.readline())
-    store = mlflow.Store(named["tracking"], named["registry"], "", named["model"], Path(named["work"]))
+    store = Store(named["tracking"], named["registry"], "", named["model"], Path(named["work"]))
     for line in sys.stdin:
         print(json.dumps(answer(store, json.loads(line))), file=out, flush=True)
 

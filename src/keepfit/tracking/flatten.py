@@ -13,6 +13,7 @@ from keepfit.types import plain
 
 NAME = 250  # characters
 VALUE = 6000  # characters of a param
+TAG = 5000  # of a tag
 FEW, MANY = 100, 800  # params or tags, and metrics, of one request (1,000 together)
 FORBIDDEN = re.compile(r"[^\w.\- ]")
 Item = TypeVar("Item")
@@ -42,6 +43,15 @@ def parameters(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
             text = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False, default=str)
             found[_free(key(path), found)] = text if len(text) <= VALUE else text[: VALUE - 1] + "…"
     return found
+
+
+def marks(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as text, cut where they are too long; None is left out.
+
+    >>> marks({"rows": 3, "note": None})
+    {'rows': '3'}
+    """
+    return {key(name): str(value)[:TAG] for name, value in tags.items() if value is not None}
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

@@ -29,6 +29,13 @@ def author(folder: Path) -> str:
     return environment("KEEPFIT_AUTHOR") or _user(folder) or f"{_login()}@{_host()}"
 
 
+def tags(folder: Path) -> dict[str, str]:
+    """Tags that say by which code and by whom, in MLflow's own names where it has them."""
+    names = {"commit": "mlflow.source.git.commit", "branch": "mlflow.source.git.branch", "dirty": "git.dirty"}
+    found = {"mlflow.user": author(folder), "mlflow.source.name": "keepfit"}
+    return found | {names[k]: v for k, v in state(folder).items()}
+
+
 def _user(folder: Path) -> str:
     name, email = (_git(folder, "config", key) for key in ("user.name", "user.email"))
     return f"{name} <{email}>" if name and email else name

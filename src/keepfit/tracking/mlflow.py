@@ -1,10 +1,5 @@
 """MLflow: runs, registered versions and their aliases. The only file that imports it.
 
-The store is named, in this order, by MLFLOW_TRACKING_URI, by `tracking.uri`, or it is SQLite in
-the project: `.keepfit/mlflow.db`, with the artifacts in `.keepfit/artifacts`. MLFLOW_EXPERIMENT_NAME
-and `tracking.experiment` stand in the same order; the registry is the tracking store unless
-MLFLOW_REGISTRY_URI says otherwise.
-
 A run is written in a few batches when its results are there, not value by value while it works.
 What MLflow itself is told by the environment is in the package's `__init__`.
 """
@@ -16,7 +11,6 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,37 +22,16 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from keepfit import config, durable
-from keepfit.errors import BundleError, ConfigError, TrackingError
+from keepfit.errors import BundleError, TrackingError
 from keepfit.tracking import copies, git, lock, mlmodel, moved
-from keepfit.tracking.flatten import batches, key, numbers, parameters
-from keepfit.tracking.places import copy, local, redacted, shown, stores
+from keepfit.tracking.flatten import TAG, batches, marks, numbers, parameters
+from keepfit.tracking.places import copy, local, redacted
 from keepfit.tracking.reach import reach
+from keepfit.tracking.store import Store, database, named
 from keepfit.types import Schema
 
 PAGE = 200
-VALUE = 5000  # characters of a tag
 ENDINGS = ("FINISHED", "FAILED", "KILLED")
-
-
-@dataclass(frozen=True)
-class Store:
-    """Where runs and versions are kept. The URIs may hold credentials: show `where`."""
-
-    tracking: str
-    registry: str
-    experiment: str
-    model: str  # registered model
-    work: Path
-
-    @property
-    def where(self) -> str:
-        """The tracking URI without credentials."""
-        return shown(self.tracking)
-
-    @property
-    def database(self) -> Path | None:
-        """The file of a SQLite store."""
-        return Path(self.tracking.removeprefix("sqlite:///")) if self.tracking.startswith("sqlite:///") else None
 
 
 def connect(tracking: config.Tracking, work: Path, name: str) -> Store:
@@ -66,16 +39,16 @@ def connect(tracking: config.Tracking, work: Path, name: str) -> Store:
 
     Raises TrackingError when it cannot be reached or opened, ConfigError for a name that MLflow refuses.
     """
-    store = _named(tracking, work, name)
-    work, uri, registry = store.work, store.tracking, store.registry
+    store = named(tracking, work, name)
+    work = store.work
     # several processes that open a new database at once would all create its tables, and die
     with lock.held(work / "mlflow.lock", "Opening the tracking database", 120), _told(store, "open the tracking store"):
         own = work / "mlflow.db"
         begun = moved.begin(own) if store.database == own else None
-        for address in dict.fromkeys((uri, registry)):
+        for address in store.addresses:
             reach(address)
         if store.database == own:
-            moved.settle(own, _artifacts(store), store.experiment)
+            moved.settle(own, store.artifacts, store.experiment)
         client = _client(store)
         client.search_registered_models(max_results=1)
         _experiment(store, client)
@@ -84,31 +57,18 @@ def connect(tracking: config.Tracking, work: Path, name: str) -> Store:
     return store
 
 
-def _named(tracking: config.Tracking, work: Path, name: str) -> Store:
-    if any(c in name for c in "/:") or not name.strip():
-        raise ConfigError(f"project.name: '{name}' cannot name a registered model: leave out '/' and ':'.")
-    work = work.resolve()
-    uri, registry = stores(tracking, work)
-    experiment = config.environment("MLFLOW_EXPERIMENT_NAME") or tracking.experiment or name
-    return Store(uri, registry, experiment, name, work)
-
-
 def readable(tracking: config.Tracking, work: Path, name: str) -> None:
     """Ask tracking store and registry once, and make nothing there; a SQLite file that is not there yet is fine.
 
     Raises TrackingError when one cannot be reached or read.
     """
-    store = _named(tracking, work, name)
+    store = named(tracking, work, name)
     with _told(store, "read the registry"):
-        for address in dict.fromkeys((store.tracking, store.registry)):
-            if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
+        for address in store.addresses:
+            if (file := database(address)) and not file.exists():
                 return
             reach(address)
         _client(store).search_registered_models(max_results=1)
-
-
-def _artifacts(store: Store) -> str:
-    return (store.work / "artifacts").as_uri()
 
 
 def _client(store: Store) -> MlflowClient:
@@ -120,7 +80,7 @@ def _experiment(store: Store, client: MlflowClient) -> str:
     found = client.get_experiment_by_name(store.experiment)
     if found is None:
         # a server knows where artifacts belong; a bare database would put them where we stand
-        place = None if store.tracking.startswith("http") else _artifacts(store)
+        place = None if store.tracking.startswith("http") else store.artifacts
         try:
             return str(client.create_experiment(store.experiment, place))
         except MlflowException as error:
@@ -159,16 +119,10 @@ def start(store: Store, name: str, tags: Mapping[str, Any] | None = None) -> str
         experiment = _experiment(store, client)
         _bury(store, client, experiment)
         own = {"keepfit.host": socket.gethostname(), "keepfit.work": str(store.work), "keepfit.pid": os.getpid()}
-        made = client.create_run(experiment, tags=_tags({**_code(store), **own, **(tags or {})}), run_name=name)
+        made = client.create_run(
+            experiment, tags=marks({**git.tags(store.work.parent), **own, **(tags or {})}), run_name=name
+        )
         return str(made.info.run_id)
-
-
-def _code(store: Store) -> dict[str, str]:
-    """Tags that say by which code and by whom, in MLflow's own names where it has them."""
-    found = git.state(store.work.parent)
-    tags = {"mlflow.user": git.author(store.work.parent), "mlflow.source.name": "keepfit"}
-    names = {"commit": "mlflow.source.git.commit", "branch": "mlflow.source.git.branch", "dirty": "git.dirty"}
-    return tags | {names[k]: v for k, v in found.items()}
 
 
 def _bury(store: Store, client: MlflowClient, experiment: str) -> None:
@@ -200,8 +154,8 @@ def log_run(
         client = _client(store)
         rows = [Metric(name, value, now, step) for name, value in numbers(metrics).items()]
         given = [Param(name, value) for name, value in parameters(params).items()]
-        marks = [RunTag(name, value) for name, value in _tags(tags).items()]
-        for metric, param, tag in batches(rows, given, marks):
+        told = [RunTag(name, value) for name, value in marks(tags).items()]
+        for metric, param, tag in batches(rows, given, told):
             client.log_batch(run, metric, param, tag)
         for path in artifacts:
             if path.is_dir():
@@ -217,12 +171,8 @@ def end(store: Store, run: str, status: str = "FINISHED", error: str = "") -> No
     with _told(store, f"close run {run}"):
         client = _client(store)
         if error:
-            client.set_tag(run, "keepfit.error", error[:VALUE])
+            client.set_tag(run, "keepfit.error", error[:TAG])
         client.set_terminated(run, status)
-
-
-def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    return {key(name): str(value)[:VALUE] for name, value in tags.items() if value is not None}
 
 
 def runs(store: Store, limit: int = PAGE) -> list[dict[str, Any]]:
@@ -283,7 +233,7 @@ def register(
         _registered(store, client)
         source = f"{client.get_run(run).info.artifact_uri}/model"
         made = client.create_model_version(
-            store.model, source, run, tags=_tags(tags or {}), description=description or None
+            store.model, source, run, tags=marks(tags or {}), description=description or None
         )
     return str(made.version)
 
@@ -362,7 +312,7 @@ def alias(store: Store, name: str) -> str | None:
 def find(store: Store, which: str) -> str | None:
     """The version that carries the alias `which`, or of that number. A store that is away is told within seconds."""
     with _told(store, f"look up '{which}' of '{store.model}'"):
-        for address in dict.fromkeys((store.tracking, store.registry)):
+        for address in store.addresses:
             reach(address)
     if which.isdigit():
         return which if there(store, which) else None
@@ -383,7 +333,7 @@ def tag(store: Store, version: str, tags: Mapping[str, Any]) -> None:
     """Set tags of a version."""
     with _told(store, f"tag version {version} of '{store.model}'"):
         client = _client(store)
-        for name, value in _tags(tags).items():
+        for name, value in marks(tags).items():
             client.set_model_version_tag(store.model, version, name, value)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from keepfit import durable
 from keepfit.errors import BusyError, TrackingError
 from keepfit.tracking import decisions, lock, mlflow
+from keepfit.tracking.store import Store
 from keepfit.types import Check, Decision, Verdict, plain, read
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -32,7 +33,7 @@ Try = Callable[[Path], object]
 
 
 def promote(
-    store: mlflow.Store,
+    store: Store,
     version: str,
     reason: str,
     try_bundle: Try,
@@ -58,7 +59,7 @@ def promote(
 
 
 def rollback(
-    store: mlflow.Store,
+    store: Store,
     try_bundle: Try,
     to: str | None = None,
     reason: str = "",
@@ -81,15 +82,13 @@ def rollback(
         return _move(store, decision, try_bundle)
 
 
-def refuse(
-    store: mlflow.Store, version: str, reason: str, verdict: Verdict, by: str = "", run: str | None = None
-) -> Decision:
+def refuse(store: Store, version: str, reason: str, verdict: Verdict, by: str = "", run: str | None = None) -> Decision:
     """Record that `version` did not become champion. It stays registered, as challenger."""
     return stay("refused", store, version, reason, verdict, by, run)
 
 
 def stay(
-    kind: str, store: mlflow.Store, version: str, reason: str, verdict: Verdict, by: str = "", run: str | None = None
+    kind: str, store: Store, version: str, reason: str, verdict: Verdict, by: str = "", run: str | None = None
 ) -> Decision:
     """Record a Decision (refused, on_trial, …) about a version that is challenger, and leave the champion."""
     with _moving(store):
@@ -103,7 +102,7 @@ def stay(
         return decisions.record(store.work, decision)
 
 
-def history(store: mlflow.Store) -> list[Decision]:
+def history(store: Store) -> list[Decision]:
     """All decisions about this model, oldest first: those made here, and those the registry tells of.
 
     Those made on other machines come from the tags of the versions; their evidence may be shortened.
@@ -117,14 +116,14 @@ def _id(decision: Decision) -> tuple[str, str, str | None]:
     return decision.when, decision.kind, decision.version
 
 
-def _shared(store: mlflow.Store) -> Iterator[Decision]:
+def _shared(store: Store) -> Iterator[Decision]:
     for version in mlflow.versions(store):
         for name, text in version["tags"].items():
             if name.startswith(TAG):
                 yield read(Decision, json.loads(text))
 
 
-def _nowhere(store: mlflow.Store, named: dict[str, str], to: str | None) -> str:
+def _nowhere(store: Store, named: dict[str, str], to: str | None) -> str:
     listed = ", ".join(v["version"] for v in mlflow.versions(store)) or "none"
     champion = named.get(CHAMPION)
     if to:
@@ -135,7 +134,7 @@ def _nowhere(store: mlflow.Store, named: dict[str, str], to: str | None) -> str:
     )
 
 
-def _move(store: mlflow.Store, decision: Decision, try_bundle: Try) -> Decision:
+def _move(store: Store, decision: Decision, try_bundle: Try) -> Decision:
     """Try the version, then move the aliases: first `previous`, last what is seen by everybody.
 
     That it was tried is one more Check of the decision's Verdict.
@@ -157,7 +156,7 @@ def _move(store: mlflow.Store, decision: Decision, try_bundle: Try) -> Decision:
     return _finish(store, decision)
 
 
-def _finish(store: mlflow.Store, decision: Decision) -> Decision:
+def _finish(store: Store, decision: Decision) -> Decision:
     """What follows once the champion has changed; doing it twice does no harm."""
     if mlflow.alias(store, CHALLENGER) == decision.version:
         mlflow.move(store, CHALLENGER, None)
@@ -169,13 +168,13 @@ def _finish(store: mlflow.Store, decision: Decision) -> Decision:
 
 
 @contextmanager
-def _moving(store: mlflow.Store) -> Iterator[Decision | None]:
+def _moving(store: Store) -> Iterator[Decision | None]:
     """Alone at moving aliases from this folder. Gives the decision of a cut-off move that was finished."""
     with lock.held(store.work / "registry.lock", f"Moving aliases of '{store.model}'"):
         yield _heal(store)
 
 
-def _heal(store: mlflow.Store) -> Decision | None:
+def _heal(store: Store) -> Decision | None:
     path = store.work / JOURNAL
     if not path.exists():
         return None
@@ -197,7 +196,7 @@ def _note(work: Path, move: dict[str, object]) -> None:
         raise TrackingError(f"{work / JOURNAL} cannot be written: {error.strerror}. Nothing moved.") from error
 
 
-def _mirror(store: mlflow.Store, decision: Decision) -> None:
+def _mirror(store: Store, decision: Decision) -> None:
     """The decision as a tag of its version, so that whoever shares the registry can read it."""
     stamp = "".join(c for c in decision.when[:26] if c.isdigit())
     mlflow.tag(store, str(decision.version), {f"{TAG}{stamp}": _compact(decision)})

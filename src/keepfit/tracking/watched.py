@@ -13,11 +13,12 @@ from typing import Any
 from keepfit import durable
 from keepfit.errors import TrackingError
 from keepfit.tracking import mlflow
+from keepfit.tracking.store import Store
 
 FILE = "tracked.json"
 
 
-def log(store: mlflow.Store, folder: Path, version: str, figures: Mapping[str, float]) -> str:
+def log(store: Store, folder: Path, version: str, figures: Mapping[str, float]) -> str:
     """Add the figures of a pass to the monitoring run of `version`; the run's id.
 
     `folder` is where the run is remembered. A run that is gone is begun anew.
