@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -97,7 +99,54 @@ def test_no_row_and_none_but_missing_pictures_keep_their_width():
 def test_rows_alone_and_together_are_the_same():
     data = [jpeg(one) for one in colours(37)]
     state, matrix = fit(data, backbone=backbone())
-    assert np.allclose(np.concatenate([apply(state, [one]) for one in data]), matrix, atol=1e-5)
+    assert np.array_equal(np.concatenate([apply(state, [one]) for one in data]), matrix)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_a_missing_picture_changes_no_other(batch):
+    """Not even where the graph is shown several at once, in memory that held others before."""
+    data = colours(20)
+    holes = [None if place in (0, 4, 5, 19) else one for place, one in enumerate(data)]
+    lens = {"backbone": backbone(batch=batch), "mirror": True}
+    rows, whole = (picture_rows.joined(picture_rows.compiled(lens)(some)) for some in (holes, data))
+    assert rows.there.tolist() == [one is not None for one in holes]
+    assert np.array_equal(rows.values, np.where(rows.there[:, None], whole.values, 0))
+
+
+def test_rows_keep_their_order_whichever_picture_takes_longest(monkeypatch):
+    monkeypatch.setattr(graphs, "processors", lambda: 3)
+    data, pixels = colours(60), pictures.pixels
+
+    def late(one, *size):
+        if data.index(one) % 17 == 0:
+            time.sleep(0.02)
+        return pixels(one, *size)
+
+    see = picture_rows.compiled({"backbone": backbone(), "mirror": False})
+    plain = np.concatenate([picture_rows.joined(see([one])).values for one in data])
+    monkeypatch.setattr(pictures, "pixels", late)
+    assert np.array_equal(picture_rows.joined(see(data)).values, plain)
+
+
+def test_no_more_pictures_are_seen_than_are_soon_taken(monkeypatch):
+    """Rows that are maps of a network would fill the memory."""
+    monkeypatch.setattr(graphs, "processors", lambda: 2)
+    seen, pixels = [], pictures.pixels
+    monkeypatch.setattr(pictures, "pixels", lambda *asked: seen.append(1) or pixels(*asked))
+    rows = picture_rows.compiled({"backbone": backbone(), "mirror": False})(colours(200))
+    assert len(next(rows).there) == picture_rows.BATCH
+    time.sleep(0.1)
+    assert 0 < len(seen) <= picture_rows.BATCH * (2 * picture_rows.AHEAD + 1)
+    assert sum(len(one.there) for one in rows) == 200 - picture_rows.BATCH
+    assert len(seen) == 200
+
+
+def test_two_pictures_are_seen_at_once_where_there_are_two_processors(monkeypatch):
+    monkeypatch.setattr(graphs, "processors", lambda: 2)
+    both, pixels = threading.Barrier(2, timeout=20), pictures.pixels
+    see = picture_rows.compiled({"backbone": backbone(), "mirror": False})
+    monkeypatch.setattr(pictures, "pixels", lambda *asked: both.wait() * 0 or pixels(*asked))
+    assert picture_rows.joined(see(colours(2))).there.all()
 
 
 def test_components_are_those_of_the_training_pictures():
@@ -136,7 +185,7 @@ def test_rows_made_ahead_are_taken_and_follow_their_pictures(monkeypatch):
     options = {"backbone": backbone()}
     plain = fit(data, **options)[1]
     made = image.ahead({"photo": Pictures(data)}, options)["photo"]
-    monkeypatch.setattr(picture_rows, "_shown", lambda *_: pytest.fail("seen again"))
+    monkeypatch.setattr(picture_rows, "_shared", lambda *_: pytest.fail("seen again"))
     order = np.array([6, 2, 0])
     state, matrix = image.fit({"photo": made}, None, {**image.DEFAULTS, **options}, 0)
     assert np.array_equal(matrix, plain)
@@ -146,10 +195,8 @@ def test_rows_made_ahead_are_taken_and_follow_their_pictures(monkeypatch):
 def test_each_picture_is_seen_once_and_the_disk_keeps_it(tmp_path, monkeypatch):
     data = colours(5)
     shown: list[int] = []
-    show = picture_rows._shown
-    monkeypatch.setattr(
-        picture_rows, "_shown", lambda s, tensors, there: shown.append(len(there)) or show(s, tensors, there)
-    )
+    share = picture_rows._shared
+    monkeypatch.setattr(picture_rows, "_shared", lambda see, data, n: shown.append(len(data)) or share(see, data, n))
     options = {"backbone": backbone()}
     first = image.ahead({"photo": Pictures([*data, data[0], None])}, options, tmp_path)["photo"]
     assert sum(shown) == 5

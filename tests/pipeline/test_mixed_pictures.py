@@ -111,9 +111,6 @@ def test_a_fresh_process_needs_numpy_onnxruntime_and_pillow(trained: Path, tmp_p
 
 def test_what_the_backbone_saw_is_not_seen_again(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(trained.glob(".keepfit/cache/image/*/*.npy"))) >= 1
-    shown: list[int] = []
-    show = picture_rows._shown
-    monkeypatch.setattr(picture_rows, "_shown", lambda s, seen, there: shown.append(len(there)) or show(s, seen, there))
     told: list[str] = []
     monkeypatch.setattr(picture_rows, "told", lambda batches, total, tell: told.append(str(total)) or batches)
     before = figures(trained)

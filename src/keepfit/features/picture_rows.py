@@ -1,4 +1,4 @@
-"""From pictures to rows of numbers: decoded in threads while onnxruntime works on those before them.
+"""From pictures to rows of numbers, in threads: each decodes its pictures and asks onnxruntime about them.
 
 A *lens* says how pictures are seen, as plain values: `backbone` (what models.backbones gives, or None),
 `mirror`, and without a backbone `height`, `width`, `colours` and `how`. Through a backbone a row is its pooled
@@ -9,7 +9,6 @@ Without a backbone it is the pixels themselves, uint8, line by line.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import time
 from collections import deque
@@ -25,8 +24,8 @@ from keepfit.features import graphs
 from keepfit.progress import Tell
 
 Lens = Mapping[str, Any]
-BATCH = 8  # pictures a call: more bring nothing but memory
-AHEAD = 3  # batches that are decoded before they are needed
+BATCH = 8  # pictures that a thread takes at a time
+AHEAD = 2  # batches of each thread that wait for whoever takes them
 
 
 class Rows(NamedTuple):
@@ -34,6 +33,10 @@ class Rows(NamedTuple):
 
     values: NDArray[Any]
     there: NDArray[np.bool_]
+
+
+See = Callable[[Sequence[bytes | None]], Rows]
+Fill = Callable[[bytes | None, NDArray[Any]], bool]  # writes a picture into an array; whether there was one
 
 
 def name(lens: Lens) -> str:
@@ -55,13 +58,14 @@ def compiled(lens: Lens) -> Callable[[Sequence[bytes | None]], Iterator[Rows]]:
 
     None is a missing picture, and so is one that cannot be decoded. No picture gives one batch without a row.
     """
-    decode, show = decoder(lens), _graph(lens)
+    see = _through(lens["backbone"], lens["mirror"]) if lens["backbone"] else _pixels(lens)
+    least = lens["backbone"]["batch"] if lens["backbone"] else 1
 
     def rows(data: Sequence[bytes | None]) -> Iterator[Rows]:
         if not data:
-            yield Rows(show(decode(None)[0][None])[:0], np.zeros(0, bool))
-        for tensors, there in _decoded(decode, data):
-            yield _shown(show, tensors, there)
+            yield Rows(*(part[:0] for part in see([None])))
+        else:
+            yield from _shared(see, data, least)
 
     return rows
 
@@ -83,110 +87,118 @@ def told(batches: Iterable[Rows], total: int, tell: Tell) -> Iterator[Rows]:
         tell(done, total, f"{done:,} of {total:,} pictures, {rate:,.0f} a second, {left:,.0f} s left")
 
 
-def _shown(show: Callable[[NDArray[Any]], NDArray[Any]], tensors: NDArray[Any], there: NDArray[np.bool_]) -> Rows:
-    values = show(tensors)
-    values[~there] = 0
-    return Rows(values, there)
+def _shared(see: See, data: Sequence[bytes | None], least: int) -> Iterator[Rows]:
+    """Batches in order. More than one are seen in threads, a few before whoever takes them asks for them."""
+    threads = graphs.processors()
+    size = max(least, min(BATCH, -(-len(data) // threads)))
+    batches = (data[at : at + size] for at in range(0, len(data), size))
+    if len(data) <= size:
+        yield from map(see, batches)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="pictures") as pool:
+        waiting: deque[Future[Rows]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(see, batch))
+            if len(waiting) > AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 # --- decoding -------------------------------------------------------------------------------------
 
-Decode = Callable[[bytes | None], tuple[NDArray[Any], bool]]
 
+def decoder(backbone: Mapping[str, Any]) -> tuple[tuple[int, ...], Fill]:
+    """The shape of one picture as the graph takes it, and what writes one into an array of that shape.
 
-def decoder(lens: Lens) -> Decode:
-    """From an encoded picture to what the graph takes of one picture, or to its pixels; and whether it could be."""
-    ready = _for_graph(lens["backbone"]) if lens["backbone"] else _for_matrix(lens)
-    blank = np.zeros_like(ready(pictures.encoded(np.zeros((8, 8), np.uint8))))
-
-    def decode(data: bytes | None) -> tuple[NDArray[Any], bool]:
-        try:
-            return (blank, False) if data is None else (ready(data), True)
-        except ValueError:  # a header that promised more than the bytes hold
-            return blank, False
-
-    return decode
-
-
-def _for_matrix(lens: Lens) -> Callable[[bytes], NDArray[Any]]:
-    width, height, colours, how = (lens[key] for key in ("width", "height", "colours", "how"))
-    return lambda data: pictures.pixels(data, width, height, colours, how).reshape(-1)
-
-
-def _for_graph(backbone: Mapping[str, Any]) -> Callable[[bytes], NDArray[Any]]:
-    """The middle of the frame, as the numbers and in the order that the graph takes."""
+    That is the middle of the frame, as the numbers and in the order that the graph takes.
+    """
     (tall, wide), height, width = backbone["frame"], backbone["height"], backbone["width"]
     part = width / wide, height / tall
     colours, how, first = backbone["colours"], backbone["how"], backbone["layout"] == "NCHW"
     factor, shift = (backbone[key][:, None, None] if first else backbone[key] for key in ("factor", "shift"))
-    whole = backbone["number"] == "uint8"
+    whole, channels = backbone["number"] == "uint8", 3 if colours == "RGB" else 1
 
-    def ready(data: bytes) -> NDArray[Any]:
+    def write(data: bytes, numbers: NDArray[Any]) -> None:
         seen = pictures.pixels(data, width, height, colours, how, part)
-        seen = np.ascontiguousarray(seen.transpose(2, 0, 1) if first else seen)
-        if whole:
-            return seen
-        numbers = seen.astype(np.float32)
-        numbers *= factor
-        numbers += shift
-        return numbers
+        numbers[...] = seen.transpose(2, 0, 1) if first else seen
+        if not whole:
+            numbers *= factor
+            numbers += shift
 
-    return ready
+    return (channels, height, width) if first else (height, width, channels), _fill(write)
 
 
-def _decoded(decode: Decode, data: Sequence[bytes | None]) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """Batches in order. More than one are decoded in threads, a few batches ahead of whoever takes them."""
-    batches = itertools.batched(data, BATCH) if hasattr(itertools, "batched") else _batched(data)
-    if len(data) <= 1:
-        yield from (_stacked([decode(one) for one in batch]) for batch in batches)
-        return
-    with ThreadPoolExecutor(graphs.processors(), thread_name_prefix="pictures") as pool:
-        waiting: deque[list[Future[tuple[NDArray[Any], bool]]]] = deque()
-        for batch in batches:
-            waiting.append([pool.submit(decode, one) for one in batch])
-            if len(waiting) > AHEAD:
-                yield _stacked([one.result() for one in waiting.popleft()])
-        while waiting:
-            yield _stacked([one.result() for one in waiting.popleft()])
+def _fill(write: Callable[[bytes, NDArray[Any]], None]) -> Fill:
+    """`write` where there is a picture; says whether there was one."""
+
+    def fill(data: bytes | None, numbers: NDArray[Any]) -> bool:
+        try:
+            if data is not None:
+                write(data, numbers)
+        except ValueError:  # a header that promised more than the bytes hold
+            return False
+        return data is not None
+
+    return fill
 
 
-def _batched(data: Sequence[bytes | None]) -> Iterator[Sequence[bytes | None]]:
-    return (data[at : at + BATCH] for at in range(0, len(data), BATCH))
+def _pixels(lens: Lens) -> See:
+    """From pictures to their pixels."""
+    width, height, colours, how = (lens[key] for key in ("width", "height", "colours", "how"))
 
+    def write(data: bytes, numbers: NDArray[Any]) -> None:
+        numbers[:] = pictures.pixels(data, width, height, colours, how).reshape(-1)
 
-def _stacked(decoded: Sequence[tuple[NDArray[Any], bool]]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    return np.stack([one for one, _ in decoded]), np.array([there for _, there in decoded], bool)
+    fill = _fill(write)
+
+    def see(data: Sequence[bytes | None]) -> Rows:
+        values = np.zeros((len(data), height * width * len(colours)), np.uint8)
+        return Rows(values, np.array([fill(one, row) for one, row in zip(data, values, strict=True)], bool))
+
+    return see
 
 
 # --- the graph ------------------------------------------------------------------------------------
 
 
-def _graph(lens: Lens) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """From a batch of what `decode` gives to rows."""
-    backbone = lens["backbone"]
-    if not backbone:
-        return lambda batch: batch
-    run, wanted = graphs.session(backbone["graph"]).run, [backbone["output"]]
-    maps = backbone.get("maps")
-    single, side = backbone["batch"], 3 if backbone["layout"] == "NCHW" else 2
+def _through(backbone: Mapping[str, Any], mirror: bool) -> See:
+    """From pictures to what a backbone says of them.
 
-    def once(batch: NDArray[Any]) -> NDArray[np.float32]:
-        if single and len(batch) != single:
-            return np.concatenate([once(_filled(batch[at : at + single], single))[: len(batch) - at]
-                                   for at in range(0, len(batch), single)])  # fmt: skip
-        said = run(wanted, {backbone["input"]: batch})[0]
-        return said.reshape(len(said), -1) if maps else _pooled(said, backbone["layout"])
+    It is asked about one at a time, unless it takes a fixed number: what its layers pass on then stays in the
+    processor's cache. What it is shown is written into the same memory each time, as new memory costs more.
+    """
+    shape, fill = decoder(backbone)
+    ask, size = _asked(backbone), backbone["batch"] or 1
+    side = 3 if backbone["layout"] == "NCHW" else 2
 
-    def both(batch: NDArray[Any]) -> NDArray[np.float32]:
-        views = once(batch), once(np.ascontiguousarray(np.flip(batch, side)))
-        return np.concatenate(views, axis=1) if maps else (views[0] + views[1]) / np.float32(2)
+    def see(data: Sequence[bytes | None]) -> Rows:
+        views = np.zeros((1 + mirror, size, *shape), backbone["number"])
+        there, found = list[bool](), []
+        for at in range(0, len(data), size):
+            some = data[at : at + size]
+            there += [fill(one, numbers) for one, numbers in zip(some, views[0], strict=False)]
+            if mirror:
+                views[1] = np.flip(views[0], side)
+            found.append(ask(views)[: len(some)])
+        rows = Rows(np.concatenate(found), np.array(there, bool))
+        rows.values[~rows.there] = 0
+        return rows
 
-    return both if lens["mirror"] else once
+    return see
 
 
-def _filled(batch: NDArray[Any], size: int) -> NDArray[Any]:
-    """A batch of `size`, its last picture repeated."""
-    return np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
+def _asked(backbone: Mapping[str, Any]) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """From views (views, n, …), as the graph takes them, to rows: their maps side by side, or their mean."""
+    run, maps, layout = graphs.session(backbone["graph"]).run, backbone.get("maps"), backbone["layout"]
+
+    def ask(views: NDArray[Any]) -> NDArray[np.float32]:
+        said = [run([backbone["output"]], {backbone["input"]: view})[0] for view in views]
+        if maps:
+            return np.concatenate([one.reshape(len(one), -1) for one in said], axis=1)
+        return np.asarray(np.mean([_pooled(one, layout) for one in said], axis=0))
+
+    return ask
 
 
 def _pooled(said: NDArray[Any], layout: str) -> NDArray[np.float32]:
