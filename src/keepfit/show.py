@@ -271,6 +271,8 @@ class Record(dict[str, Any]):
     """A result as a plain dict that shows itself as a table, on a terminal and in a notebook."""
 
     def __str__(self) -> str:
+        if "verdicts" in self:
+            return monitored(self)
         return run(self) if "headline" in self else table(("what", "is"), self.items())
 
     def _repr_html_(self) -> str:

@@ -117,6 +117,36 @@ def test_what_cannot_be_read_is_missing(tmp_path):
         assert files.of_file(tmp_path / name, KNOWN, SCHEMA).cells["age"][0] == 3
 
 
+def test_a_line_that_is_no_row_is_left_out_and_named(tmp_path):
+    path = written(tmp_path, "csv")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:5], "1,2,3,4,5,6,7,8,9", *lines[5:]]) + "\n")
+    with pytest.raises(DataError, match="line 6"):
+        files.of_file(path, KNOWN, SCHEMA)
+    left: list[tuple[str, ...]] = []
+    found = files.of_file(path, KNOWN, SCHEMA, left=lambda *one: left.append(one))
+    assert found.rows == 1000
+    assert [one[:2] for one in left] == [("", "line 6")]
+
+
+def test_pictures_that_cannot_be_used_are_left_out_and_named():
+    pytest.importorskip("PIL")
+    from tests import pictures
+
+    schema = Schema((Column("photo", "image"), Column("age", "number")), "none")
+    good = pictures.drawn()[0][:4]
+    frames = [
+        pl.DataFrame({"photo": [good[0], b"", None, good[1]], "age": [1.0, 2.0, 3.0, 4.0]}),
+        pl.DataFrame({"photo": [pictures.damaged(), good[2]], "age": [5.0, 6.0]}),
+        pl.DataFrame({"photo": [b"text", good[3]], "age": [7.0, 8.0], "path": ["a.jpg", "b.jpg"]}),
+    ]
+    left: list[tuple[str, ...]] = []
+    kept = [*files._usable(frames, schema, lambda *one: left.append(one))]
+    assert [frame["age"].to_list() for frame in kept] == [[1, 3, 4], [6], [8]]
+    assert [one[:2] for one in left] == [("photo", "row 1"), ("photo", "row 4"), ("photo", "a.jpg")]
+    assert left[0][2] == "0 bytes"
+
+
 def test_a_file_that_lacks_columns_or_is_cut_short(tmp_path):
     pl.DataFrame(ROWS).drop("age", "plan").write_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a.parquet lacks 'age', 'plan', which the model needs. It has: since, note"):

@@ -151,10 +151,10 @@ def _by_class(typed: pl.DataFrame, schema: Schema, name: str) -> str:
     return f"; by '{schema.target}': {shown}{', …' if len(counts) > SHOWN else ''}"
 
 
-def paths(frame: pl.DataFrame) -> list[str]:
-    """What each row is called."""
+def paths(frame: pl.DataFrame, first: int = 0) -> list[str]:
+    """What each row is called; `first` is the number of the first one."""
     named = frame[PATH].to_list() if frame.schema.get(PATH) == pl.String else [None] * len(frame)
-    return [f"row {row}" if path is None else path for row, path in enumerate(named)]
+    return [f"row {row}" if path is None else path for row, path in enumerate(named, first)]
 
 
 def listed(told: Sequence[tuple[str, str]]) -> str:

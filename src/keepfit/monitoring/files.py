@@ -1,7 +1,8 @@
 """The counts of a file of rows: `keepfit monitor --data FILE`.
 
 A Parquet file is counted from its own columns; other formats, and files that the model is asked
-about, are read as frames. Both read a value alike, and what cannot be read counts as missing.
+about, are read as frames. Both read a value alike, and what cannot be read counts as missing; but for
+lines, files and pictures that cannot be used at all: their rows are left out, as a server refuses them.
 """
 
 from __future__ import annotations
@@ -34,43 +35,71 @@ PICTURES = 128  # the same where files are among their values
 PARQUET = (".parquet", ".pq")
 STRINGS = ("string", "large_string")  # are read as dictionaries: each distinct one is looked at once
 Answer = Callable[["pl.DataFrame"], Output]
+Left = Callable[[str, str, str], object]  # is told the column of what was left out ("": a line), its name, and why
 
 
 def of_file(
     path: Path, reference: Reference, schema: Schema, answer: Answer | None = None, data: Data | None = None,
-    time: str | None = None,
+    time: str | None = None, left: Left | None = None,
 ) -> Counts:  # fmt: skip
     """The counts of a file, glob or folder of rows, in constant memory where its format allows it.
 
     Args:
         answer: what the model says of a frame as it was read; without it only the columns are counted.
         data: how the file is written, as in the config. time: the column with each row's time.
+        left: is told each line, file or picture that cannot be used; without it one is a DataError, or missing.
 
     Raises DataError for what is no table, or lacks columns (all named).
     """
     if answer is None and path.is_file() and path.suffix.lower() in PARQUET:
         return _of_parquet(path, reference, schema, time)
-    return of_frames(_frames(path, data, _rows(schema)), reference, schema, answer, time)
+    return of_frames(_frames(path, data, schema, left), reference, schema, answer, time, left)
 
 
 def _rows(schema: Schema) -> int:
     return PICTURES if schema.role("image") else ROWS
 
 
-def _frames(path: Path, data: Data | None, rows: int) -> Iterator[pl.DataFrame]:
+def _frames(path: Path, data: Data | None, schema: Schema, left: Left | None) -> Iterator[pl.DataFrame]:
     from keepfit import config  # these bring polars and pydantic, and a Parquet file needs neither
     from keepfit.data import read
 
-    return read.batches(data or config.Data(source=str(path)), path, rows)
+    column = next(iter(schema.role("image")), "")
+
+    def bad(row: read.BadRow) -> None:
+        assert left is not None
+        if row.line:
+            left("", f"line {row.line}", row.problem)
+        else:
+            left(column, row.text, row.problem)
+
+    return read.batches(data or config.Data(source=str(path)), path, _rows(schema), bad if left else None)
 
 
 def of_frames(
     frames: Iterable[pl.DataFrame], reference: Reference, schema: Schema, answer: Answer | None = None,
-    time: str | None = None,
+    time: str | None = None, left: Left | None = None,
 ) -> Counts:  # fmt: skip
     """The counts of frames as they were read; see `of_file`."""
     count = counter(reference, schema, time)
+    frames = _usable(frames, schema, left) if left and schema.role("image") else frames
     return total(_of_frame(frame, schema, count, answer, time) for frame in frames)
+
+
+def _usable(frames: Iterable[pl.DataFrame], schema: Schema, left: Left) -> Iterator[pl.DataFrame]:
+    """The frames without the rows whose pictures cannot be used."""
+    conform, paths = load("keepfit.data.conform:conform", "monitor"), load("keepfit.data.gallery:paths", "monitor")
+    decoded, first = load("keepfit.data.gallery:decoded", "monitor"), 0
+    images = replace(schema, columns=tuple(c for c in schema.columns if c.role == "image"), target=None)
+    for frame in frames:
+        typed, problems = conform(frame, images)
+        bad, called = [*problems, *decoded(typed, images)[1]], paths(frame, first)
+        for problem in bad:
+            left(problem.column, called[problem.row], problem.problem)
+        kept = np.ones(frame.height, bool)
+        kept[[problem.row for problem in bad]] = False
+        yield frame.filter(kept)
+        first += frame.height
 
 
 def _of_frame(frame: pl.DataFrame, schema: Schema, count: Rows, answer: Answer | None, time: str | None) -> Counts:

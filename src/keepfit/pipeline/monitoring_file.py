@@ -1,11 +1,13 @@
 """`keepfit monitor --data FILE`: are these rows of the kind that the champion was trained on?
 
 The rows take the place of the window: quality, drift, and the performance that may be expected of the
-champion on them, at the thresholds of a pass. Nothing is kept but the report: no alarm begins or ends.
+champion on them, at the thresholds of a pass. Lines, files and pictures that cannot be used are left out, named
+and counted as rows that a server refuses. Nothing is kept but the report: no alarm begins or ends.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,9 @@ from typing import Any
 import polars as pl
 
 from keepfit import config as settings
+from keepfit import show
 from keepfit.config import Config
+from keepfit.data import gallery
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models.fitted import Output
@@ -44,20 +48,40 @@ def monitor(config: Config, project: Path, path: Path) -> Record:
         return made.predict(from_frame(typed, made.schema))
 
     data = config.data.model_copy(update={"source": str(path), "query": None})
-    counts = files.of_file(path, seen.reference, seen.bundle.schema, answer, data, config.monitoring.time)
-    found = {**_found(config, work, seen, counts), "data": str(path)}
+    left: list[tuple[str, str, str]] = []  # column, name, why
+    counts = files.of_file(
+        path, seen.reference, seen.bundle.schema, answer, data, config.monitoring.time,
+        lambda *one: left.append(one),
+    )  # fmt: skip
+    found = {**_found(config, work, seen, counts, left), "data": str(path)}
     report.write(work / "reports" / REPORT, found)
     return Record(found)
 
 
-def _found(config: Config, work: Path, seen: Watched, counts: Counts) -> dict[str, Any]:
+def _unusable(left: Sequence[tuple[str, str, str]], rows: int) -> list[Finding]:
+    """What was left out, by name, where anything was: a warning, whatever its share."""
+    if not left:
+        return []
+    asked = rows + len(left)
+    told = gallery.listed([(name, why) for _, name, why in left])
+    detail = f"{len(left):,} of {show.counted(asked, 'row')} cannot be used and were left out: {told}"
+    count = float(len(left))
+    return [Finding("quality", "rows", "unusable", None, count, None, count, asked, 1.0, detail, severity="warning")]
+
+
+def _found(
+    config: Config, work: Path, seen: Watched, counts: Counts, left: Sequence[tuple[str, str, str]]
+) -> dict[str, Any]:
     section = config.monitoring
     limits = budget.thresholds(seen.reference, max(counts.rows, section.min_rows), section, work / "monitoring")
     guessed, of_estimate = estimate.estimated(counts, seen.reference, config.goals, section)
     asked: dict[Family, Sequence[Finding]] = {
         "performance": (),
         "estimated": of_estimate,
-        "quality": quality.findings(seen.reference, counts, section),
+        "quality": [
+            *_unusable(left, counts.rows),
+            *quality.findings(seen.reference, counts, section, Counter(column or "lines" for column, _, _ in left)),
+        ],
         "drift": drift.findings(seen.reference, counts, section),
     }
     verdicts = {family: findings.verdict(family, found, limits) for family, found in asked.items()}
