@@ -150,7 +150,7 @@ class Forecast(Section):
     horizon: int = Field(12, ge=1, le=10_000, description="periods ahead")
     series: list[str] = Field([], description="columns that tell the series apart; none: there is one series")
     past: list[str] = Field([], description="covariates that are known up to the last observation only")
-    frequency: str = Field("auto", description="a period: 15m, 1h, 1d, 1w, 1mo, 1q, 1y")
+    frequency: str = Field("auto", description="a period: 15m, 1h, 1d, 1b (business days), 1w, 1mo, 1q, 1y")
     season: Literal["auto"] | int | list[int] = Field("auto", description="periods of a season: 12, or [24, 168]")
     wide: Literal["auto"] | bool = Field("auto", description="whether each series is a column, or a row, of its own")
     coverage: float = Field(0.9, gt=0, lt=1, description="share of what comes that the intervals are to hold")

@@ -65,11 +65,12 @@ class Rhythm:
     """How the rows of a forecast follow each other.
 
     `time` names the column of the times and `series` those that tell the series apart (none: there is
-    one). `frequency` is a period in polars' words (15m, 1h, 1d, 1mo, …), "1i" where times are plain
-    numbers. `origin` is the time of period 0: seconds since 1970 UTC, or the number. `season` holds the
-    periods of a season, shortest first; `horizon` is how many periods ahead is asked. `past` names the
-    covariates that are known up to the last observation only: all others are known ahead. `zone` is what is
-    written after a time with a clock: "Z" where the data tell their distance to UTC.
+    one). `frequency` is a period in polars' words (15m, 1h, 1d, 1mo, …), "1b" of business days, "1i" where
+    times are plain numbers. `origin` is the time of period 0: seconds since 1970 UTC, or the number; of business
+    days it begins a working week. `season` holds the periods of a season, shortest first; `horizon` is how
+    many periods ahead is asked. `past` names the covariates that are known up to the last observation only:
+    all others are known ahead. `zone` is what is written after a time with a clock: "Z" where the data tell
+    their distance to UTC.
     """
 
     time: str

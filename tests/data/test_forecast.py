@@ -192,6 +192,30 @@ def test_days_with_a_zone_are_the_dates_that_are_written():
         assert set(np.diff(typed["date"].to_numpy()).tolist()) == {86400.0}
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
+def test_business_days_with_a_zone_are_the_dates_that_are_written(zone):
+    stamps = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 6, 28), "1d", time_zone=zone, eager=True)
+    frame = pl.DataFrame({"date": stamps, "sold": weekly(len(stamps))}).filter(pl.col("date").dt.weekday() < 6)
+    found = meaning(frame)
+    assert found.rhythm is not None
+    assert (found.rhythm.frequency, found.rhythm.origin) == ("1b", datetime(2024, 1, 1, tzinfo=UTC).timestamp())
+    times = conform(frame, found)[0]["date"].to_numpy()
+    assert calendar.periods(found.rhythm, times).tolist() == [*range(frame.height)]
+
+
+def test_business_days_of_several_series_are_found_or_said():
+    stocks = shops(120).filter(pl.col("day").dt.weekday() < 6)
+    found = meaning(stocks, series=["shop"]).rhythm
+    assert found is not None
+    assert (found.frequency, calendar.week(found)) == ("1b", "Monday to Friday")
+    assert "every 1b (Monday to Friday), " in meaning(stocks, series=["shop"])["day"].why
+    said = meaning(stocks, series=["shop"], frequency="1d").rhythm
+    assert said is not None
+    assert (said.frequency, said.season) == ("1d", (7,))
+    with pytest.raises(ConfigError, match="1b does not fit 'n', which holds numbers"):
+        meaning(pl.DataFrame({"n": range(60), "sold": weekly()}), data={"time": "n"}, frequency="1b")
+
+
 def test_hours_with_a_zone_are_utc():
     zone = "Europe/Berlin"
     stamps = pl.datetime_range(datetime(2024, 3, 30), datetime(2024, 4, 2), "1h", time_zone=zone, eager=True)

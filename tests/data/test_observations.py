@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_the_last_value_wins_whether_told_by_id_or_by_time(tmp_path: Path, rolle
         for name in ("predictions", "feedback"):
             log_roll.roll(tmp_path / name)
     assert known(tmp_path) == {"1971-01": 3.0, "1971-02": 4.0}
+
+
+def test_what_was_observed_on_a_day_of_rest_is_refused() -> None:
+    business = replace(SCHEMA, rhythm=Rhythm("month", "1b", 4 * 86400.0, 2, ("shop",)))
+    reads = observations.reader(business)
+    assert reads is not None
+    assert (
+        reads({"shop": "north", "month": "1970-01-12T09:00", "sold": 7}).key == '{"shop":"north","month":"1970-01-12"}'
+    )
+    with pytest.raises(ValueError, match="'month' is not from Monday to Friday, and so in no period of 1b"):
+        reads({"shop": "north", "month": "1970-01-10", "sold": 7})
 
 
 def test_columns_of_the_key_may_be_called_as_those_of_the_log_are(tmp_path: Path) -> None:

@@ -14,7 +14,25 @@ from keepfit.data.rhythm import DAY
 from keepfit.errors import ConfigError
 from keepfit.types import Rhythm
 
-FREQUENCIES = ("15m", "30m", "1h", "6h", "1d", "1w", "2w", "1mo", "2mo", "1q", "6mo", "1y", "1i", "10i", "0.5i")
+FREQUENCIES = (
+    "15m",
+    "30m",
+    "1h",
+    "6h",
+    "1d",
+    "1b",
+    "2b",
+    "1w",
+    "2w",
+    "1mo",
+    "2mo",
+    "1q",
+    "6mo",
+    "1y",
+    "1i",
+    "10i",
+    "0.5i",
+)
 
 
 def seconds(*days: str) -> np.ndarray:
@@ -33,7 +51,7 @@ def test_a_period_has_a_time_that_lies_in_it(frequency, period, quarter):
     assert calendar.periods(rhythm, moments).tolist() == [period]
 
 
-@pytest.mark.parametrize("frequency", FREQUENCIES)
+@pytest.mark.parametrize("frequency", [one for one in FREQUENCIES if one != "2b"])  # said only by a config
 def test_times_that_are_made_have_the_frequency_they_were_made_with(frequency):
     rhythm = Rhythm("t", frequency, 1_704_067_200.0, 12)
     assert found(calendar.times(rhythm, np.arange(40)), calendar.dated(frequency)) == frequency
@@ -115,4 +133,121 @@ def test_no_time_breaks_the_calendar(moment):
     for frequency in FREQUENCIES:
         period = calendar.periods(Rhythm("t", frequency, 0.0, 1), np.array([moment]))
         assert period.shape == (1,)
-        assert np.isnan(period[0]) == np.isnan(moment) or np.isinf(moment)
+        assert np.isnan(period[0]) == np.isnan(moment) or np.isinf(moment) or frequency.endswith("b")
+
+
+# --- business days
+
+
+def working(weeks: int = 6, start: str = "2024-01-01", rest: tuple[int, ...] = (5, 6)) -> np.ndarray:
+    """The days of whole weeks from a Monday on, but for those of rest (Monday is 0)."""
+    days = seconds(start) + np.arange(7 * weeks) * DAY
+    return days[~np.isin(np.arange(7 * weeks) % 7, rest)]
+
+
+@given(st.integers(-3_000, 3_000), st.integers(0, 6), st.integers(0, 86_399))
+def test_five_days_of_seven_have_periods_that_follow_each_other(week, first, clock):
+    rhythm = Rhythm("t", "1b", first * DAY + clock, 12)
+    days = rhythm.origin + (7 * week + np.arange(7)) * DAY
+    assert calendar.periods(rhythm, days)[:5].tolist() == [5 * week + day for day in range(5)]
+    assert np.isnan(calendar.periods(rhythm, days)[5:]).all()
+    assert calendar.outside(rhythm, days).tolist() == [False] * 5 + [True] * 2
+    assert calendar.periods(rhythm, days[:5] + 0.4 * DAY).tolist() == calendar.periods(rhythm, days[:5]).tolist()
+
+
+def test_monday_comes_after_friday():
+    rhythm = Rhythm("t", "1b", float(seconds("2024-01-01")[0]), 12)
+    friday = calendar.periods(rhythm, seconds("2024-01-05"))
+    assert calendar.written(rhythm, friday + np.arange(3)) == ["2024-01-05", "2024-01-08", "2024-01-09"]
+    assert calendar.written(rhythm, np.array([-1])) == ["2023-12-29"]
+    assert calendar.named(rhythm) == "1b (Monday to Friday)"
+
+
+@pytest.mark.parametrize("clock", ["00:00", "09:00", "16:30", "23:00"])
+def test_weeks_without_weekends_are_business_days_at_any_clock(clock):
+    moments = working() + seconds(f"1970-01-01T{clock}")
+    assert found(moments) == "1b"
+    rhythm = Rhythm("t", "1b", calendar.origin(moments, "1b"), 12)
+    assert calendar.periods(rhythm, moments).tolist() == [*range(30)]
+    np.testing.assert_array_equal(calendar.times(rhythm, np.arange(30)), moments)
+
+
+def test_business_days_logged_at_any_hour_are_the_days_that_they_lie_in():
+    moments = working() + np.random.default_rng(0).integers(0, 24, 30) * 3600.0
+    assert found(moments) == "1b"
+    rhythm = Rhythm("t", "1b", calendar.origin(moments, "1b"), 12)
+    assert calendar.periods(rhythm, moments).tolist() == [*range(30)]
+
+
+def test_clocks_of_a_zone_with_summer_time_do_not_move_the_week():
+    berlin = working(20, "2024-01-15") - np.where(np.arange(100) < 55, 3600, 7200)  # midnight there, in UTC
+    rhythm = Rhythm("t", "1b", calendar.origin(berlin, "1b"), 12)
+    assert found(berlin) == "1b"
+    assert calendar.periods(rhythm, berlin).tolist() == [*range(100)]
+
+
+def test_holidays_and_a_first_week_that_begins_late_hide_no_business_days():
+    moments = np.delete(working(8), [0, 1, 2, 11, 12, 30])
+    assert found(moments) == "1b"
+    rhythm = Rhythm("t", "1b", calendar.origin(moments, "1b"), 12)
+    assert calendar.periods(rhythm, moments).tolist() == np.delete(np.arange(40), [0, 1, 2, 11, 12, 30]).tolist()
+
+
+@pytest.mark.parametrize(("rest", "days"), [((4, 5), "Sunday to Thursday"), ((0, 6), "Tuesday to Saturday")])
+def test_weeks_may_begin_on_other_days(rest, days):
+    moments = working(8, rest=rest)
+    assert found(moments) == "1b"
+    rhythm = Rhythm("t", "1b", calendar.origin(moments, "1b"), 12)
+    assert calendar.week(rhythm) == days
+    assert np.diff(calendar.periods(rhythm, moments)).tolist() == [1] * (len(moments) - 1)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [(), (6,), (2, 6), (4, 5, 6), (0, 5, 6)],
+    ids=["none", "Sundays", "Wednesdays and Sundays", "Fridays too", "Mondays too"],
+)
+def test_other_weeks_are_days(rest):
+    assert found(working(12, rest=rest)) == "1d"
+
+
+def test_few_weeks_do_not_tell_days_of_rest():
+    assert [found(working(weeks)) for weeks in (2, 3, 4)] == ["1d", "1d", "1b"]
+
+
+def test_a_few_values_on_days_of_rest_are_strays_and_many_are_not():
+    moments = working(60)
+    weekend = seconds("2024-01-06") + np.arange(60) * 7 * DAY
+    stray, often = (np.sort(np.concatenate([moments, weekend[:count]])) for count in (3, 4))
+    assert (found(stray), found(often)) == ("1b", "1d")
+    assert calendar.origin(stray, "1b") == seconds("2024-01-01")[0]
+
+
+def test_days_that_one_of_many_series_rests_on_and_another_does_not_are_days():
+    few, all_days = working(20), seconds("2024-01-01") + np.arange(140) * DAY
+    numbers = np.repeat(np.arange(60), [len(few)] * 59 + [len(all_days)])
+    moments = np.concatenate([few] * 59 + [all_days])
+    assert calendar.frequency(moments, numbers, True) == "1d"
+    assert calendar.frequency(moments[: -len(all_days)], numbers[: -len(all_days)], True) == "1b"
+
+
+def test_days_of_rest_without_a_value_are_days_of_rest():
+    moments = seconds("2024-01-01") + np.arange(56) * DAY
+    for first, name in ((0, "Monday to Friday"), (6, "Sunday to Thursday")):
+        seen = (np.arange(56) - first) % 7 < 5
+        assert calendar.frequency(moments, np.zeros(56, np.int64), True, seen) == "1b"
+        origin = calendar.origin(moments, "1b", seen)
+        assert calendar.week(Rhythm("t", "1b", origin, 12)) == name
+
+
+@pytest.mark.parametrize("count", [1, 4, 9, 100])
+def test_business_days_that_a_config_asks_for_are_monday_to_friday_unless_others_are_told(count):
+    every = seconds("2024-01-03") + np.arange(count) * DAY
+    assert calendar.week(Rhythm("t", "1b", calendar.origin(every, "1b"), 12)) == "Monday to Friday"
+    gulf = working(2, rest=(4, 5))
+    assert calendar.week(Rhythm("t", "1b", calendar.origin(gulf, "1b"), 12)) == "Sunday to Thursday"
+
+
+def test_every_other_business_day():
+    rhythm = Rhythm("t", "2b", float(seconds("2024-01-01")[0]), 12)
+    assert calendar.written(rhythm, np.arange(4)) == ["2024-01-01", "2024-01-03", "2024-01-05", "2024-01-09"]

@@ -16,7 +16,9 @@ def wave(length: int, period: int) -> np.ndarray:
     return 3 * np.sin(2 * np.pi * np.arange(length) / period)
 
 
-@pytest.mark.parametrize(("frequency", "period"), [("1mo", 12), ("1q", 4), ("1d", 7), ("1w", 52), ("30m", 48)])
+@pytest.mark.parametrize(
+    ("frequency", "period"), [("1mo", 12), ("1q", 4), ("1d", 7), ("1b", 5), ("1w", 52), ("30m", 48)]
+)
 def test_a_season_of_the_calendar_is_confirmed(frequency, period):
     values = wave(6 * period, period) + noise(1, 6 * period)
     assert period in seasons(values, frequency)
@@ -57,5 +59,5 @@ def test_gaps_zeros_and_nothing_at_all_are_no_trouble():
 
 def test_the_calendar_suggests_days_and_weeks():
     assert candidates("4h") == (6, 42)
-    assert candidates("7m") == ()
+    assert candidates("7m") == candidates("2b") == ()
     assert candidates("6mo") == (2,)

@@ -157,6 +157,46 @@ def test_times_off_the_grid_are_put_into_the_nearest_period():
     assert found["data.series.gaps"].outcome == "passed"
 
 
+def weekdays(weeks: int = 40) -> pl.DataFrame:
+    return daily(7 * weeks).filter(pl.col("day").str.to_date().dt.weekday() < 6)
+
+
+def test_business_days_are_told_with_their_week_and_holidays_are_gaps():
+    found = told(weekdays().filter(pl.col("day") != "2024-05-01"))
+    assert failed(found) == {"data.series.gaps"}
+    lengths = "1 series of 199 values; frequency 1b (Monday to Friday), season 5, 12 periods ahead"
+    assert found["data.series"].detail == lengths
+    assert found["data.series.gaps"].detail.startswith("1 of 200 periods have no value")
+
+
+def test_values_on_days_of_rest_are_left_out_and_told():
+    frame = pl.concat([weekdays(), pl.DataFrame({"day": ["2024-01-13"], "sold": [99.0]})])
+    found = told(frame)
+    assert failed(found) == {"data.times.irregular"}
+    check = found["data.times.irregular"]
+    assert (check.value, check.severity) == (1, "warning")
+    assert check.detail == (
+        "1 of 201 values have a time that is not from Monday to Friday, and so in no period of 1b: they are left out: "
+        "row 200. forecast.frequency: 1d keeps them"
+    )
+    assert "data.times.irregular" not in failed(told(frame, frequency="1d"))
+
+
+def test_days_of_rest_without_a_value_are_nothing_to_tell():
+    every = daily(280)
+    rest = pl.col("day").str.to_date().dt.weekday() > 5
+    found = told(every.with_columns(sold=pl.when(rest).then(None).otherwise("sold")))
+    assert failed(found) == {"data.target.missing"} & failed(found)
+    assert "frequency 1b (Monday to Friday), season 5" in found["data.series"].detail
+
+
+def test_business_days_off_their_clock_are_moved_and_told():
+    moved = pl.when(pl.col("day") == "2024-03-06").then(pl.lit(" 09:00")).otherwise(pl.lit(" 00:00"))
+    check = told(weekdays().with_columns(day=pl.col("day") + moved))["data.times.irregular"]
+    assert check.value == 1
+    assert "1 of 200 times are not in step with 1b: each is put into the nearest period, at most 38%" in check.detail
+
+
 def test_two_times_in_one_period_with_different_values_stop():
     start = datetime(2024, 1, 1)
     times = [start + n * HOUR for n in range(200)] + [start + 7 * HOUR + timedelta(minutes=10)]
@@ -295,7 +335,7 @@ def test_new_series_and_a_longer_reach_of_the_test_are_told():
 
 def test_the_own_test_of_days_with_weekends_missing_reaches_no_further_than_the_horizon():
     work = daily(100).filter(pl.Series([n % 7 < 5 for n in range(100)]))  # from a Monday on
-    typed, told = meaning(work, horizon=9)
+    typed, told = meaning(work, horizon=9, frequency="1d")
     late, _ = series.split(typed, told)
     for settings, outcomes in (({}, []), ({"test": "later.csv"}, ["test.horizon"])):
         found = leakage.leakage(typed.filter(~late), typed.filter(late), told,

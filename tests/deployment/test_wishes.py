@@ -88,11 +88,35 @@ def test_a_history_without_values_or_with_two_of_a_period_is_told() -> None:
 def test_rows_without_a_time_are_told_so_and_once() -> None:
     scale, step = np.array([1.0, np.nan, np.nan]), np.full(3, np.nan)
     output = Output(np.full(3, np.nan), ahead=Ahead(scale, step))
-    found = unanswered(RHYTHM, output, [Problem(2, "day", "not a date: 'soon'")])
+    found = unanswered(RHYTHM, np.full(3, np.nan), output, [Problem(2, "day", "not a date: 'soon'")])
     assert [(one.row, one.column, one.problem) for one in found] == [
         (0, "day", "no time, and so nothing to forecast"),
         (1, "shop, item", "a series that is not known; send what was observed"),
     ]
+
+
+BUSINESS = replace(KNOWN, rhythm=replace(RHYTHM, frequency="1b", origin=4 * 86400.0))  # from Monday 1970-01-05 on
+REST = "is not from Monday to Friday, and so in no period of 1b"
+
+
+def test_the_business_day_after_friday_is_monday() -> None:
+    rows = forecast(BUSINESS, [{"horizon": 2, "series": {"shop": "south", "item": "tea"}}]).rows
+    assert [row["day"] for row in rows] == ["1970-01-12", "1970-01-13"]
+
+
+def test_a_history_on_a_day_of_rest_is_told() -> None:
+    history = [{"shop": "south", "item": "tea", "day": f"1970-01-{day}", "sold": 1.0} for day in (12, 17)]
+    with pytest.raises(RequestError, match=f"'day' {REST}") as told:
+        forecast(BUSINESS, [{"horizon": 1, "history": history}])
+    assert told.value.details == [{"row": 1, "column": "day", "problem": REST}]
+
+
+def test_rows_on_a_day_of_rest_are_told_so_whether_they_ask_or_tell() -> None:
+    days = np.array([12, 16, 17, np.nan]) * 86400.0  # Tuesday, Saturday, Sunday
+    step, values = np.array([1.0, np.nan, 0.0, np.nan]), np.array([5.0, np.nan, 7.0, np.nan])
+    output = Output(values, ahead=Ahead(np.ones(4), step))
+    found = [(one.row, one.problem) for one in unanswered(BUSINESS.rhythm, days, output)]
+    assert found == [(1, REST), (2, REST), (3, "no time, and so nothing to forecast")]
 
 
 def test_rows_and_wishes_may_come_together() -> None:

@@ -72,6 +72,15 @@ def test_frames_requests_and_arrow_agree():
     np.testing.assert_array_equal(features.apply(state, from_arrow(arrays, 4, SCHEMA)), expected)
 
 
+def test_days_of_rest_have_no_period():
+    business = replace(SCHEMA, rhythm=replace(SCHEMA.rhythm, frequency="1b", origin=4 * 86400.0))
+    state, _ = features.fit_apply(from_frame(conform(FRAME, business)[0], business), business, None)
+    days = ["1970-01-09", "1970-01-10", "1970-01-11", "1970-01-12"]
+    columns, problems = from_rows([{"shop": "n", "item": "x", "day": day, "price": 1} for day in days], business)
+    assert problems == []
+    np.testing.assert_array_equal(features.apply(state, columns)[:, 1], np.float32([4, np.nan, np.nan, 5]))
+
+
 @pytest.mark.parametrize("sold", [1e31, "-1e31", 10**400])
 def test_values_that_are_too_large_are_told_and_count_as_missing(sold: object):
     state, _ = learned()

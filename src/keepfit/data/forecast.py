@@ -173,16 +173,16 @@ def complete(frame: pl.DataFrame, schema: Schema, data: Data, forecast: Forecast
     Raises DataError for times without a frequency, and where times repeat for want of forecast.series.
     """
     [time] = schema.role("moment")
-    moments, numbers = _timed(frame, schema, forecast)
+    moments, numbers, seen = _timed(frame, schema, forecast)
     _check_series(moments, numbers, frame, data, time, forecast.series)
-    frequency = _frequency(moments, numbers, schema[time], forecast)
+    frequency = _frequency(moments, numbers, seen, schema[time], forecast)
     zoned = clock.zoned(frame[time]) and parse.LOCAL not in schema[time].formats
     if zoned and calendar.length(frequency) >= calendar.DAY:
         told = dataclasses.replace(schema[time], formats=(*schema[time].formats, parse.LOCAL))
         every = tuple(told if column.name == time else column for column in schema.columns)
         return complete(frame, dataclasses.replace(schema, columns=every), data, forecast)
     past = tuple(column.name for column in schema.features if column.name in forecast.past)
-    origin = calendar.origin(moments, frequency)
+    origin = calendar.origin(moments, frequency, seen)
     zone = "Z" if zoned else ""
     rhythm = Rhythm(time, frequency, origin, forecast.horizon, tuple(forecast.series), past=past, zone=zone)
     rhythm = dataclasses.replace(rhythm, season=_season(frame, schema, rhythm, forecast))
@@ -194,13 +194,15 @@ def _told(column: Column, rhythm: Rhythm) -> Column:
     if column.name != rhythm.time:
         return column
     season = f"season {' and '.join(map(str, rhythm.season))}" if rhythm.season else "no season"
-    return dataclasses.replace(column, why=f"{column.why}: every {rhythm.frequency}, {season}")
+    return dataclasses.replace(column, why=f"{column.why}: every {calendar.named(rhythm)}, {season}")
 
 
-def _frequency(moments: Floats, numbers: NDArray[np.int64], time: Column, forecast: Forecast) -> str:
+def _frequency(
+    moments: Floats, numbers: NDArray[np.int64], seen: NDArray[np.bool_], time: Column, forecast: Forecast
+) -> str:
     sort = np.lexsort((moments, numbers))
     if forecast.frequency == "auto":
-        found = calendar.frequency(moments[sort], numbers[sort], time.dtype == "date")
+        found = calendar.frequency(moments[sort], numbers[sort], time.dtype == "date", seen[sort])
         return found or _no_frequency(moments[sort], numbers[sort], time.name, forecast.series)
     if calendar.dated(forecast.frequency) != (time.dtype == "date"):
         kind = "dates" if time.dtype == "date" else "numbers"
@@ -208,15 +210,21 @@ def _frequency(moments: Floats, numbers: NDArray[np.int64], time: Column, foreca
     return forecast.frequency
 
 
-def _timed(frame: pl.DataFrame, schema: Schema, forecast: Forecast) -> tuple[Floats, NDArray[np.int64]]:
-    """Time and series of each row that has both."""
+def _timed(
+    frame: pl.DataFrame, schema: Schema, forecast: Forecast
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
+    """Time and series of each row that has both, and whether something was observed."""
     [name] = schema.role("moment")
     moments = _read(frame, schema[name])
     numbers, _ = numbered(_read_series(frame, schema, forecast.series), tuple(forecast.series))
     kept = np.isfinite(moments) & (numbers >= 0)
     if not kept.any():
         raise DataError(f"No row has a time in '{name}' and a series: there is nothing to forecast.")
-    return moments[kept], numbers[kept]
+    return moments[kept], numbers[kept], np.isfinite(_values(frame, schema))[kept]
+
+
+def _values(frame: pl.DataFrame, schema: Schema) -> Floats:
+    return _read(frame, dataclasses.replace(schema[str(schema.target)], role="past"))
 
 
 def _read(frame: pl.DataFrame, column: Column) -> Floats:
@@ -333,8 +341,7 @@ def _season(frame: pl.DataFrame, schema: Schema, rhythm: Rhythm, forecast: Forec
 def panel(frame: pl.DataFrame, schema: Schema, rhythm: Rhythm) -> Floats:
     """The newest values of some series, right-aligned (series, T), NaN where there is none."""
     numbers, _ = numbered(_read_series(frame, schema, rhythm.series), rhythm.series)
-    column = schema[str(schema.target)]
-    values = _read(frame, dataclasses.replace(column, role="past"))
+    values = _values(frame, schema)
     periods = calendar.periods(rhythm, _read(frame, schema[rhythm.time]))
     step = -(-(numbers.max() + 1) // season.SERIES)
     rows = np.flatnonzero((numbers >= 0) & (numbers % step == 0) & np.isfinite(periods) & np.isfinite(values))

@@ -96,4 +96,7 @@ def _time(column: Column, rhythm: Rhythm, entry: Mapping[str, Any]) -> str | flo
         raise ValueError(f"'{column.name}': {error}") from None
     if found is None:
         raise ValueError(f"'{column.name}' is missing: an observation needs its time")
-    return calendar.written(rhythm, calendar.periods(rhythm, np.array([found], np.float64)))[0]
+    period = calendar.periods(rhythm, np.array([found], np.float64))
+    if np.isnan(period[0]):
+        raise ValueError(f"'{column.name}' {calendar.at_rest(rhythm)}")
+    return calendar.written(rhythm, period)[0]

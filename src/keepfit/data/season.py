@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from keepfit.data.rhythm import DAY, MONTHS, length, step
+from keepfit.data.rhythm import BUSINESS, DAY, MONTHS, WEEK, WORKING, length, step
 
 Floats = NDArray[np.float64]
 SERIES = 300  # that are looked at, spread evenly
@@ -27,14 +27,15 @@ LEAST = 0.05  # correlation that makes a season of the calendar's
 LEAST_FOUND = 0.15  # and one that nothing suggests
 CLOSE = 0.7  # of the highest peak: a shorter season that comes so near is taken
 LONGEST = 400  # lag that is searched
+WEEKS = {"d": WEEK, BUSINESS: WORKING}  # how many of a unit are a week
 SEEN = 2  # times a series must have gone through a season, and a period more
 
 
 def candidates(frequency: str) -> tuple[int, ...]:
     """What the calendar suggests, shortest first.
 
-    >>> [candidates(f) for f in ("1mo", "1q", "1y", "1w", "1d", "1h", "15m", "1i")]
-    [(12,), (4,), (), (52,), (7,), (24, 168), (96, 672), ()]
+    >>> [candidates(f) for f in ("1mo", "1q", "1y", "1w", "1d", "1b", "1h", "15m", "1i")]
+    [(12,), (4,), (), (52,), (7,), (5,), (24, 168), (96, 672), ()]
     """
     count, unit = step(frequency)
     if unit in MONTHS:
@@ -43,8 +44,8 @@ def candidates(frequency: str) -> tuple[int, ...]:
     if unit == "w":
         return (52,) if count == 1 else (26,) if count == 2 else ()
     size = length(frequency)
-    if unit == "d":
-        return (7,) if count == 1 else ()
+    if unit in WEEKS:
+        return (WEEKS[unit],) if count == 1 else ()
     day = DAY / size
     return (int(day), 7 * int(day)) if unit != "i" and day % 1 == 0 and day > 1 else ()
 

@@ -47,6 +47,11 @@ class Seen(NamedTuple):
     def observed(self) -> Mask:
         return self.grid.placed & np.isfinite(self.values)
 
+    @property
+    def outside(self) -> Mask:
+        """Rows with a time and a series, but in no period: on days of rest."""
+        return (self.grid.numbers >= 0) & calendar.outside(self.rhythm, self.moments)
+
 
 def _seen(typed: pl.DataFrame, schema: Schema) -> Seen:
     rhythm = series.rhythm_of(schema)
@@ -69,7 +74,7 @@ def times(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema, data: Data) 
 
 
 def _unplaced(seen: Seen) -> Check:
-    rows = np.flatnonzero(~seen.grid.placed).tolist()
+    rows = np.flatnonzero(~seen.grid.placed & ~seen.outside).tolist()
     if not rows:
         return Check("data.times.missing", "passed", 0, 0)
     there = set(seen.grid.numbers[seen.grid.placed].tolist())
@@ -167,21 +172,23 @@ def _nights(moments: Floats) -> NDArray[np.int64]:
 
 
 def _off(seen: Seen) -> Check:
-    placed = seen.grid.placed
-    unit = calendar.step(seen.rhythm.frequency)[1]
-    if unit in calendar.MONTHS:  # a time belongs to the month that it lies in
-        return Check("data.times.irregular", "passed", 0, 0)
-    size = calendar.length(seen.rhythm.frequency)
-    away = np.abs(seen.moments[placed] - calendar.times(seen.rhythm, seen.grid.periods[placed]))
-    off = int((away > OFF * size).sum())
-    if not off:
-        return Check("data.times.irregular", "passed", 0, 0)
-    farthest = f"{away.max() / size:.0%} of a period"
-    detail = (
-        f"{off:,} of {int(placed.sum()):,} times are not in step with {seen.rhythm.frequency}: each is put into the "
-        f"nearest period, at most {farthest} away"
-    )
-    return Check("data.times.irregular", "failed", off, 0, detail, "warning")
+    """Times that were moved to their period, and values on days of rest, which have none."""
+    away = calendar.away(seen.rhythm, seen.moments[seen.grid.placed])
+    off = int((away > OFF).sum())
+    rest = np.flatnonzero(seen.outside & np.isfinite(seen.values)).tolist()
+    told = []
+    if off:
+        told.append(
+            f"{off:,} of {len(away):,} times are not in step with {seen.rhythm.frequency}: each is put into the "
+            f"nearest period, at most {away.max():.0%} of a period away"
+        )
+    if rest:
+        told.append(
+            f"{len(rest):,} of {int(np.isfinite(seen.values).sum()):,} values have a time that "
+            f"{calendar.at_rest(seen.rhythm)}: they are left out: {where(rest)}. forecast.frequency: 1d keeps them"
+        )
+    found, detail = off + len(rest), "; ".join(told)
+    return Check("data.times.irregular", "failed" if found else "passed", found, 0, detail, "warning")
 
 
 def _future(seen: Seen) -> Check:
@@ -235,7 +242,7 @@ def _lengths(seen: Seen, counts: NDArray[np.intp]) -> Check:
     season = " and ".join(map(str, rhythm.season)) or "none found"
     size = f"{long.min():,}" if long.min() == long.max() else f"{long.min():,} to {long.max():,}"
     detail = (
-        f"{len(long):,} series of {size} values; frequency {rhythm.frequency}, season {season}, "
+        f"{len(long):,} series of {size} values; frequency {calendar.named(rhythm)}, season {season}, "
         f"{rhythm.horizon} periods ahead"
     )
     return Check("data.series", "passed", len(long), 1, detail)

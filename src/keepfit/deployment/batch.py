@@ -253,7 +253,8 @@ def _scored(
         columns = asked(typed if not problems else typed[good], runtime.schema)
         output = runtime.predict(columns)
         rhythm = runtime.schema.rhythm
-        if late := [*runtime.faults(columns), *(unanswered(rhythm, output) if rhythm else ())]:
+        gone = unanswered(rhythm, columns.values[rhythm.time], output) if rhythm else ()
+        if late := [*runtime.faults(columns), *gone]:
             problems += [dataclasses.replace(p, row=int(good[p.row])) for p in late]
             kept = _others(len(output), late)
             output, good = output[kept], good[kept]

@@ -289,8 +289,9 @@ def _rows(
                 return found.finish([scores]), []
         columns, problems = read(asked)
         output = found.predict(columns)
-        late = [*faults(columns), *(wishes.unanswered(schema.rhythm, output, problems) if schema.rhythm else ())]
-        if late:
+        rhythm = schema.rhythm
+        gone = wishes.unanswered(rhythm, columns.values[rhythm.time], output, problems) if rhythm else ()
+        if late := [*faults(columns), *gone]:
             problems = sorted({*problems, *late}, key=lambda p: (p.row, p.column))
         return output, problems
 

@@ -24,6 +24,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keepfit.data import parse
 from keepfit.data import rhythm as calendar
@@ -38,6 +39,7 @@ HORIZON, SERIES, HISTORY = "horizon", "series", "history"
 FARTHEST = 10  # horizons of the model that can be asked for
 SHOWN = 5  # series that an error names
 Key = tuple[str | None, ...]
+Floats = NDArray[np.float64]
 
 
 class Wished(NamedTuple):
@@ -128,6 +130,8 @@ class Known:
         if found is None:
             raise _wrong("is missing: an observation needs its time", name, place)
         at = float(calendar.periods(self.rhythm, np.array([found], np.float64))[0])
+        if math.isnan(at):
+            raise _wrong(calendar.at_rest(self.rhythm), name, place)
         if not abs(at) < LAST:
             raise _wrong("is too far from the times that are known", name, place)
         return int(at)
@@ -293,16 +297,22 @@ def _named(known: Known, value: Any, place: int) -> Key:
     return key
 
 
-def unanswered(rhythm: Rhythm, output: Output, problems: Sequence[Problem] = ()) -> list[Problem]:
-    """Why rows have no forecast, each with the column that is about; of rows with `problems` that is told already."""
+def unanswered(rhythm: Rhythm, moments: Floats, output: Output, problems: Sequence[Problem] = ()) -> list[Problem]:
+    """Why rows have no forecast, each with the column that is about; of rows with `problems` that is told already.
+
+    So are those whose time (n,) is in no period: whatever was observed then changes nothing.
+    """
     if output.ahead is None:
         return []
     found, scale, step = [], output.ahead.scale, output.ahead.step
     told_already = {problem.row for problem in problems}
-    for row in np.flatnonzero(np.isnan(output.values)).tolist():
+    rest = calendar.outside(rhythm, moments)
+    for row in np.flatnonzero(np.isnan(output.values) | rest).tolist():
         if row in told_already:
             continue
-        if np.isnan(step[row]) and np.isnan(scale[row]):
+        if rest[row]:
+            column, told = rhythm.time, calendar.at_rest(rhythm)
+        elif np.isnan(step[row]) and np.isnan(scale[row]):
             column, told = ", ".join(rhythm.series) or rhythm.time, "a series that is not known; send what was observed"
         elif np.isnan(step[row]):
             column, told = rhythm.time, "no time, and so nothing to forecast"

@@ -35,8 +35,8 @@ LONGEST = 200_000  # characters of what was observed; a longer file is work for 
 ROWS = many.ROWS  # forecasts that are asked for at once
 Row = Mapping[str, Any]
 DAY_ONE = re.compile(r"[0-9]{4}-[0-9]{2}-01")
-WORDS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks", "mo": "months", "q": "quarters",
-         "y": "years"}  # fmt: skip
+WORDS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "b": "business days", "w": "weeks", "mo": "months",
+         "q": "quarters", "y": "years"}  # fmt: skip
 
 
 @dataclass
