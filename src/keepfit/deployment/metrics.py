@@ -50,8 +50,9 @@ class Metrics:
         times.add(seconds)
 
 
-# name → help, names of labels after the model's, and (version, label, …) → value
-Gauges = Mapping[str, tuple[str, tuple[str, ...], Mapping[tuple[str, ...], float]]]
+# help, names of labels after the model's, and (version, label, …) → value
+Gauge = tuple[str, tuple[str, ...], Mapping[tuple[str, ...], float]]
+Gauges = Mapping[str, Gauge]
 
 
 def text(metrics: Metrics, gauges: Gauges) -> tuple[bytes, str]:

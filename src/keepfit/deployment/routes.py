@@ -7,6 +7,7 @@ slow      the same, in a thread: it reads or writes files
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
+from urllib.parse import unquote
 
 from keepfit.data import labels, observations
 from keepfit.deployment import access, metrics, readiness, rollout, untaken
+from keepfit.deployment.gauges import gauges
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.metrics import Gauges
 from keepfit.deployment.platforms import Platform
 from keepfit.deployment.protocols import PROTOCOLS, native, v2
 from keepfit.deployment.rollout import Active, Rollout
-from keepfit.deployment.served import LATER, TOLD, Job, Rules, decoded, refusal, weighed
+from keepfit.deployment.served import LATER, TOLD, Job, Rules, decoded, internal_error, refusal, weighed
 from keepfit.errors import KeepfitError, RequestError
 from keepfit.extras import load
 from keepfit.models.bundle import version as keepfit_version
@@ -65,7 +68,6 @@ class Route(NamedTuple):
     plain: Plain | None = None
     need: Need = "key"
     slow: bool = False
-    ready: bool = False  # only while there is a model
 
 
 # --- predictions --------------------------------------------------------------------------------
@@ -125,41 +127,8 @@ def version(service: Service, request: Request) -> Response:
 
 def exposition(service: Service, request: Request) -> Response:
     """Prometheus."""
-    now, active = time.time(), service.rollout.active.values()
-    ages: dict[tuple[str, ...], float] = {
-        (a.served.version,): now - _created(a.served.runtime.bundle.manifest["created"]) for a in active
-    }
-    gauges: dict[str, tuple[str, tuple[str, ...], Mapping[tuple[str, ...], float]]] = {
-        "keepfit_model_age_seconds": ("Since the version was trained.", (), ages),
-        "keepfit_model_serving_seconds": (
-            "Since the version was put to work.", (), {(a.served.version,): now - a.served.since for a in active}
-        ),
-        "keepfit_queue_rows": ("Rows that wait.", (), {(a.served.version,): float(a.rows) for a in active}),
-        "keepfit_model_refused": (
-            "Versions that are named by the registry and were not put to work.", (),
-            {(r.version,): 1.0 for r in service.rollout.refused.values()},
-        ),
-        "keepfit_observations_held_back": (
-            "Observations that are too far off to go on from, until they are corrected or confirmed.", (),
-            {(a.served.version,): float(len(a.served.runtime.held)) for a in active if a.served.runtime.after},
-        ),
-        "keepfit_log_unwritable": (
-            "1 while the prediction log cannot be written, so that requests get 503.", (),
-            {(a.served.version,): float(bool(a.served.writer and a.served.writer.fault)) for a in active},
-        ),
-        "keepfit_registry_unreachable": (
-            "1 while the registry cannot be asked or names no champion.", (),
-            {(a.served.version,): float(service.rollout.unreachable is not None) for a in active},
-        ),
-    }  # fmt: skip
-    body, content_type = metrics.text(service.metrics, {**gauges, **service.watched()})
+    body, content_type = metrics.text(service.metrics, {**gauges(service.rollout), **service.watched()})
     return Response(200, body, content_type)
-
-
-def _created(text: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(text).timestamp()
 
 
 def document(service: Service, request: Request) -> Response:
@@ -336,8 +305,6 @@ def table(platform: Platform) -> dict[tuple[str, str], Route]:
 
 def model_route(service: Service, method: str, path: str) -> tuple[Route | None, set[str]]:
     """The route of a path under /v2/models/, and the methods that the path has. Raises RequestError (404)."""
-    from urllib.parse import unquote
-
     name, *rest = path.removeprefix("/v2/models/").rstrip("/").split("/")
     champion = service.rollout.active.get(rollout.CHAMPION)
     if unquote(name) != service.name:
@@ -378,7 +345,7 @@ def application(service: Service) -> Callable[[Request, Send], None]:
         except RequestError as fault:
             send(_counted(service, route.name if route else "other", request, refusal(fault, protocol)))
         except Exception as error:  # noqa: BLE001 - the edge: a client gets an id, the log the rest
-            send(_counted(service, route.name if route else "other", request, _fault(request, error, protocol)))
+            send(_counted(service, route.name if route else "other", request, internal_error(request, error, protocol)))
 
     return app
 
@@ -408,16 +375,12 @@ def _plain(service: Service, route: Route, request: Request) -> Response:
         access.administrator(service.keys, request.headers)
     elif route.need == "key":
         access.caller(service.keys, request.headers)
-    plain = route.plain
-    if plain is None:
-        raise TypeError(f"{route.name} has no function")
-    return plain(service, request)
+    assert route.plain is not None
+    return route.plain(service, request)
 
 
 def _later(service: Service, route: Route, request: Request, send: Send) -> None:
     """A plain route in a thread."""
-    import asyncio
-
     loop = asyncio.get_running_loop()
     access.caller(service.keys, request.headers)
 
@@ -430,7 +393,7 @@ def _later(service: Service, route: Route, request: Request, send: Send) -> None
             log.error("%s failed: %s", route.name, error)
             return refusal(RequestError(503, "unavailable", "This cannot be done now. Try again.", retry=5), native)
         except Exception as error:  # noqa: BLE001 - the edge, as in `application`
-            return _fault(request, error, native)
+            return internal_error(request, error, native)
 
     def done(future: Any) -> None:
         loop.call_soon_threadsafe(lambda: send(_counted(service, route.name, request, future.result())))
@@ -441,9 +404,3 @@ def _later(service: Service, route: Route, request: Request, send: Send) -> None
 def _counted(service: Service, route: str, request: Request, response: Response) -> Response:
     service.metrics.request("", route, response.status, time.perf_counter() - request.began)
     return response
-
-
-def _fault(request: Request, error: Exception, protocol: ModuleType) -> Response:
-    log.exception("request %s failed: %s", request.id, type(error).__name__, exc_info=error)
-    told = f"The server met a fault of its own. Its log has it under the request id {request.id}."
-    return refusal(RequestError(500, "internal", told), protocol)

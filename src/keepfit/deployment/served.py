@@ -188,7 +188,7 @@ def answer(served: Served, jobs: Sequence[Job], offer: Offer | None = None) -> l
         except RequestError as fault:
             results[place] = refusal(fault, job.protocol)
         except Exception as error:  # noqa: BLE001 - the edge: a fault of ours must not take the others along
-            results[place] = _fault(error, job)
+            results[place] = internal_error(job.request, error, job.protocol)
     if live:
         for (place, _, _), response in zip(live, _answered(served, live, offer), strict=True):
             results[place] = response
@@ -205,7 +205,7 @@ def _answered(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
             job = live[0][1]
             if isinstance(error, RequestError):
                 return [refusal(error, job.protocol)]
-            return [_fault(error, job)]
+            return [internal_error(job.request, error, job.protocol)]
         return [response for one in live for response in _answered(served, [one], offer)]
 
 
@@ -363,8 +363,8 @@ def refusal(fault: RequestError, protocol: ModuleType) -> Response:
     return Response(fault.status, protocol.error(fault), headers=headers)
 
 
-def _fault(error: Exception, job: Job) -> Response:
+def internal_error(request: Request, error: Exception, protocol: ModuleType) -> Response:
     """A fault of ours: the log has all of it, the client only the id to ask about."""
-    log.exception("request %s failed: %s", job.request.id, type(error).__name__, exc_info=error)
-    told = f"The server met a fault of its own. Its log has it under the request id {job.request.id}."
-    return refusal(RequestError(500, "internal", told), job.protocol)
+    log.exception("request %s failed: %s", request.id, type(error).__name__, exc_info=error)
+    told = f"The server met a fault of its own. Its log has it under the request id {request.id}."
+    return refusal(RequestError(500, "internal", told), protocol)
