@@ -9,13 +9,14 @@ rows           30
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keepfit.types import Check, Decision, Schema, Verdict, read
 
 if TYPE_CHECKING:
-    from keepfit.data.labels import Report
+    from keepfit.data.labels import Invalid, Report
 
 EXAMPLES = 5
 MARKS = {"passed": "✓", "failed": "✗", "not checked": "–"}
@@ -217,7 +218,31 @@ def feedback(report: Report) -> str:
     if report.invalid:
         named = [f"row {entry.row + 1}: {entry.problem}" for entry in report.invalid]
         lines.append("\n  ".join([f"{counted(len(named), 'row')} without a label that fits:", *named[:EXAMPLES]]))
+    if report.held_back:
+        lines.append(f"{text(len(report.held_back))} of them held back: kept, but forecasts do not go on from them:")
+        lines += _held(report.held_back)
     return "\n".join(lines)
+
+
+def _held(entries: Sequence[Invalid]) -> Iterator[str]:
+    """Each reason with the first entry that it holds of, by row and name, and how many more there are."""
+    reasons: dict[str, list[Invalid]] = {}
+    for entry in entries:
+        reasons.setdefault(entry.problem, []).append(entry)
+    for problem, those in [*reasons.items()][:EXAMPLES]:
+        more = f" and {text(len(those) - 1)} more" if len(those) > 1 else ""
+        yield f"  row {those[0].row + 1} ({_told_of(those[0].id or '')}){more}: {problem}"
+    if len(reasons) > EXAMPLES:
+        yield f"  and {text(sum(map(len, [*reasons.values()][EXAMPLES:])))} more"
+
+
+def _told_of(name: str) -> str:
+    """What an entry of the feedback is called: the id of a prediction, or series and time, which its key has as JSON.
+
+    >>> _told_of('{"shop":"north","month":"1971-03-01"}'), _told_of("0mwq29u9nldxe-0")
+    ('north, 1971-03-01', '0mwq29u9nldxe-0')
+    """
+    return ", ".join(map(str, json.loads(name).values())) if name.startswith("{") else name
 
 
 def monitored(found: Mapping[str, Any]) -> str:

@@ -248,6 +248,8 @@ def test_feedback_tells_what_is_held_back_and_metrics_count_it(folder: Path) -> 
         report = json.loads((await asyncio.to_thread(routes.feedback, service, asked)).body)
         assert report["accepted"] == 3
         assert [one["row"] for one in report["held_back"]] == [1, 2]
+        key = f'{{"shop":"south","month":"{month(MONTHS)}"}}'
+        assert [one["id"] for one in report["held_back"]] == [key, told["id"]]
         assert all("too far off to go on from" in one["problem"] for one in report["held_back"])
         page = routes.exposition(service, asked).body.decode()
         assert 'keepfit_observations_held_back{model_name="shops",model_version="1"} 2.0' in page
@@ -287,7 +289,7 @@ def test_feedback_of_a_series_that_is_not_known_says_what_it_is_for(folder: Path
         assert report["accepted"] == 1 + MONTHS
         assert [one["row"] for one in report["held_back"]] == [*range(1, 1 + MONTHS)]
         [why] = {one["problem"] for one in report["held_back"]}
-        assert why.startswith("shop: a series that the model was not trained on. It is kept for retraining")
+        assert why.startswith("'east': a series that the model was not trained on. It is kept for retraining")
         assert (await server.ask({"horizon": 1, "history": history})).status == 200  # as the answer says
 
     Server(folder).run(script)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -13,10 +15,14 @@ from click.testing import CliRunner
 from keepfit import Project
 from keepfit.cli import main
 from keepfit.data import log_read, observations
-from keepfit.errors import DataError
+from keepfit.data.log import Line, open_log
+from keepfit.errors import DataError, TrackingError
 from keepfit.pipeline import feedback
 from keepfit.types import Column, Rhythm, Schema
 from tests.data.answered import logged
+from tests.deployment.test_rollout_series import row
+from tests.deployment.test_runtime_series import MONTHS, packed
+from tests.models.series.rows import SCHEMA
 from tests.projects import project, table
 
 
@@ -89,3 +95,74 @@ def test_observations_whose_series_are_called_label(shop: Path, monkeypatch: pyt
     [key] = logged(shop / ".keepfit" / "predictions", 1)
     told = Project(shop).feedback(pl.DataFrame({"id": [key], "label": ["yes"], "note": ["sure"]}))
     assert told.accepted == 1
+
+
+# --- what is held back --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose champion forecasts three shops, and knows 48 months of them."""
+    folder = project(tmp_path, table(20), extra="task: forecast\n")
+    packed(tmp_path / "bundle", later=False)
+    found = SimpleNamespace(version="1", fetch=lambda: tmp_path / "bundle")
+    monkeypatch.setattr(feedback.champion, "pointer", lambda config, project: lambda alias: found)
+    return folder
+
+
+def test_rows_that_are_held_back_are_told_with_reason_and_name(shops: Path) -> None:
+    new = [{**row("north", at), "shop": "east"} for at in range(24)]
+    told: list[dict[str, Any]] = [row("north", MONTHS), row("south", MONTHS, 100), row("west", 0, 0.5), *new]
+    pl.DataFrame(told).write_csv(shops / "truth.csv")
+    code, out, err = keepfit(str(shops / "truth.csv"), "-C", str(shops))
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[:2] == [
+        "27 labels accepted",
+        "26 of them held back: kept, but forecasts do not go on from them:",
+    ]
+    assert lines[2].startswith("  row 2 (south, 2004-01-01): 'sold' is ")
+    assert "too far off to go on from" in lines[2]
+    assert lines[3].startswith("  row 3 (west, 2000-01-01): 'sold' of this period is ")
+    assert lines[4].startswith("  row 4 (east, 2000-01-01) and 23 more: 'east': a series that the model was not")
+    assert len(lines) == 5
+    code, out, _ = keepfit(str(shops / "truth.csv"), "-C", str(shops), "--json")
+    assert [one["row"] for one in json.loads(out)["held_back"]] == [*range(1, 27)]
+
+
+def test_a_file_may_confirm_what_is_not_believed(shops: Path) -> None:
+    told = [row("south", MONTHS, 100), row("west", MONTHS, 100)]
+    pl.DataFrame(told).with_columns(confirmed=pl.Series(["true", None])).write_csv(shops / "truth.csv")
+    code, out, _ = keepfit(str(shops / "truth.csv"), "-C", str(shops))
+    assert code == 0
+    assert "  row 2 (west, 2004-01-01): 'sold' is " in out
+    assert "south" not in out
+
+
+def test_labels_that_are_held_back_are_told_by_id(shops: Path) -> None:
+    writer = open_log(shops / ".keepfit" / "predictions", SCHEMA, "shops", "1", "champion")
+    assert writer is not None
+    keys = writer.ids(2)
+    asked = [{"shop": shop, "month": row(shop, MONTHS)["month"]} for shop in ("north", "south")]
+    inputs = writer.inputs(asked)
+    writer.write([Line(key, 1.0, "r", None, "/", 0.1, given, 3.0) for key, given in zip(keys, inputs, strict=True)])
+    writer.close()
+    truth = pl.DataFrame({"id": keys, "label": [row("north", MONTHS)["sold"], 1e9]})
+    truth.write_csv(shops / "truth.csv")
+    code, out, _ = keepfit(str(shops / "truth.csv"), "-C", str(shops))
+    assert code == 0
+    assert out.splitlines()[1] == "1 of them held back: kept, but forecasts do not go on from them:"
+    assert f"  row 2 ({keys[1]}): 'sold' is 1e+09, where " in out
+
+
+def test_labels_stay_accepted_where_the_champion_cannot_be_asked(
+    shops: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = logged(shops / ".keepfit" / "predictions", 1)
+
+    def away(config: Any, project: Any) -> Any:
+        raise TrackingError("the registry is away")
+
+    monkeypatch.setattr(feedback.champion, "pointer", away)
+    assert Project(shops).feedback(pl.DataFrame({"id": keys, "label": ["yes"]})).accepted == 1
+    assert "which of it is held back cannot be told: the registry is away" in caplog.text

@@ -65,7 +65,9 @@ def test_a_file_of_what_came_true_and_what_is_wrong_in_it(trained: Project, tmp_
     assert (result.exit_code, result.stderr) == (0, "")
     told = result.stdout.splitlines()
     assert told[0] == f"{3 * HORIZON + 1} labels accepted"
-    assert [line.partition(":")[0] for line in told[2:]] == [f"  row {3 * HORIZON + at}" for at in (1, 2, 3)]
+    assert [line.partition(":")[0] for line in told[2:5]] == [f"  row {3 * HORIZON + at}" for at in (1, 2, 3)]
+    assert told[5].startswith("1 of them held back")
+    assert told[6].startswith(f"  row {3 * HORIZON + 4} (nowhere, ")
     assert "many" in told[2]
     assert "'month': " in told[3]
     assert "soon" in told[3]

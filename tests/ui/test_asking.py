@@ -23,6 +23,7 @@ from keepfit.pipeline import serving
 from keepfit.ui import about, asking, many
 from keepfit.ui.about import About
 from keepfit.ui.page import met
+from tests.deployment.test_runtime_series import packed
 
 BUNDLES = Path(__file__).parents[1] / "bundles" / "format1"
 Use = Callable[[Service, About], Awaitable[None]]
@@ -33,7 +34,7 @@ def rows(name: str) -> list[dict[str, Any]]:
     return found
 
 
-def using(folder: Path, name: str, use: Use, *sets: str) -> None:
+def using(folder: Path, name: str | Path, use: Use, *sets: str) -> None:
     """`use` the service of a bundle, in a loop of its own."""
     bundle = BUNDLES / name
     made = serving.service(serving.config_of(folder, bundle, sets), folder, bundle, platform(lambda _: None))
@@ -95,6 +96,24 @@ def test_labels_are_noted_replaced_and_refused(tmp_path: Path) -> None:
             await asking.label(service, "0mwq2000000-0", label, "ann")
 
     using(tmp_path, "iris", use)
+
+
+def test_a_label_that_is_held_back_is_said_to_be(tmp_path: Path) -> None:
+    packed(tmp_path / "bundle", later=False)
+
+    async def use(service: Service, told: About) -> None:
+        answers = (await asking.predict(service, [{"horizon": 1}], "ann")).predictions
+        north, south = (answer["id"] for answer in answers[:2])
+        assert await asking.label(service, north, answers[0]["prediction"], "ann") == "Noted. Thank you."
+        said = await asking.label(service, south, 1e9, "ann")
+        assert said.startswith("Noted, but held back: 'sold' is 1e+09, where ")
+        [after] = (await asking.predict(service, [{"horizon": 1, "series": "north"}], "ann")).predictions
+        assert after["month"] > answers[0]["month"]
+        assert 'keepfit_feedback_total{outcome="held_back"} 1.0' in asking_counts(service)
+        with pytest.raises(RequestError, match="use a larger unit"):
+            await asking.label(service, north, 1e31, "ann")
+
+    using(tmp_path, tmp_path / "bundle", use)
 
 
 def test_a_file_is_answered_in_parts_and_bad_rows_stay_in_place(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class Invalid:
 class Report:
     """What became of the entries. Of the `accepted`, `repeated` had a label before; the last one wins.
     (Repeated observations win as well, but are not counted.) Those of the accepted that are `held_back` are kept,
-    and what is served does not go on from them: so a server says.
+    and what is served does not go on from them: so who asks the model says, each by its id, or its key.
 
     `unknown` ids were never given here; the rows of `expired` ones are no longer kept.
     """

@@ -29,6 +29,7 @@ from keepfit.data.labels import Observation, Read
 from keepfit.types import Column, Rhythm, Schema
 
 CONFIRMED = "confirmed"  # key of an entry whose teller insists on a value that was not believed
+SURE = (True, "true", "True", "TRUE")  # a file may hold it as text
 
 
 def reader(schema: Schema, redact: Sequence[str] = ()) -> Read | None:
@@ -61,7 +62,7 @@ def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], entry: Mapping[
         raise ValueError(f"'{schema.target}' is missing: an observation has a value")
     others = [c.name for c in schema.inputs if c.name not in key and c.name != schema.target and c.name not in redact]
     row = {**key, **{name: entry[name] for name in others if entry.get(name) is not None}}
-    if entry.get(CONFIRMED) is True and CONFIRMED not in {c.name for c in schema.columns}:
+    if entry.get(CONFIRMED) in SURE and CONFIRMED not in {c.name for c in schema.columns}:
         row[CONFIRMED] = True
     try:
         return Observation(written(key), value, written(row))

@@ -178,7 +178,7 @@ def _why(one: Judged, outside: bool, target: str) -> str:
         return one.left
     return (
         f"'{target}' is {one.told.value:g}, where {one.forecast:.6g} was forecast: too far off to go on from. Send the "
-        'right value, or this one with "confirmed": true'
+        'right value, or this one by series and time with "confirmed": true'
     )
 
 

@@ -12,14 +12,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
-from keepfit.data import labels, observations
-from keepfit.deployment import access, metrics, readiness, rollout, untaken
+from keepfit.data import labels
+from keepfit.deployment import access, metrics, readiness, rollout
+from keepfit.deployment.feedback import take
 from keepfit.deployment.gauges import gauges
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.metrics import Gauges
@@ -172,28 +173,10 @@ def feedback(service: Service, request: Request) -> Response:
     body = unpacked(request.body, request.header(b"content-encoding"), service.rules.body)
     value = native.parsed(body)
     entries = value if isinstance(value, list) else [value]
-    champion = service.rollout.active.get(rollout.CHAMPION)
-    observed = observations.reader(champion.served.runtime.schema, service.redact) if champion else None
-    report = labels.add(service.feedback, service.predictions, entries, caller, service.retention, observed)
-    if report.accepted:
-        service.rollout.refresh()
-        report = replace(report, held_back=_held(service, entries, observed))
-    for outcome in ("accepted", "repeated"):
-        service.metrics.feedback[outcome] += getattr(report, outcome)
-    for outcome in ("unknown", "expired", "invalid", "held_back"):
-        service.metrics.feedback[outcome] += len(getattr(report, outcome))
+    report = take(service, entries, caller)
     if entries and not report.accepted:
         raise RequestError(422, "no_labels", "None of these is a label of a prediction.", _wrong(report))
     return _json(report)
-
-
-def _held(service: Service, entries: Sequence[Any], observed: labels.Read | None) -> tuple[labels.Invalid, ...]:
-    """Which entries the champion does not go on from, and why."""
-    champion = service.rollout.active.get(rollout.CHAMPION)
-    if champion is None or observed is None:
-        return ()
-    why = (untaken.why(champion.served.runtime, entry, observed) for entry in entries)
-    return tuple(labels.Invalid(row, reason) for row, reason in enumerate(why) if reason)
 
 
 def _wrong(report: labels.Report) -> list[dict[str, Any]]:

@@ -1,28 +1,35 @@
-"""Why what was told of a series changes nothing of what is forecast: said in the answer to feedback."""
+"""Why what was told of a series changes nothing of what is forecast: said to whoever sends feedback."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keepfit.data import labels
+from keepfit.data import labels, parse
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.wishes import HISTORY
 from keepfit.errors import RequestError
 
 
-def why(runtime: Runtime, entry: Any, observed: labels.Read) -> str:
-    """Why a runtime does not go on from an entry; empty where it does, or where the entry was not accepted."""
+def held(runtime: Runtime, entries: Iterable[Any], observed: labels.Read) -> tuple[labels.Invalid, ...]:
+    """Which entries a runtime does not go on from, each with its id, or its key, and why."""
+    found = (_why(runtime, entry, observed) for entry in entries)
+    return tuple(labels.Invalid(row, why, name) for row, (name, why) in enumerate(found) if why)
+
+
+def _why(runtime: Runtime, entry: Any, observed: labels.Read) -> tuple[str, str]:
+    """What an entry is called, and why it is not gone on from: empty where it is, and where it was not accepted."""
     if not isinstance(entry, Mapping):
-        return ""
+        return "", ""
     if labels.by_id(entry, observed):
-        return runtime.held.get(str(entry.get("id", "")).strip(), "")
+        name = str(entry.get("id", "")).strip()
+        return name, runtime.held.get(name, "")
     try:
         found = observed(entry)
-        return runtime.held.get(found.key) or _recorded(runtime, entry, found.value)
+        return found.key, runtime.held.get(found.key) or _recorded(runtime, entry, found.value)
     except (ValueError, RequestError):
-        return ""
+        return "", ""
 
 
 def _recorded(runtime: Runtime, entry: Mapping[str, Any], value: float) -> str:
@@ -31,8 +38,9 @@ def _recorded(runtime: Runtime, entry: Mapping[str, Any], value: float) -> str:
     if wish is None:
         return ""
     if wish.key(entry) not in wish.ends:
+        named = " / ".join(map(str, wish.key(entry)))
         return (
-            f"{', '.join(wish.rhythm.series)}: a series that the model was not trained on. It is kept for retraining; "
+            f"{parse.shown(named)}: a series that the model was not trained on. It is kept for retraining; "
             f"until then a request for its forecast has to bring what was observed of it, as '{HISTORY}'"
         )
     known = wish.recorded(entry)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keepfit.data import labels
+from keepfit.deployment import feedback
 from keepfit.deployment.http import Request, Response
 from keepfit.deployment.protocols import native
 from keepfit.deployment.routes import Service
@@ -54,13 +54,11 @@ async def label(service: Service, key: str, value: Any, caller: str) -> str:
 
     Raises RequestError that says why it is no label.
     """
-    report = await asyncio.to_thread(
-        labels.add, service.feedback, service.predictions, [{"id": key, "label": value}], caller, service.retention
-    )
-    service.metrics.feedback["accepted"] += report.accepted
-    service.metrics.feedback["repeated"] += report.repeated
+    report = await asyncio.to_thread(feedback.take, service, [{"id": key, "label": value}], caller)
     if report.invalid:
         raise RequestError(422, "no_label", report.invalid[0].problem)
     if not report.accepted:
         raise RequestError(422, "no_label", "This prediction is not in the log any more.")
+    if report.held_back:
+        return f"Noted, but held back: {report.held_back[0].problem}."
     return "Noted; it replaces the earlier answer." if report.repeated else "Noted. Thank you."
