@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from keepfit.cli import ctrl_c_kept, main
+from keepfit.cli import main
 
 HEAVY = {
     "numpy",
@@ -122,22 +121,6 @@ def test_every_command_takes_the_common_options() -> None:
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "-C", str(tmp_path), "--debug"])
     assert type(result.exception).__name__ == "ConfigError"
-
-
-def test_a_ctrl_c_that_python_drops_while_it_cleans_up_comes_again(capfd: pytest.CaptureFixture[str]) -> None:
-    class Interrupted:
-        def __del__(self) -> None:
-            raise KeyboardInterrupt
-
-    def work() -> None:
-        Interrupted()
-        time.sleep(10)
-
-    before = sys.unraisablehook
-    with pytest.raises(KeyboardInterrupt), ctrl_c_kept():
-        work()
-    assert "Traceback" not in capfd.readouterr().err
-    assert sys.unraisablehook is before
 
 
 def test_schema_is_one_json_document() -> None:

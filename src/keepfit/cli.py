@@ -1,34 +1,27 @@
 """The commands. Each imports what it needs inside itself, so that `--help` answers at once.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage or config; 3 the answer is "no".
+Exit codes: 0 done; 1 failed; 2 wrong usage or config; 3 the answer is "no". See `edge` for the errors.
 """
 
 from __future__ import annotations
 
 import functools
-import gc
 import json
 import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from keepfit import __version__
-from keepfit.errors import KeepfitError
+from keepfit.edge import Commands
 
 if TYPE_CHECKING:
     from keepfit.pipeline.telling import Event
     from keepfit.project import Project
 
 NO = 3
-GARBAGE = (50_000, 10, 10)  # see gc.set_threshold; Python begins with 700 new objects
-STOPPED = "Stopped. What is finished is kept; 'keepfit run --resume' goes on with a run."
 
 
 class Session:
@@ -81,112 +74,6 @@ COMMON = (
     click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
 )
 REASON = click.option("--reason", required=True, help="Why; it is written down with your name.")
-
-
-class Commands(click.Group):
-    """The outermost edge: every error ends here, as one message and an exit code."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        # a command makes objects by the hundred thousand, importing libraries above all, and few cycles
-        gc.set_threshold(*GARBAGE)
-        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read about every package for each start
-        given = args[0] if args else kwargs.get("args")
-        asked = self.flags(sys.argv[1:] if given is None else given)
-        verdict = None
-        try:
-            with ctrl_c_kept():
-                code = super().main(*args, **{**kwargs, "standalone_mode": False})
-            sys.exit(code if isinstance(code, int) else 0)
-        except click.ClickException as error:
-            error.show()
-            message, code = error.format_message(), error.exit_code
-        except Exception as error:
-            if "--debug" in asked:
-                raise
-            message, code = _explain(error)
-            verdict = getattr(error, "verdict", None)
-            click.echo(f"Error: {message}", err=True)
-        except KeyboardInterrupt:
-            message, code = STOPPED, 1
-            click.echo(f"Error: {message}", err=True)
-        if "--json" in asked:
-            _document(message, code, verdict)
-        sys.exit(code)
-
-    def flags(self, arguments: Sequence[str]) -> set[str]:
-        """The arguments that are flags, `--json` for one; not those that are the value of an option, or follow `--`.
-
-        Needed before click reads them: what it refuses is told as JSON too.
-        """
-        named = next((self.commands[word] for word in arguments if word in self.commands), self)
-        options = [option for option in named.params if isinstance(option, click.Option)]
-        valued = {name for option in options if not (option.is_flag or option.count) for name in option.opts}
-        found: set[str] = set()
-        words = iter(arguments)
-        for word in words:
-            if word == "--":
-                break
-            if word in valued:
-                next(words, None)
-            elif word.startswith("-"):
-                found.add(word)
-        return found
-
-
-def _document(message: str, code: int, verdict: Any) -> None:
-    """An error as the one JSON document on stdout."""
-    from keepfit.types import plain
-
-    told = {"error": {"message": message, "exit_code": code}, "verdict": plain(verdict)}
-    try:
-        click.echo(json.dumps(told, ensure_ascii=False, default=str))
-    except BrokenPipeError:  # nobody reads; what Python still holds must not be tried again when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def ctrl_c_kept() -> Iterator[None]:
-    """A Ctrl-C that comes while Python cleans up is dropped there, with a traceback; here it is sent once more."""
-    before = sys.unraisablehook
-
-    def again(lost: sys.UnraisableHookArgs) -> None:
-        if isinstance(lost.exc_value, KeyboardInterrupt):
-            main_thread = threading.main_thread().ident or 0
-            threading.Timer(0.02, signal.pthread_kill, (main_thread, signal.SIGINT)).start()  # at once is too early
-        else:
-            before(lost)
-
-    sys.unraisablehook = again
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-
-
-def _explain(error: Exception) -> tuple[str, int]:
-    """The one message of an error, and the exit code."""
-    if isinstance(error, KeepfitError):
-        return str(error), error.exit_code
-    if isinstance(error, click.Abort):
-        return STOPPED, 1
-    if isinstance(error, OSError):
-        return _os_error(error), 1
-    what = f"keepfit met a fault of its own: {type(error).__name__}: {error}"
-    return f"{what}\nRun it again with --debug and report what it shows.", 1
-
-
-def _os_error(error: OSError) -> str:
-    import errno
-
-    where = error.filename or "a file"
-    if error.errno == errno.ENOSPC:
-        return (
-            f"The disk is full (writing {where}). Nothing finished was lost: free space and try again; "
-            "'keepfit run --resume' goes on with a run."
-        )
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return f"No permission for {where}. Check who owns it and its mode (ls -l), or choose another folder."
-    return f"{error.strerror or error}: {where}"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
