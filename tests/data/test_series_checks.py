@@ -182,11 +182,19 @@ def test_values_on_days_of_rest_are_left_out_and_told():
     assert "data.times.irregular" not in failed(told(frame, frequency="1d"))
 
 
+def test_a_series_of_days_of_rest_alone_is_named():
+    weekend = daily(40).filter(pl.col("day").str.to_date().dt.weekday() > 5).with_columns(shop=pl.lit("sundays"))
+    found = told(pl.concat([weekdays().with_columns(shop=pl.lit("a")), weekend]), series=["shop"], frequency="1b")
+    assert failed(found) == {"data.times.irregular", "data.series.unobserved"}
+    assert "1 of 2 series have no value that can be used" in found["data.series.unobserved"].detail
+    assert "'sundays'" in found["data.series.unobserved"].detail
+
+
 def test_days_of_rest_without_a_value_are_nothing_to_tell():
     every = daily(280)
     rest = pl.col("day").str.to_date().dt.weekday() > 5
     found = told(every.with_columns(sold=pl.when(rest).then(None).otherwise("sold")))
-    assert failed(found) == {"data.target.missing"} & failed(found)
+    assert failed(found) <= {"data.target.missing"}
     assert "frequency 1b (Monday to Friday), season 5" in found["data.series"].detail
 
 

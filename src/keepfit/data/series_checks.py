@@ -86,7 +86,7 @@ def _unplaced(seen: Seen) -> Check:
 
 
 def _unobserved(seen: Seen) -> Check:
-    names, there = seen.grid.names, seen.grid.placed
+    names, there = seen.grid.names, seen.grid.placed | seen.outside
     every, known = (np.bincount(seen.grid.numbers[rows], minlength=len(names)) for rows in (there, seen.observed))
     gone = np.flatnonzero((every > 0) & (known == 0))
     detail = f"{len(gone):,} of {len(names):,} series have no value that can be used and are left out: "

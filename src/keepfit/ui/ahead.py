@@ -95,8 +95,8 @@ def offered(names: Sequence[str], typed: str | None) -> list[str]:
 def worded(frequency: str) -> str:
     """A frequency as what is counted.
 
-    >>> worded("1mo"), worded("15m"), worded("1i")
-    ('months', 'times 15 minutes', 'periods')
+    >>> worded("1mo"), worded("15m"), worded("1b"), worded("1i")
+    ('months', 'times 15 minutes', 'business days', 'periods')
     """
     count, unit = calendar.step(frequency)
     return WORDS.get(unit, "periods") if count == 1 or unit not in WORDS else f"times {count:g} {WORDS[unit]}"
@@ -268,6 +268,8 @@ async def ask(made: Form) -> None:
     rows = [row for one in asked for wish in one for row in wish.get(HISTORY, [wish] if HORIZON not in wish else [])]
     made.result.clear()
     with made.result:
+        for note in (note for part in parts for note in part.notes):
+            ui.html(views.notice(f"{note['problem']}."))
         _answers(made, found, rows)
         ui.html(f"<p class=kf-note>version {views.shown(parts[-1].served.version)}. What came true is told under "
                 "“Recent”, or sent as feedback with the ids of the download.</p>")  # fmt: skip
@@ -297,14 +299,16 @@ def _wrong(place: str, problem: str) -> RequestError:
 
 
 def past(known: Known, key: Key, rows: Sequence[Row] = (), steps: int = 0) -> list[Point]:
-    """What was observed of a series lately: known to the model, or in `rows`."""
+    """What was observed of a series lately: known to the model, or in `rows` and later."""
     lately = max(LEAST, min(MOST, SEASONS * max(known.rhythm.season, default=1)), 2 * steps)
     found = known.past(key, lately)
     column = known.columns[known.target]
     for place, row in enumerate(rows):
         value = parse.PARSE["past"](row.get(known.target), column)
         if value is not None and known.key(row) == key:
-            found[known.period(row, place)] = float(value)
+            period = known.period(row, place)
+            if key not in known.ends or period > known.ends[key]:
+                found[period] = float(value)
     periods = [period for period in sorted(found) if period > max(found) - lately]
     times = calendar.written(known.rhythm, np.array(periods, np.int64))
     return [Point(period, str(time), found[period]) for period, time in zip(periods, times, strict=True)]
