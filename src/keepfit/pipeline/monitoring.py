@@ -118,25 +118,21 @@ def _look(config: Config, project: Path, seen: Watched) -> dict[str, Any]:
     work, section, schema = project / settings.WORK, config.monitoring, seen.bundle.schema
     counted = _counted(config, work, seen)
     window = total(count for start, count in counted.items() if start + timedelta(seconds=section.every) > seen.since)
-    known = labelled.read(
-        work / "predictions", schema, until=seen.until, version=seen.version, time=section.time,
-        uri=config.serving.log.uri,
-    )  # fmt: skip
+    known = _labelled(config, work, seen)
     limits = budget.thresholds(seen.reference, max(window.rows, section.min_rows), section, work / "monitoring")
     columns = drift.ranked(seen.reference, window, limits.drift, section.smallest, section.min_rows)
     history = histories.before(config, project, seen.bundle, known)
     measured, of_labels = performance.measured(known, seen.metrics, config.goals, section, schema, history)
     before = _latest(work / "monitoring")
-    same = before.get("model", {}).get("version") == seen.version  # labels of another model say nothing of this one
-    agreed = estimate.compared(_newest(known, section), seen.reference, schema, section.min_rows)
-    agreed = agreed or (before.get("agreed") if same else None)
+    agreed = _agreed(known, seen, section, before)
     guessed, of_estimate = estimate.estimated(window, seen.reference, config.goals, section, agreed, schema.task)
-    moment = seen.until.timestamp()
     refused = _refused(work, seen) if section.time is None else {}
     asked: dict[Family, list[Finding]] = {
         "performance": of_labels,
         "estimated": of_estimate,
-        "quality": quality.findings(seen.reference, window, section, refused, _past(counted, seen, section), moment),
+        "quality": quality.findings(
+            seen.reference, window, section, refused, _past(counted, seen, section), seen.until.timestamp()
+        ),
         "drift": drift.findings(seen.reference, window, section),
     }
     verdicts = {family: findings.verdict(family, asked[family], limits) for family in FAMILIES}
@@ -146,10 +142,7 @@ def _look(config: Config, project: Path, seen: Watched) -> dict[str, Any]:
         "time": seen.until.isoformat(timespec="seconds"),
         "project": config.project.name,
         "model": {"name": config.project.name, "version": seen.version},
-        "window": {
-            "since": seen.since.isoformat(timespec="seconds"), "until": seen.until.isoformat(timespec="seconds"),
-            "rows": window.rows, "labelled": measured["labelled"]["rows"], "labels": measured["labelled"],
-        },
+        "window": _window(seen, window.rows, measured["labelled"]),
         "outcome": outcome,
         "headline": headline,
         "verdicts": {family: {**plain(verdict), "outcome": verdict.outcome} for family, verdict in verdicts.items()},
@@ -163,10 +156,8 @@ def _look(config: Config, project: Path, seen: Watched) -> dict[str, Any]:
         "steps_before": seen.metrics.get("by_step", []),
         "columns": columns,
         "budget": limits.plain(),
-        report.STRANGE: strangest.strangest(
-            work / "predictions", seen.reference, schema, seen.version, seen.since, seen.until, config.serving.log.uri
-        ),
-    }  # fmt: skip
+        report.STRANGE: _strangest(config, work, seen),
+    }
 
 
 def _counted(config: Config, work: Path, seen: Watched) -> dict[datetime, Counts]:
@@ -177,6 +168,37 @@ def _counted(config: Config, work: Path, seen: Watched) -> dict[datetime, Counts
         work / "predictions", seen.reference, seen.bundle.schema, seen.version, section.every, back, seen.until,
         section.time, work / "monitoring" / "counts", config.serving.log.uri,
     )  # fmt: skip
+
+
+def _labelled(config: Config, work: Path, seen: Watched) -> labelled.Labelled:
+    """All rows of the version that have a label by now."""
+    return labelled.read(
+        work / "predictions", seen.bundle.schema, until=seen.until, version=seen.version, time=config.monitoring.time,
+        uri=config.serving.log.uri,
+    )  # fmt: skip
+
+
+def _strangest(config: Config, work: Path, seen: Watched) -> list[dict[str, Any]]:
+    """The pictures of the window that are least like those of training."""
+    return strangest.strangest(
+        work / "predictions", seen.reference, seen.bundle.schema, seen.version, seen.since, seen.until,
+        config.serving.log.uri,
+    )  # fmt: skip
+
+
+def _window(seen: Watched, rows: int, labels: Mapping[str, Any]) -> dict[str, Any]:
+    """The stretch of time, and how much was answered and labelled in it."""
+    since, until = (time.isoformat(timespec="seconds") for time in (seen.since, seen.until))
+    return {"since": since, "until": until, "rows": rows, "labelled": labels["rows"], "labels": labels}
+
+
+def _agreed(
+    known: labelled.Labelled, seen: Watched, section: settings.Monitoring, before: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """How far the estimate agreed with the newest labels; without any, what the pass before found."""
+    found = estimate.compared(_newest(known, section), seen.reference, seen.bundle.schema, section.min_rows)
+    same = before.get("model", {}).get("version") == seen.version  # labels of another model say nothing of this one
+    return found or (before.get("agreed") if same else None)
 
 
 def _newest(known: labelled.Labelled, section: settings.Monitoring) -> labelled.Labelled:
