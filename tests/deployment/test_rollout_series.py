@@ -16,7 +16,7 @@ import pytest
 from keepfit import config as settings
 from keepfit.data import labels, log_roll, observations
 from keepfit.data.log import open_log
-from keepfit.deployment import access, routes, runtime
+from keepfit.deployment import access, routes, runtime, untaken
 from keepfit.deployment.http import Request, Response
 from keepfit.deployment.metrics import Metrics
 from keepfit.deployment.platforms import Platform
@@ -115,6 +115,32 @@ def test_null_in_a_history_is_a_gap_wherever_it_stands(folder: Path) -> None:
                 assert one["month"][:10] == month(54)
         nothing = await server.ask({"horizon": 1, "history": [{**row("north", 48), "shop": "east", "sold": None}]})
         assert {one["row"] for one in json.loads(nothing.body)["error"]["details"]} == {1}
+
+    Server(folder).run(script)
+
+
+def test_a_history_that_corrects_what_is_known_is_told_what_was_not_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(server: Server) -> None:
+        wish = {"horizon": 1, "series": "north"}
+        [plain] = json.loads((await server.ask(wish)).body)["predictions"]
+        await server.tell(row("west", MONTHS))
+        known = [row("north", at) for at in range(MONTHS - 6, MONTHS)]
+        assert "notes" not in json.loads((await server.ask({**wish, "history": known})).body)
+        wrong = [row("north", MONTHS - 2, 1.5), row("north", MONTHS - 1, 1.5), row("west", MONTHS, 1.1)]
+        found = json.loads((await server.ask({**wish, "history": [*known[:4], *wrong]})).body)
+        assert [(note["series"], note["periods"]) for note in found["notes"]] == [
+            ({"shop": "north"}, 2), ({"shop": "west"}, 1)
+        ]  # fmt: skip
+        [one] = found["predictions"]
+        assert one["prediction"] == pytest.approx(plain["prediction"], rel=1e-9)
+        rows = json.loads((await server.ask([*wrong, {"shop": "north", "month": month(MONTHS)}])).body)
+        assert rows["notes"] == found["notes"]
+        assert [one["month"] for one in rows["predictions"]] == [month(MONTHS)]
+        monkeypatch.setattr(untaken, "notes", None)  # nothing is looked at where nothing was observed
+        assert (await server.ask({"horizon": 3})).status == 200
+        assert (await server.ask([{"shop": "north", "month": month(MONTHS)}])).status == 200
 
     Server(folder).run(script)
 

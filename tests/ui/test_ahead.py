@@ -42,7 +42,8 @@ def test_answers_become_points_by_series_in_the_order_of_time() -> None:
 
 def test_rows_that_were_written_are_drawn_too() -> None:
     rows = [{"shop": "north", "day": "1970-01-11", "sold": "2.5"}, {"shop": "west", "day": "1970-01-11", "sold": 1},
-            {"shop": "north", "day": "1970-01-12", "sold": None}]  # fmt: skip
+            {"shop": "north", "day": "1970-01-12", "sold": None},
+            {"shop": "north", "day": "1970-01-09", "sold": 9}]  # fmt: skip
     assert ahead.past(KNOWN, ("north",), rows) == [Point(10, "1970-01-11", 2.5)]
 
 

@@ -16,6 +16,7 @@ from keepfit.deployment.openapi_schemas import (
     form,
     listing,
     needed,
+    notes,
     observed,
     record,
     ref,
@@ -180,7 +181,8 @@ def _scoring(schema: Schema) -> Json:
         PARQUET: {"schema": binary},
         **_files(schema),
     }
-    answers = {JSON: {"schema": record({"predictions": listing(ref("Scored"), 1)})}, CSV: {"schema": TEXT}}
+    scored = record({"predictions": listing(ref("Scored"), 1), **notes(schema)}, ("predictions",))
+    answers = {JSON: {"schema": scored}, CSV: {"schema": TEXT}}
     return _asks("MLflow's scoring protocol; SageMaker", content, answers, "MlflowError", operationId="invocations")
 
 
@@ -198,8 +200,9 @@ def _inference(schema: Schema, name: str) -> dict[str, Json]:
     ]
     outputs = listing(record({"name": TEXT}))
     body = record({"id": TEXT, "inputs": listing(ref("Tensor"), 1), "outputs": outputs}, ("inputs",))
-    answer = record({"model_name": TEXT, "model_version": TEXT, "id": TEXT, "outputs": listing(ref("Tensor"))})
-    answer["required"].remove("id")
+    told = {"model_name": TEXT, "model_version": TEXT, "outputs": listing(ref("Tensor"))}
+    more = {"parameters": record({"notes": TEXT}, ())} if schema.rhythm else {}
+    answer = record({**told, "id": TEXT, **more}, tuple(told))
     infer = _asks(
         "Open Inference Protocol", {JSON: {"schema": body, "example": {"inputs": tensors}}},
         {**_content(answer), "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},

@@ -243,6 +243,15 @@ def _observation(schema: Schema) -> Json:
     return record({**keys, **told}, (*names, str(schema.target)), description=about)
 
 
+def notes(schema: Schema) -> dict[str, Json]:
+    """What may stand beside the answers to a forecast."""
+    if schema.rhythm is None:
+        return {}
+    series = record(dict.fromkeys(schema.rhythm.series, TEXT), (), description="Empty: several, or the only one.")
+    told = "What of the rows that were observed was not taken: it says otherwise than what is known of its periods."
+    return {"notes": {**listing(record({"series": series, "periods": COUNT, "problem": TEXT})), "description": told}}
+
+
 def observed(schema: Schema) -> list[str]:
     """The names of the schemas that an entry of the feedback may have beside Feedback."""
     return ["Observation"] if schema.task in OBSERVED and schema.rhythm else []
@@ -294,7 +303,11 @@ def components(schema: Schema, strict: bool = False) -> dict[str, Json]:
         **({"Wish": WISHES[schema.task](schema)} if schema.task in WISHES and schema.rhythm else {}),
         "Prediction": prediction(schema),
         "Predictions": record(
-            {"predictions": listing(ref("Prediction"), 1), "model": record({"name": TEXT, "version": TEXT})}
+            {
+                "predictions": listing(ref("Prediction"), 1), "model": record({"name": TEXT, "version": TEXT}),
+                **notes(schema),
+            },
+            ("predictions", "model"),
         ),
         "Columns": record(columns, ()),
         "Split": record(

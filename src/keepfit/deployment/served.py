@@ -21,6 +21,7 @@ from keepfit.data import pictures
 from keepfit.data.log import Block, Line, Writer, flat
 from keepfit.data.parse import Problem
 from keepfit.data.rows import Rows, Table, joined
+from keepfit.deployment import untaken
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.protocols import Answered, Asked, Said, forms, keys, said
 from keepfit.deployment.runtime import Runtime
@@ -215,7 +216,7 @@ def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
     output, problems = served.runtime.rows(rows)
     problems = _but_gaps(served, live, problems) if problems else problems
     if not problems:
-        return _told(served, *_wanted(live, rows, output), offer)
+        return _told(served, *_wanted(served, live, rows, output), offer)
     bounds = _bounds(live)
     served.refused.update(problem.column for problem in problems)
     faults = _faults(problems, bounds)
@@ -241,16 +242,17 @@ def _but_gaps(served: Served, live: Sequence[tuple[int, Job, Asked]], problems: 
 
 
 def _wanted(
-    live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output
+    served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output
 ) -> tuple[Sequence[tuple[int, Job, Asked]], Rows, Output]:
-    """The same without the rows that were observed, which only a request alone has."""
+    """The same without the rows that were observed, which only a request alone has; of those that are not taken a note."""
     place, job, asked = live[0]
-    if not asked.observed:
+    if not asked.observed or served.runtime.wish is None:
         return live, rows, output
     seen = frozenset(asked.observed)
     wanted = [row for row in range(len(rows)) if row not in seen]
     left = [rows[row] for row in wanted]
-    return [(place, job, asked._replace(rows=left, observed=()))], left, output[wanted]
+    notes = untaken.notes(served.runtime.wish, rows, asked.observed)
+    return [(place, job, asked._replace(rows=left, observed=(), notes=notes))], left, output[wanted]
 
 
 def _bounds(live: Sequence[tuple[int, Job, Asked]]) -> list[int]:

@@ -1,15 +1,21 @@
-"""Why what was told of a series changes nothing of what is forecast: said to whoever sends feedback."""
+"""Why what was told of a series changes nothing of what is forecast: said to whoever sends feedback, or a history."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from keepfit.data import labels, parse
+from keepfit.data import rhythm as calendar
+from keepfit.data.rows import Rows
+from keepfit.deployment.protocols import Note
 from keepfit.deployment.runtime import Runtime
-from keepfit.deployment.wishes import HISTORY
+from keepfit.deployment.wishes import HISTORY, SHOWN, Key, Known
 from keepfit.errors import RequestError
+from keepfit.types import Column
 
 
 def held(runtime: Runtime, entries: Iterable[Any], observed: labels.Read) -> tuple[labels.Invalid, ...]:
@@ -50,3 +56,47 @@ def _recorded(runtime: Runtime, entry: Mapping[str, Any], value: float) -> str:
         f"'{wish.target}' of this period is {known:g} in what the model was trained on, and forecasts go on from that. "
         "If it is of data.source, retraining does too: correct it there. If it was told, retraining takes this value"
     )
+
+
+# --- the history of a request ---------------------------------------------------------------------
+
+
+def notes(known: Known, rows: Rows, observed: Sequence[int]) -> list[Note]:
+    """A note of each series of which observed rows say otherwise than what is known; beyond SHOWN one of the rest."""
+    found: dict[Key, list[int]] = {}
+    for row in map(rows.__getitem__, observed):
+        if not known.gap(row.get(known.target)) and _otherwise(known, row):
+            found.setdefault(known.key(row), []).append(known.period(row, 0))
+    series = [*found.items()]
+    told = [_note(known, key, periods) for key, periods in series[:SHOWN]]
+    rest = [period for _, periods in series[SHOWN:] for period in periods]
+    if rest:
+        told.append(Note({}, len(rest), f"{len(rest):,} values of {len(series) - SHOWN:,} more series were not taken"))
+    return told
+
+
+def _otherwise(known: Known, row: Mapping[str, Any]) -> bool:
+    """Has a row another value than what is known of its period, or one where a gap is known?"""
+    key = known.key(row)
+    if known.memory is None or key not in known.places:
+        return False
+    history, back = known.memory.history[known.places[key]], known.ends[key] - known.period(row, 0)
+    if not 0 <= back < len(history):
+        return False
+    before = float(history[-1 - back])
+    if math.isnan(before):
+        return bool(np.isfinite(history[: -1 - back]).any())
+    value = parse.PARSE["past"](row[known.target], known.columns.get(known.target, Column(known.target, "past")))
+    return not math.isclose(before, float(value or 0.0), rel_tol=1e-6)
+
+
+def _note(known: Known, key: Key, periods: Sequence[int]) -> Note:
+    names = dict(zip(known.rhythm.series, key, strict=True))
+    first, last = calendar.written(known.rhythm, np.array([min(periods), max(periods)]))
+    what = f"1 period ({first})" if len(periods) == 1 else f"{len(periods):,} periods ({first} to {last})"
+    whose = f" of {parse.shown(' / '.join(map(str, key)))}" if key else ""
+    return Note(
+        names, len(periods),
+        f"'{known.target}' of {what}{whose} was not taken: something else is known of then, and forecasts go on from "
+        "that. Correct data.source; what feedback told is corrected by feedback",
+    )  # fmt: skip

@@ -20,10 +20,11 @@ Row = Mapping[str, Any]
 
 
 class Told(NamedTuple):
-    """The answers to some rows, in their order, and the version that gave them."""
+    """The answers to some rows, in their order, the version that gave them, and what is to be told beside them."""
 
     served: Served
     predictions: Sequence[Mapping[str, Any]]
+    notes: Sequence[Mapping[str, Any]] = ()
 
 
 async def predict(service: Service, rows: Sequence[Row], caller: str) -> Told:
@@ -46,7 +47,7 @@ async def predict(service: Service, rows: Sequence[Row], caller: str) -> Told:
     if response.status != 200:
         fault = value["error"]
         raise RequestError(response.status, fault["code"], fault["message"], fault["details"])
-    return Told(chosen.served, value["predictions"])
+    return Told(chosen.served, value["predictions"], value.get("notes", ()))
 
 
 async def label(service: Service, key: str, value: Any, caller: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keepfit.deployment.protocols import PROTOCOLS, Answered, Asked, keys, native, scoring, v2, vertex
+from keepfit.deployment import openapi
+from keepfit.deployment.protocols import PROTOCOLS, Answered, Asked, Note, keys, native, scoring, v2, vertex
 from keepfit.errors import RequestError
 from keepfit.extras import load
 from keepfit.features.rows import from_rows
@@ -131,12 +133,12 @@ OWN = Schema(
 )
 
 
-def told_ahead(protocol):
+def told_ahead(protocol, notes=()):
     """The answer to one row of a forecast whose columns are called as an answer's own."""
     output = Output(np.array([4.0]), None, np.array([3.0]), np.array([5.0]), ahead=Ahead(np.ones(1), np.full(1, 2.0)))
     answered = Answered(["a"], output, (), "small", "3", None, keys(OWN))
     context = {scoring: scoring.Context(), v2: v2.Context()}.get(protocol)
-    return json.loads(protocol.encode(Asked([{"step": "x", "id": "2024-02-02"}], context), answered).body)
+    return json.loads(protocol.encode(Asked([{"step": "x", "id": "2024-02-02"}], context, (), notes), answered).body)
 
 
 def test_every_protocol_says_what_a_forecast_is_of():
@@ -153,6 +155,23 @@ def test_every_protocol_says_what_a_forecast_is_of():
     metadata = v2.model_metadata(OWN, "small", "3", True)
     assert [(o["name"], o["datatype"]) for o in metadata["outputs"]] == [(o["name"], o["datatype"]) for o in outputs]
     assert {i["name"]: i["datatype"] for i in metadata["inputs"]}["y"] == "FP64"  # null in what is asked
+
+
+def test_notes_stand_beside_the_answers_where_there_is_a_place():
+    notes = [Note({"step": "x"}, 2, "'y' of 2 periods"), Note({}, 3, "3 values")]
+    wanted = [{"series": {"step": "x"}, "periods": 2, "problem": "'y' of 2 periods"}]
+    wanted += [{"series": {}, "periods": 3, "problem": "3 values"}]
+    for protocol in (native, scoring):
+        assert told_ahead(protocol, notes) == {**told_ahead(protocol), "notes": wanted}
+    parameters = {"notes": "'y' of 2 periods. 3 values."}
+    assert told_ahead(v2, notes) == {**told_ahead(v2), "parameters": parameters}
+    assert told_ahead(vertex, notes) == told_ahead(vertex)
+    document = json.loads(json.dumps(openapi.document(OWN, "small", "3")))
+    for protocol, path in ((native, "/predict"), (scoring, "/invocations"), (v2, "/v2/models/small/infer")):
+        content = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        described = {**content, "components": document["components"]}
+        jsonschema.validate(told_ahead(protocol, notes), described)
+        jsonschema.validate(told_ahead(protocol), described)
 
 
 def test_a_wish_of_v2_and_of_mlflows_frames():

@@ -32,15 +32,25 @@ JSON = "application/json"
 OWN = frozenset({"id", "prediction_id", "step", "prediction", "interval", "prediction_low", "prediction_high"})
 
 
+class Note(NamedTuple):
+    """What the client is to know of a series of its request: of how many `periods`, and what."""
+
+    series: Mapping[str, Any]
+    periods: int
+    problem: str
+
+
 class Asked(NamedTuple):
     """What a request asks. `context` is what `encode` must know of it: an id to echo, one object or a list.
 
-    `observed` are the places of rows that are no questions (see `deployment.wishes`).
+    `observed` are the places of rows that are no questions (see `deployment.wishes`); `notes` what is to be told
+    beside the answers, in every form that has a place for it.
     """
 
     rows: Sequence[Mapping[str, Any]]
     context: Any = None
     observed: tuple[int, ...] = ()
+    notes: Sequence[Note] = ()
 
 
 class Said(NamedTuple):

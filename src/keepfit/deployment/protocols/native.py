@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat, starmap
 from typing import Any
 
@@ -108,16 +108,25 @@ class Spanned(msgspec.Struct, gc=False):
     interval: tuple[float, float]
 
 
-class Answers(msgspec.Struct, gc=False):
+class Answers(msgspec.Struct, gc=False, omit_defaults=True):
     """The body of an answer."""
 
     predictions: list[Any]
     model: Model
+    notes: Sequence[Any] = ()
 
 
 def encode(asked: Asked, answered: Answered) -> Reply:
-    """{"predictions": [{"id", "prediction", …}], "model": {"name", "version"}}"""
-    return Reply(encode_json(Answers(answers(asked, answered), Model(answered.name, answered.version))))
+    """{"predictions": [{"id", "prediction", …}], "model": {"name", "version"}}, and "notes" where there are any."""
+    told = Answers(answers(asked, answered), Model(answered.name, answered.version))
+    if asked.notes:
+        told.notes = noted(asked)
+    return Reply(encode_json(told))
+
+
+def noted(asked: Asked) -> list[dict[str, Any]]:
+    """[{"series", "periods", "problem"}]"""
+    return [note._asdict() for note in asked.notes]
 
 
 def answers(asked: Asked, answered: Answered) -> list[Any]:

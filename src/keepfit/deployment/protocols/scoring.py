@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from keepfit.deployment.protocols import JSON, Answered, Asked, Reply, forms, placed, shapes, tables
-from keepfit.deployment.protocols.native import encode_json, parsed_python, written
+from keepfit.deployment.protocols.native import encode_json, noted, parsed_python, written
 from keepfit.deployment.protocols.shapes import Row, fault
 from keepfit.errors import RequestError
 from keepfit.extras import load
@@ -248,7 +248,7 @@ def encode(asked: Asked, answered: Answered) -> Reply:
     rows = [*map(written(tuple(columns)), *columns.values())]
     if context.form == LINES:
         return Reply(b"".join(encode_json(row) + b"\n" for row in rows), LINES)
-    return Reply(encode_json({"predictions": rows}))
+    return Reply(encode_json({"predictions": rows, **({"notes": noted(asked)} if asked.notes else {})}))
 
 
 def _columns(asked: Asked, answered: Answered, method: str) -> dict[str, Sequence[Any]]:

@@ -12,7 +12,8 @@ the file's bytes in a binary tensor, base64 text in JSON. The outputs are
     prediction_id   BYTES, to send feedback with          [rows]
 
 and of a forecast, before these, what it is of: a BYTES tensor for each column of the series and for the time, as they
-were sent, and `step` (INT64). `{"horizon": 12}` is an INT64 tensor called horizon, of shape [1].
+were sent, and `step` (INT64). `{"horizon": 12}` is an INT64 tensor called horizon, of shape [1]. What is to be told
+beside the answers is the parameter `notes`, a text.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ def encode(asked: Asked, answered: Answered) -> Reply:
         else:
             output["data"] = values
         told.append(output)
-    head = {"model_name": answered.name, "model_version": answered.version, "outputs": told}
+    head: dict[str, Any] = {"model_name": answered.name, "model_version": answered.version, "outputs": told}
+    if asked.notes:  # a parameter is no list, by the protocol
+        head["parameters"] = {"notes": " ".join(f"{note.problem}." for note in asked.notes)}
     text = encode_json(head if context.id is None else {**head, "id": context.id})
     if not any(binary for _, _, binary in chosen):
         return Reply(text)
