@@ -96,7 +96,8 @@ def test_no_row_and_none_but_missing_pictures_keep_their_width():
     assert fit([None, None], backbone=backbone())[1].tolist() == [[0] * 6 + [1]] * 2
 
 
-def test_rows_alone_and_together_are_the_same():
+def test_rows_alone_and_together_are_the_same(monkeypatch):
+    monkeypatch.setattr(graphs, "processors", lambda: 2)  # so that these are many
     data = [jpeg(one) for one in colours(37)]
     state, matrix = fit(data, backbone=backbone())
     assert np.array_equal(np.concatenate([apply(state, [one]) for one in data]), matrix)
@@ -302,6 +303,14 @@ def test_graphs_that_are_open_are_few():
     for side in (4, 6, 8, 10, 12, 14):
         fit(colours(1), backbone=backbone(side))
     assert len(graphs._opened) == graphs.OPEN
+
+
+def test_a_graph_is_opened_once_for_a_number_of_threads(monkeypatch):
+    monkeypatch.setattr(graphs, "processors", lambda: 2)
+    graph = backbone(18)["graph"]
+    both, one = graphs.session(graph), graphs.session(graph, 1)
+    assert [found.get_session_options().intra_op_num_threads for found in (both, one)] == [2, 1]
+    assert (graphs.session(graph.copy()), graphs.session(graph, 2), graphs.session(graph, 1)) == (both, both, one)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((2, 5, 3, 3), (2, 3)), ((2, 4, 5), (1,)), ((2, 5), ())])

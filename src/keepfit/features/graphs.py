@@ -1,7 +1,7 @@
 """ONNX graphs of pictures, opened by onnxruntime once for each process.
 
 A graph is its file as an array of bytes, uint8 (length,): so it is a part of a state like any other array.
-Opened graphs are found again by their hash; the few used last stay open.
+Opened graphs are found again by their hash and threads; the few used last stay open.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from keepfit.errors import ModelError
 
 Graph = NDArray[np.uint8]
 OPEN = 4  # graphs that stay open
-_opened: dict[str, Any] = {}
+_opened: dict[tuple[str, int], Any] = {}
 _lock = threading.Lock()
 
 
@@ -35,27 +35,27 @@ def digest(graph: Graph) -> str:
     return hashlib.sha256(np.ascontiguousarray(graph).data).hexdigest()
 
 
-def session(graph: Graph, name: str = "") -> Any:
-    """The opened graph, onnxruntime's InferenceSession; `name` is what `digest` gave, if that is known.
+def session(graph: Graph, threads: int = 0) -> Any:
+    """The opened graph, onnxruntime's InferenceSession; a call takes so many threads, 0: all `processors`.
 
     Raises ModelError for bytes that onnxruntime cannot open.
     """
-    name = name or digest(graph)
+    key = digest(graph), threads or processors()
     with _lock:
-        found = _opened.pop(name, None) or opened(graph)
-        _opened[name] = found  # last, as the one used last
+        found = _opened.pop(key, None) or opened(graph, threads)
+        _opened[key] = found  # last, as the one used last
         while len(_opened) > OPEN:
             del _opened[next(iter(_opened))]
     return found
 
 
-def opened(graph: Graph) -> Any:
-    """The graph opened anew, for one use. Raises ModelError as `session`."""
+def opened(graph: Graph, threads: int = 0) -> Any:
+    """The graph opened anew, for one use. Threads and errors as of `session`."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as reasons
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = processors()
+    options.intra_op_num_threads = threads or processors()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # no processor is burnt in waiting

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,16 +59,22 @@ def compiled(lens: Lens) -> Callable[[Sequence[bytes | None]], Iterator[Rows]]:
 
     None is a missing picture, and so is one that cannot be decoded. No picture gives one batch without a row.
     """
-    see = _through(lens["backbone"], lens["mirror"]) if lens["backbone"] else _pixels(lens)
-    least = lens["backbone"]["batch"] if lens["backbone"] else 1
+    see, least = cache(partial(_seeing, lens)), lens["backbone"]["batch"] if lens["backbone"] else 1
+    see(graphs.processors())  # a graph that cannot be opened is said here
 
     def rows(data: Sequence[bytes | None]) -> Iterator[Rows]:
+        threads = graphs.processors()
         if not data:
-            yield Rows(*(part[:0] for part in see([None])))
-        else:
-            yield from _shared(see, data, least)
+            yield Rows(*(part[:0] for part in see(threads)([None])))
+        else:  # threads that work on pictures of their own need not wait for each other in a graph
+            yield from _shared(see(1 if len(data) >= BATCH * threads else threads), data, least)
 
     return rows
+
+
+def _seeing(lens: Lens, threads: int) -> See:
+    """The way from a few pictures to their rows; `threads` that one call of a graph takes."""
+    return _through(lens["backbone"], lens["mirror"], threads) if lens["backbone"] else _pixels(lens)
 
 
 def joined(batches: Iterable[Rows]) -> Rows:
@@ -162,14 +169,14 @@ def _pixels(lens: Lens) -> See:
 # --- the graph ------------------------------------------------------------------------------------
 
 
-def _through(backbone: Mapping[str, Any], mirror: bool) -> See:
+def _through(backbone: Mapping[str, Any], mirror: bool, threads: int) -> See:
     """From pictures to what a backbone says of them.
 
     It is asked about one at a time, unless it takes a fixed number: what its layers pass on then stays in the
     processor's cache. What it is shown is written into the same memory each time, as new memory costs more.
     """
     shape, fill = decoder(backbone)
-    ask, size = _asked(backbone), backbone["batch"] or 1
+    ask, size = _asked(backbone, threads), backbone["batch"] or 1
     side = 3 if backbone["layout"] == "NCHW" else 2
 
     def see(data: Sequence[bytes | None]) -> Rows:
@@ -188,9 +195,9 @@ def _through(backbone: Mapping[str, Any], mirror: bool) -> See:
     return see
 
 
-def _asked(backbone: Mapping[str, Any]) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+def _asked(backbone: Mapping[str, Any], threads: int) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
     """From views (views, n, …), as the graph takes them, to rows: their maps side by side, or their mean."""
-    run, maps, layout = graphs.session(backbone["graph"]).run, backbone.get("maps"), backbone["layout"]
+    run, maps, layout = graphs.session(backbone["graph"], threads).run, backbone.get("maps"), backbone["layout"]
 
     def ask(views: NDArray[Any]) -> NDArray[np.float32]:
         said = [run([backbone["output"]], {backbone["input"]: view})[0] for view in views]
