@@ -244,7 +244,7 @@ def _but_gaps(served: Served, live: Sequence[tuple[int, Job, Asked]], problems: 
 def _wanted(
     served: Served, live: Sequence[tuple[int, Job, Asked]], rows: Rows, output: Output
 ) -> tuple[Sequence[tuple[int, Job, Asked]], Rows, Output]:
-    """The same without the rows that were observed, which only a request alone has; of those that are not taken a note."""
+    """The same without the rows that were observed, which only a request alone has; notes of what is not taken."""
     place, job, asked = live[0]
     if not asked.observed or served.runtime.wish is None:
         return live, rows, output
