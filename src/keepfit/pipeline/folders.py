@@ -3,10 +3,11 @@
 A stage writes into `NAME.partial`, which is renamed to `NAME` when everything in it is on the disk.
 A killed run so leaves only whole stages behind, and the next one can go on from them.
 
-    .keepfit/runs/20261121-031500-123456/run.json    config, when, by which code
-                                       ingest/       train.parquet, test.parquet, dataset.json, verdict.json
-                                       train/        bundle/, evaluation, plots, report.html
-                                       promote/      decision.json
+    .keepfit/runs/20261121-031500-123456/run.json     config, when, by which code
+                                         ingest/      train.parquet, test.parquet, dataset.json, verdict.json
+                                         train/       bundle/, plots/, measured.json, answers for the test rows
+                                         promote/     decision.json
+                                         report.html
 """
 
 from __future__ import annotations
