@@ -1,6 +1,10 @@
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +75,73 @@ def test_ctrl_c_reaches_who_waits_and_ends_what_looks():
     with pytest.raises(KeyboardInterrupt):
         engine.local(work, [0, 1])
     thread.join()
+
+
+def test_processes_keep_the_order_and_are_others():
+    found = engine.processes(lambda k: (k, os.getpid()), range(6), 2)
+    assert [k for k, _ in found] == list(range(6))
+    assert os.getpid() not in {process for _, process in found}
+
+
+def test_one_item_or_one_worker_needs_no_process():
+    assert engine.processes(lambda _: os.getpid(), [1], 2) == [os.getpid()]
+    assert engine.processes(lambda _: os.getpid(), [1, 2], 1) == [os.getpid()] * 2
+
+
+def test_an_error_in_a_process_is_raised_and_the_next_call_works():
+    def work(k):
+        if k == 1:
+            raise ValueError("no")
+        return k
+
+    with pytest.raises(ValueError, match="no"):
+        engine.processes(work, range(4), 2)
+    assert engine.processes(abs, [-1, -2], 2) == [1, 2]
+
+
+def test_who_is_to_end_does_not_wait_for_processes():
+    stop = threading.Event()
+
+    def outer(_):
+        threading.Timer(0.5, stop.set).start()
+        return engine.processes(time.sleep, [0.1, 20, 20], 2)
+
+    began = time.monotonic()
+    with pytest.raises(engine.Stopped):
+        engine.local(outer, [0, 1], 2, stop)
+    assert time.monotonic() - began < 15  # each would have slept for twenty seconds
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_may_ask_for_processes(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("from keepfit import engine\nprint(engine.processes(abs, [-1, -2], 2))\n")
+    said = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100, check=True)
+    assert (said.stdout, said.stderr) == ("[1, 2]\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_processes_end_with_who_was_killed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, time\nfrom keepfit import engine\n"
+        "print(*engine.processes(lambda _: (time.sleep(0.2), os.getpid())[1], range(4), 2), flush=True)\n"
+        "time.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout
+        children = set(killed.stdout.readline().split())
+        killed.kill()
+    assert children
+    until = time.monotonic() + 60
+    while any(_alive(child) for child in children) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(_alive(child) for child in children)
+
+
+def _alive(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

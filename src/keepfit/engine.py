@@ -1,5 +1,8 @@
 """Engines: map a function over items. `local` uses threads; another engine is a row of ENGINES.
 
+Threads suit what lets go of Python's lock while it computes, and closures over much. `processes` are for plain
+functions of plain values that hold it, as the fit of a block of series does.
+
 An engine is `engine(function, items, workers, stop)`: the results in the order of the items, so
 that nothing depends on which thread was first. Whoever sets `stop` gets no further item started, and functions that
 take long end early: they call `look` now and then.
@@ -10,10 +13,14 @@ take long end early: they call `look` now and then.
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
+
+from keepfit.extras import load
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +29,16 @@ ENGINES = {"local": "keepfit.engine:local"}
 HERE = threading.local()  # the stop of what this thread works on
 NEVER = threading.Event()
 WAIT = 0.2  # seconds between two looks whether Ctrl-C was pressed
-WORKERS = 2  # threads; a fit uses one core, and the libraries let go of Python's lock while they compute
+IDLE = 60  # seconds after which processes without work end
+ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # each has a core
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+WORKERS = cores()
 
 
 def local(
@@ -41,8 +57,8 @@ def local(
     if workers < 2 or len(todo) < 2:
         return _one_by_one(function, todo, stop)
     with ThreadPoolExecutor(min(workers, len(todo)), thread_name_prefix="keepfit") as pool:
-        futures = [pool.submit(_unless, stop, function, item) for item in todo]
         try:
+            futures = [pool.submit(_unless, stop, function, item) for item in todo]
             results = [_waited(future) for future in futures]
         except KeyboardInterrupt:
             stop.set()
@@ -56,6 +72,52 @@ def local(
 def _waited(future: Future[Result]) -> Result:
     """The result; looked for again and again, as a signal that another thread receives does not end a wait."""
     while not future.done():
+        wait([future], WAIT)
+    return future.result()
+
+
+def processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS) -> list[Result]:
+    """`function` of each item, in processes that are kept for the next call; both travel by pickle.
+
+    The results are in the order of the items and must not depend on who computes them. One item, or one worker,
+    needs no process. Raises the first error, or Stopped where the work of this thread is to end: then what has begun
+    is not waited for.
+
+    >>> processes(abs, [-1, 2], 1)
+    [1, 2]
+    """
+    todo = list(items)
+    if workers < 2 or len(todo) < 2:
+        return [_looked(function, item) for item in todo]
+    get = load("joblib.externals.loky:get_reusable_executor", "engine")
+    pool = get(workers, timeout=IDLE, env=ALONE, initializer=_ends_with, initargs=(os.getpid(),))
+    futures = [pool.submit(function, item) for item in todo]
+    try:
+        return [_answered(future) for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _ends_with(parent: int) -> None:
+    """Ends this process when its parent was killed and could not tell it to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _looked(function: Callable[[Item], Result], item: Item) -> Result:
+    look()
+    return function(item)
+
+
+def _answered(future: Future[Result]) -> Result:
+    while not future.done():
+        look()
         wait([future], WAIT)
     return future.result()
 

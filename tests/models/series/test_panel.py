@@ -1,5 +1,9 @@
 import numpy as np
+import pytest
 
+from keepfit import engine
+from keepfit.extras import load
+from keepfit.models.series import MODELS
 from keepfit.models.series import panel as panels
 from keepfit.models.series.panel import panel
 
@@ -44,8 +48,25 @@ def test_blocks_give_what_one_block_gives() -> None:
         return {"last": part.values[:, -1], "number": part.numbers, "kind": "x"}
 
     for size in (2, 100):
-        state = panels.in_blocks(fit, given, size)
+        state = panels.in_blocks(fit, given, size=size)
         assert state["last"].tolist() == given.values[:, -1].tolist()
         assert state["number"].tolist() == [0, 1, 2, 3, 4]
         assert state["kind"] == "x"
         assert panels.of({**state, "all_trees": np.ones(2)}, [3])["number"].tolist() == [3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["theta", "ces", "auto_ets", "auto_arima"])
+def test_what_processes_fit_is_what_each_block_gives_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(2)
+    count = 70 if name == "auto_arima" else panels.BLOCK + 6
+    given = panel(list(np.cumsum(draw.normal(size=(count, 14)), axis=1) + 50))
+    spread = []
+    each = engine.processes
+    monkeypatch.setattr(engine, "processes", lambda fit, parts: spread.append(len(parts)) or each(fit, parts, 2))
+    model = load(MODELS[name], "model.type")
+    whole = model.fit(given, (1,), 0)
+    halves = [model.fit(given.rows(rows), (1,), 0) for rows in (slice(0, count // 2), slice(count // 2, None))]
+    assert spread[0] > 1
+    found = np.concatenate([model.forecast(half, 5) for half in halves])
+    np.testing.assert_array_equal(model.forecast(whole, 5), found)

@@ -6,14 +6,16 @@ periods, and all but the shortest of several, are taken off before.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from keepfit import engine
 from keepfit.extras import load
 from keepfit.models.series import decomposition
-from keepfit.models.series.panel import Floats, Panel, State, filled, level, starts
+from keepfit.models.series.panel import Each, Floats, Panel, State, filled, level, starts
 
 DEFAULTS: Mapping[str, Any] = {"max_order": 5, "max_p": 3, "max_q": 3}
 LONGEST = 24  # periods of a season that the model has of its own
@@ -28,7 +30,7 @@ def fit(
     """
     period = season[0] if season and season[0] <= LONGEST else 1
     most = (max_order, max_p, max_q)
-    return _fit(panel, period, [p for p in season if p != period], {"most": most})
+    return _fit(panel, period, [p for p in season if p != period], {"most": most}, engine.processes)
 
 
 def adopt(state: Mapping[str, Any], panel: Panel) -> State:
@@ -39,16 +41,14 @@ def adopt(state: Mapping[str, Any], panel: Panel) -> State:
     return _fit(panel, state["period"], others, {"orders": [tuple(order) for order in often.tolist()]})
 
 
-def _fit(panel: Panel, period: int, others: Sequence[int], how: Mapping[str, Any]) -> State:
+def _fit(panel: Panel, period: int, others: Sequence[int], how: Mapping[str, Any], each: Each = map) -> State:
     adjusted, seasons = decomposition.take_off(panel.values, others)
     size = level(adjusted)
     whole = filled(adjusted / size[:, None])
-    search = load("keepfit.models.series.arima_search:search", "model.type")
-    strong = decomposition.strength(whole, period)
-    found = [
-        search(row[begin:], period, bool(strength > STRONG), **how)
-        for row, begin, strength in zip(whole, starts(whole).tolist(), strong.tolist(), strict=True)
-    ]
+    strong = decomposition.strength(whole, period) > STRONG
+    series = [(row[begin:], period, one) for row, begin, one in zip(whole, starts(whole), strong.tolist(), strict=True)]
+    parts = [series[at : at + SERIES] for at in range(0, len(series), SERIES)]
+    found = [one for part in each(functools.partial(_searched, how), parts) for one in part]
     return {
         "order": np.array([one.order for one in found], np.int64).reshape(len(found), 7),
         "period": period,
@@ -63,6 +63,12 @@ def _fit(panel: Panel, period: int, others: Sequence[int], how: Mapping[str, Any
     }
 
 
+def _searched(how: Mapping[str, Any], series: Sequence[tuple[Floats, int, bool]]) -> list[Any]:
+    search = load("keepfit.models.series.arima_search:search", "model.type")
+    return [search(*one, **how) for one in series]
+
+
+SERIES = 32  # that a process is given at once
 USUAL = 5  # orders that new series are tried with
 STRONG = 0.64  # strength of a season from which on it is differenced: forecast::nsdiffs of R, from the M3 series
 

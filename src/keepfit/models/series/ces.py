@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keepfit import engine
 from keepfit.models.series import decomposition, recursion, search
 from keepfit.models.series.panel import Floats, Panel, State, filled, in_blocks, leading, level, starts
 from keepfit.models.series.recursion import States, known
@@ -29,7 +30,7 @@ SHORT = 8  # values below which the last one is repeated
 
 def fit(panel: Panel, season: tuple[int, ...], seed: int = 0) -> State:
     """The smoothing of each series, and its states at the end."""
-    return in_blocks(lambda block: _fit(block, season, GRID, search.minimise), panel)
+    return in_blocks(lambda block: _fit(block, season, GRID, search.minimise), panel, engine.processes)
 
 
 def adopt(state: Mapping[str, Any], panel: Panel) -> State:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit import engine
 from keepfit.models.series import decomposition, recursion, search
 from keepfit.models.series.panel import (
     Floats,
@@ -87,7 +88,8 @@ def fit(panel: Panel, season: tuple[int, ...], seed: int = 0, *, forms: str = "a
     wanted = () if forms == "auto" else tuple(forms.split(","))
     period = season[0] if season and season[0] <= LONGEST else 1
     others = [p for p in season if p != period]
-    return in_blocks(lambda block: _fit(block, period, others, lambda given: _chosen(given, wanted)), panel)
+    one = lambda block: _fit(block, period, others, lambda given: _chosen(given, wanted))
+    return in_blocks(one, panel, engine.processes)
 
 
 def adopt(state: Mapping[str, Any], panel: Panel) -> State:

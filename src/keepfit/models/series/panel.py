@@ -5,7 +5,7 @@ All series end in the last column, whenever that was, so one loop over the colum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 State = dict[str, Any]
+Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]  # `map`, or what spreads it
 
 BLOCK = 1_024  # series fitted at once: their states stay in the processor's cache
 CRITICAL = 1.645  # of the normal distribution: 90 %, two-sided
@@ -157,13 +158,15 @@ def seasonal(values: Floats, period: int, critical: float = CRITICAL) -> Mask:
     return np.asarray((count >= 3 * period) & (np.abs(lags[-1]) > critical * spread))
 
 
-def in_blocks(fit: Callable[[Panel], State], given: Panel, size: int = BLOCK) -> State:
+def in_blocks(fit: Callable[[Panel], State], given: Panel, each: Each = map, size: int = BLOCK) -> State:
     """The state of a panel fitted block by block, the series of a block sorted by where they begin.
 
-    Arrays are joined series by series; numbers and strings must be alike in all blocks.
+    `each` spreads the blocks: `engine.processes` where a model is trained. Arrays are joined series by series;
+    numbers and strings must be alike in all blocks.
     """
     order = np.argsort(starts(given.values), kind="stable")
-    parts = [fit(given.rows(order[at : at + size])) for at in range(0, max(len(order), 1), size)]
+    blocks = np.array_split(order, max(-(-len(order) // size), 1))
+    parts = list(each(fit, [given.rows(block) for block in blocks]))
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return {key: _joined([part[key] for part in parts], back) for key in parts[0]}

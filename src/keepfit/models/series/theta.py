@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keepfit import engine
 from keepfit.models.series import decomposition, recursion, search
 from keepfit.models.series.panel import Floats, Ints, Panel, State, filled, in_blocks, leading, lengths, level, starts
 from keepfit.models.series.recursion import States, known
@@ -28,7 +29,7 @@ SHORT = 5  # values below which the last one is repeated
 def fit(panel: Panel, season: tuple[int, ...], seed: int = 0, *, dynamic: bool = True) -> State:
     """Smoothing, share of the line and first level of each series, and its states at the end."""
     form = "dynamic" if dynamic else "standard"
-    return in_blocks(lambda block: _fit(block, season, form, GRID, search.minimise), panel)
+    return in_blocks(lambda block: _fit(block, season, form, GRID, search.minimise), panel, engine.processes)
 
 
 def adopt(state: Mapping[str, Any], panel: Panel) -> State:
