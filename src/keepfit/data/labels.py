@@ -13,6 +13,7 @@ Which ids have a label already is a bit each in `_seen/SEGMENT`; only reports de
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from keepfit.data import parse, segments
-from keepfit.data.segments import Known
 from keepfit.errors import RequestError
 from keepfit.extras import nearest
 
@@ -120,37 +120,30 @@ def add(
     Raises RequestError (503) where the system refuses to write: then nothing was accepted.
     """
     now = time.time()
-    asked: dict[str, Known | None] = {}
+    known = functools.cache(functools.partial(segments.known, predictions))
+    read = parse.past if observed else parse.number
     labels: list[Label] = []
     unknown: list[str] = []
     expired: list[str] = []
     invalid: list[Invalid] = []
     for row, entry in enumerate(entries):
-        if observed and isinstance(entry, Mapping) and not by_id(entry, observed):
-            try:
+        key = ""
+        try:
+            if observed and isinstance(entry, Mapping) and not by_id(entry, observed):
                 labels.append(_observation(observed(entry), now, caller))
-            except ValueError as error:
-                invalid.append(Invalid(row, str(error)))
-            continue
-        key, problem = _key(entry)
-        place = segments.place(key)
-        known = _known(predictions, place[0], asked) if place else None
-        if problem:
-            invalid.append(Invalid(row, problem, key or None))
-        elif known and place and place[1] < known.given:
-            try:
-                read = parse.past if observed else parse.number
-                labels.append(Label(key, _meaning(entry["label"], known.header, read), now, caller))
-            except ValueError as error:
-                invalid.append(Invalid(row, str(error), key))
-        else:
-            (expired if place and known is None and _old(place[0], now, retention) else unknown).append(key)
-    try:
-        if labels:
-            _append(folder, labels)
-    except OSError as error:
-        told = "The feedback cannot be written, and none of it was accepted. Try again later."
-        raise RequestError(503, "feedback_unwritable", told, retry=RETRY) from error
+                continue
+            key, problem = _key(entry)
+            if problem:
+                raise ValueError(problem)
+            place = segments.place(key)
+            its = known(place[0]) if place else None
+            if place and its and place[1] < its.given:
+                labels.append(Label(key, _meaning(entry["label"], its.header, read), now, caller))
+            else:
+                (expired if place and its is None and _old(place[0], now, retention) else unknown).append(key)
+        except ValueError as error:
+            invalid.append(Invalid(row, str(error), key or None))
+    _append(folder, labels)
     return Report(len(labels), _mark(folder, labels), tuple(unknown), tuple(expired), tuple(invalid))
 
 
@@ -166,12 +159,6 @@ def _key(entry: Any) -> tuple[str, str]:
     if not isinstance(key, str) or not key.strip():
         return "", "'id' is not there" if key is None else f"'id' is not a text: {parse.shown(key)}"
     return key.strip(), "" if "label" in entry else "'label' is not there"
-
-
-def _known(predictions: Path, segment: str, asked: dict[str, Known | None]) -> Known | None:
-    if segment not in asked:
-        asked[segment] = segments.known(predictions, segment)
-    return asked[segment]
 
 
 def _old(segment: str, now: float, retention: float | None) -> bool:
@@ -198,12 +185,18 @@ def _meaning(value: Any, header: Mapping[str, Any], read: Callable[[Any], float 
 
 
 def _append(folder: Path, labels: Sequence[Label]) -> None:
-    """Append to a segment that nobody else is at, or to a new one."""
+    """Append to a segment that nobody else is at, or to a new one. Raises RequestError (503) where that fails."""
+    if not labels:
+        return
     lines = msgspec.json.Encoder().encode_lines(labels)
-    with _free(folder) as file:
-        size = segments.end(file)
-        os.ftruncate(file, size)  # the torn line of a process that was killed was never accepted
-        segments.append(file, lines, size, sync=True)
+    try:
+        with _free(folder) as file:
+            size = segments.end(file)
+            os.ftruncate(file, size)  # the torn line of a process that was killed was never accepted
+            segments.append(file, lines, size, sync=True)
+    except OSError as error:
+        told = "The feedback cannot be written, and none of it was accepted. Try again later."
+        raise RequestError(503, "feedback_unwritable", told, retry=RETRY) from error
 
 
 @contextmanager
