@@ -3,7 +3,8 @@
     python arima_pmdarima.py SERIES.json PERIOD STEPS SECONDS OUTPUT.json
 
 SERIES.json is a list of lists. All of them have SECONDS of CPU together; the series that is at work then is
-given up, counted with the seconds it took and without a forecast (null), and none comes after it.
+given up, counted with the seconds it took and without a forecast (null), and none comes after it. Where OUTPUT.json
+has the first of them from an earlier run, it goes on with the next, and their seconds count.
 """
 
 import json
@@ -27,9 +28,9 @@ def late(*_):
 def main(source, period, steps, seconds, output):
     warnings.filterwarnings("ignore")
     signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, float(seconds))
-    found = []
-    for values in json.loads(Path(source).read_text()):
+    found = [one for one in json.loads(Path(output).read_text()) if one["forecast"]] if Path(output).exists() else []
+    signal.setitimer(signal.ITIMER_PROF, max(float(seconds) - sum(one["cpu"] for one in found), 0.001))
+    for values in json.loads(Path(source).read_text())[len(found) :]:
         start, forecast = time.process_time(), None
         try:
             model = pmdarima.auto_arima(values, m=int(period), error_action="ignore", suppress_warnings=True)

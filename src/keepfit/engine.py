@@ -76,8 +76,8 @@ def _waited(future: Future[Result]) -> Result:
     return future.result()
 
 
-def processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS) -> list[Result]:
-    """`function` of each item, in processes that are kept for the next call; both travel by pickle.
+def processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 0) -> list[Result]:
+    """`function` of each item, in so many processes (0: one a core) that are kept for the next call, by pickle.
 
     The results are in the order of the items and must not depend on who computes them. One item, or one worker,
     needs no process. Raises the first error, or Stopped where the work of this thread is to end: then what has begun
@@ -86,7 +86,7 @@ def processes(function: Callable[[Item], Result], items: Iterable[Item], workers
     >>> processes(abs, [-1, 2], 1)
     [1, 2]
     """
-    todo = list(items)
+    todo, workers = list(items), workers or cores()
     if workers < 2 or len(todo) < 2:
         return [_looked(function, item) for item in todo]
     get = load("joblib.externals.loky:get_reusable_executor", "engine")
