@@ -19,7 +19,7 @@ from keepfit.data import profile as module
 from keepfit.data.conform import conform, labelled
 from keepfit.data.profile import LARGEST, profile
 from keepfit.data.schema import infer
-from keepfit.types import Check, Column, Dataset, Schema, Verdict
+from keepfit.types import Check, Column, Dataset, Rhythm, Schema, Verdict
 
 VOID = {"meta", "path", "rect", "polyline"}
 
@@ -200,3 +200,26 @@ def test_charts_hold_their_counts() -> None:
     svg = charts.bars(["<a>"], np.array([[3]]), ["100%"])
     assert "&lt;a&gt;" in svg
     assert charts.heatmap(["a", "b"], np.array([[1, -0.5], [-0.5, 1]])).count("class='neg'") == 2
+
+
+def test_a_forecast_has_its_series_and_its_target_once(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {"day": np.arange(200) * 86400.0, "price": random.normal(size=200), "sold": random.normal(size=200)}
+    )
+    columns = (Column("day", "moment", "date"), Column("price", "number", "float"), Column("sold", "past", "float"))
+    schema = Schema(columns, "forecast", "sold", rhythm=Rhythm("day", "1d", 0.0, 7))
+    found = report(tmp_path, Dataset(frame, schema, "", {"source": "x.csv"}))
+    assert "1 series of 200 values, 1970-01-01 to 1970-07-19" in found.text
+    assert found.text.count("soldpast") == 1  # in the table of columns
+    assert found.text.count("pastsold") == 1  # the card of the target, and none among the details
+    assert "1moment feature" in found.text
+    assert "past feature" not in found.text
+    assert "R² of ranks; 1 is perfect" in found.text
+
+
+def test_numbers_stand_below_their_heads(tmp_path: Path) -> None:
+    profile(dataset(pl.DataFrame({"a": [1.5, 2.5] * 30, "b": ["u", "v"] * 30, "y": ["n", "j"] * 30})), tmp_path / "p")
+    head = re.search("<table class='sample'><tr>(.*?)</tr>", (tmp_path / "p").read_text())
+    assert head
+    assert re.findall(r"<th( class='n')?>", head[1]) == [" class='n'", "", ""]

@@ -55,6 +55,42 @@ def histogram(counts: NDArray[np.generic], low: str, high: str, line: Floats | N
     )
 
 
+def line(periods: Floats, values: Floats, first: str, last: str) -> str:
+    """Values over time, broken where periods are missing for more than a pixel, with the ends of the axis named.
+
+    `periods` (n,) are whole numbers that rise. Of many values only the lowest and the highest of a pixel are drawn.
+
+    >>> line(np.array([0.0, 1.0, 2.0, 9.0]), np.array([5.0, 6.0, 5.0, 7.0]), "0", "9").count("M")
+    2
+    """
+    span, low, high = max(1.0, float(np.ptp(periods))), float(values.min()), float(np.ptp(values))
+    x = (periods - periods[0]) / span * (WIDTH - 4) + 2
+    y = HEIGHT - 4 - ((values - low) / high if high > 0 else np.full(len(values), 0.5)) * (HEIGHT - 8)
+    kept = _outline(x.astype(int), y)
+    gaps = np.diff(periods[kept], prepend=-np.inf) > max(1.0, span / WIDTH)
+    path = "".join(
+        f"M{x[k]:.1f} {y[k]:.1f}h0" if gap else f"L{x[k]:.1f} {y[k]:.1f}" for k, gap in zip(kept, gaps, strict=True)
+    )
+    return (
+        f"<svg viewBox='0 0 {WIDTH:.0f} {HEIGHT + 16:.0f}' role='img'><path class='series' d='{path}'/>"
+        f"<text x='0' y='{HEIGHT + 13:.0f}'>{escape(first, 24)}</text>"
+        f"<text x='{WIDTH:.0f}' y='{HEIGHT + 13:.0f}' text-anchor='end'>{escape(last, 24)}</text></svg>"
+    )
+
+
+def _outline(pixels: NDArray[np.int64], y: Floats) -> NDArray[np.intp]:
+    """The places of the lowest and the highest value of each pixel, in order; all where there are few.
+
+    >>> _outline(np.repeat([0, 1], 1000), np.arange(2000.0)).tolist()
+    [0, 999, 1000, 1999]
+    """
+    if len(y) <= 4 * WIDTH:
+        return np.arange(len(y))
+    ranked = np.lexsort((y, pixels))
+    ends = np.searchsorted(pixels[ranked], np.unique(pixels), side="right")
+    return np.unique(np.concatenate([ranked[ends - 1], ranked[np.append(0, ends[:-1])]]))
+
+
 def _line(line: Floats | None, width: float) -> str:
     if line is None:
         return ""

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from keepfit import durable
-from keepfit.data import drawn, hashes, thumbnails
+from keepfit.data import drawn, hashes, lines, thumbnails
 from keepfit.data.charts import bars, escape, heatmap
 from keepfit.data.single import scores
 from keepfit.types import Column, Dataset, Schema, Verdict
@@ -28,7 +28,7 @@ ROWS = 50_000  # rows that charts are drawn from
 TABLE, DETAILS, SAMPLE_ROWS, SAMPLE_COLUMNS, TOP, CORRELATED = 3000, 200, 10, 30, 20, 16
 WIDE = 560.0
 THUMBNAILS = 8  # pictures of a class
-SCORE = {"classification": "2·AUC − 1", "regression": "R² of ranks"}
+SCORE = {"classification": "2·AUC − 1", "regression": "R² of ranks", "forecast": "R² of ranks"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def page(made: Profile, share: float = 1.0) -> str:
     sections = {
         "Warnings": _warnings(made, max(5, int(200 * share))),
         "Target": _target(made),
+        "Series": lines.shown(made.dataset.frame, made.schema, max(1, int(lines.SHOWN * share))),
         "Pictures": _pictures(made, max(1, int(THUMBNAILS * share))),
         "Relation to the target": _relation(made),
         "Columns": _table(made, int(TABLE * share)),
@@ -104,14 +105,13 @@ def _overview(made: Profile) -> str:
     frame, schema = made.dataset.frame, made.schema
     cells = max(1, len(frame) * len(schema.columns))
     gone = sum(column.missing for column in schema.columns) * len(frame) / cells
-    features = [c.name for c in schema.features if c.name in made.there]
+    asked = _asked(made)
+    features = [c.name for c in asked if c.name in made.there]
     again = float(hashes.repeated(hashes.rows(made.some, features)).mean()) if features and len(made.some) else 0.0
     tiles = {
         "rows": f"{len(frame):,}",
         "columns": f"{len(schema.columns):,}",
-        **{
-            f"{role} features": f"{len(schema.role(role)):,}" for role in dict.fromkeys(c.role for c in schema.features)
-        },
+        **{f"{role} feature{'s' if count > 1 else ''}": f"{count:,}" for role, count in _counts(asked).items()},
         "cells missing": f"{gone:.2%}",
         "rows with repeated features": f"{again:.2%}",
         "in memory": f"{frame.estimated_size('mb'):,.1f} MB",
@@ -125,6 +125,16 @@ def _overview(made: Profile) -> str:
     version = _soft(f"Data {escape(made.dataset.version, 100)}") if made.dataset.version else ""
     some = _soft(f"Charts are drawn from {len(made.some):,} rows, evenly spaced.")
     return f"<p>{of}</p>{version}{some if len(made.some) < len(frame) else ''}<div class='tiles'>{shown}</div>"
+
+
+def _asked(made: Profile) -> list[Column]:
+    """The features without the target, which is one of them where its past is known."""
+    return [column for column in made.schema.features if column.name != made.schema.target]
+
+
+def _counts(columns: Sequence[Column]) -> Mapping[str, int]:
+    roles = [column.role for column in columns]
+    return {role: roles.count(role) for role in dict.fromkeys(roles)}
 
 
 def _warnings(made: Profile, most: int) -> str:
@@ -192,7 +202,7 @@ def _row(column: Column) -> str:
 
 
 def _details(made: Profile, most: int) -> str:
-    there = [c for c in made.schema.features if c.name in made.there]
+    there = [c for c in _asked(made) if c.name in made.there]
     ordered = sorted(there, key=lambda c: -made.scores.get(c.name, 0.0))[:most] if len(there) > most else there
     target = made.some[made.schema.target] if made.schema.target in made.there else None
     cards = [drawn.card(made.some[c.name], c, made.schema, target, made.scores.get(c.name)) for c in ordered]
@@ -233,12 +243,16 @@ def _sample(made: Profile, most: int) -> str:
     names = [c.name for c in made.schema.columns if c.name in made.there][:most]
     dates = {c.name for c in made.schema.columns if c.dtype == "date"}
     rows = made.some.select(names).head(SAMPLE_ROWS)
-    head = "".join(f"<th>{escape(name, 40)}</th>" for name in names)
+    head = "".join(f"<th{_side(rows[name])}>{escape(name, 40)}</th>" for name in names)
     body = "".join(
         "<tr>" + "".join(_value(value, name in dates) for name, value in zip(names, row, strict=True)) + "</tr>"
         for row in rows.iter_rows()
     )
     return f"<div class='scroll'><table class='sample'><tr>{head}</tr>{body}</table></div>"
+
+
+def _side(column: pl.Series) -> str:
+    return " class='n'" if column.dtype.is_float() else ""
 
 
 def _value(value: object, is_date: bool) -> str:
