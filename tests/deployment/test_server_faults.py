@@ -274,6 +274,21 @@ def test_a_stop_while_it_starts_ends_it_at_once(trained: Path, seconds: float) -
     assert "Traceback" not in told
 
 
+def test_a_second_ctrl_c_waits_for_nobody(trained: Path) -> None:
+    with serving(trained) as running:
+        running.post("/predict", WIDE)
+        with socket.create_connection((running.host, running.port), timeout=20) as slow:
+            slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            time.sleep(0.2)
+            running.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            assert running.process.poll() is None  # that request may still come
+            assert running.stop(signal.SIGINT) == 1
+        said = running.log.read_text()
+        assert "Stopped at once, by a second Ctrl-C" in said
+        assert "Traceback" not in said
+
+
 # --- keys -------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ would make it longer than SPAN.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import deque
@@ -92,7 +93,8 @@ class Batcher:
         loop, began = asyncio.get_running_loop(), time.perf_counter()
 
         def finished(future: Future[Sequence[Any]]) -> None:
-            loop.call_soon_threadsafe(self._back, batch, future, rows, began)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: a second Ctrl-C does not wait
+                loop.call_soon_threadsafe(self._back, batch, future, rows, began)
 
         self.pool.submit(self.work, batch).add_done_callback(finished)
         self.busy = True

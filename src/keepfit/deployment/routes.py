@@ -8,6 +8,7 @@ slow      the same, in a thread: it reads or writes files
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -379,7 +380,8 @@ def _later(service: Service, route: Route, request: Request, send: Send) -> None
             return internal_error(request, error, native)
 
     def done(future: Any) -> None:
-        loop.call_soon_threadsafe(lambda: send(_counted(service, route.name, request, future.result())))
+        with contextlib.suppress(RuntimeError):  # the loop is closed: a second Ctrl-C does not wait
+            loop.call_soon_threadsafe(lambda: send(_counted(service, route.name, request, future.result())))
 
     service.pool.submit(work).add_done_callback(done)
 

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from keepfit.data import traffic
 from keepfit.deployment.http import Connection, Limits, Site
@@ -78,7 +79,7 @@ def serve(
     try:
         with runner:
             runner.run(_main(service, listener, limits, rolling, started))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise KeepfitError("Stopped at once, by a second Ctrl-C: what was not answered yet is lost.") from None
 
 
@@ -133,8 +134,8 @@ async def _main(
     tasks = [asyncio.create_task(_tick(site)), asyncio.create_task(roll(service, rolling))]
     tasks += [asyncio.create_task(tell(service))]
     await stop.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
+    loop.remove_signal_handler(signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGINT, _hurry, loop, asyncio.current_task())
     log.info("stopping: %d connections are finished first", len(site.connections))
     site.closing = True  # who asks again and again is told to ask elsewhere; only who rests is cut off then
     await asyncio.sleep(ARRIVING)
@@ -144,6 +145,13 @@ async def _main(
         task.cancel()
     await asyncio.to_thread(end, service, rolling)
     log.info("stopped%s", "" if whole else f"; requests that took longer than {GRACE:g} s were cut off")
+
+
+def _hurry(loop: asyncio.AbstractEventLoop, main: asyncio.Task[Any] | None) -> None:
+    """End at once. Python's own KeyboardInterrupt would rise wherever it finds us, and be lost in a callback."""
+    loop.remove_signal_handler(signal.SIGINT)
+    if main:
+        main.cancel()
 
 
 def collect_rarely() -> None:
