@@ -178,3 +178,39 @@ def test_without_a_reader_a_row_is_no_label(tmp_path: Path) -> None:
     entry = {"shop": "north", "month": "1971-01-01", "sold": 8}
     report = labels.add(tmp_path / "feedback", tmp_path / "predictions", [entry])
     assert (report.accepted, report.invalid[0].problem) == (0, "'id' is not there")
+
+
+def test_what_is_still_to_come_was_not_observed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One wrong digit of a year, and every forecast of the series would begin there."""
+    monkeypatch.setattr(observations.time, "time", lambda: 86400.0 * (365 + 45))  # the middle of February 1971
+    give(tmp_path, ["1971-03-01"])
+    slip = {"shop": "north", "month": "1981-01-01", "sold": 7}
+    told = tell(tmp_path, slip, {"shop": "north", "month": "1971-01-01", "sold": 7})
+    assert told.accepted == 1
+    (wrong,) = told.invalid
+    assert "'month' 1981-01-01 is still to come" in wrong.problem
+    assert '"confirmed": true' in wrong.problem
+    assert tell(tmp_path, {**slip, "confirmed": True}).accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("frequency", "near", "far"),
+    [("1mo", "1971-04-01", "1971-05-01"), ("1d", "1971-03-03", "1971-03-04"), ("1w", "1971-03-06", "1971-03-18")],
+)
+def test_clocks_may_differ_and_a_period_may_be_named_by_its_end(
+    monkeypatch: pytest.MonkeyPatch, frequency: str, near: str, far: str
+) -> None:
+    monkeypatch.setattr(observations.time, "time", lambda: 86400.0 * (365 + 59))  # the first of March 1971
+    rhythm = Rhythm("month", frequency, 0.0, 2, ("shop",))
+    made = observations.reader(replace(SCHEMA, rhythm=rhythm))
+    assert made is not None
+    made({"shop": "north", "month": near, "sold": 1})
+    with pytest.raises(ValueError, match="still to come"):
+        made({"shop": "north", "month": far, "sold": 1})
+
+
+def test_times_that_are_plain_numbers_have_no_clock() -> None:
+    columns = (COLUMNS[0], Column("month", "moment", "int"), *COLUMNS[2:])
+    made = observations.reader(replace(SCHEMA, columns=columns, rhythm=Rhythm("month", "1i", 0.0, 2, ("shop",))))
+    assert made is not None
+    assert made({"shop": "north", "month": 9e9, "sold": 1}).value == 1

@@ -16,12 +16,14 @@ True
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from keepfit.data import parse
 from keepfit.data import rhythm as calendar
@@ -56,13 +58,14 @@ def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], entry: Mapping[
     if hidden := {rhythm.time, *rhythm.series} & {*redact}:
         raise ValueError(f"'{min(hidden)}' is kept out of the log (serving.log.redact), so nothing can be observed")
     key: dict[str, Any] = {name: _level(schema[name], entry) for name in rhythm.series}
-    key[rhythm.time] = _time(schema[rhythm.time], rhythm, entry)
+    sure = entry.get(CONFIRMED) in SURE and CONFIRMED not in {c.name for c in schema.columns}
+    key[rhythm.time] = _time(schema[rhythm.time], rhythm, entry, sure)
     value = parse.past(_there(entry, str(schema.target)))
     if value is None:
         raise ValueError(f"'{schema.target}' is missing: an observation has a value")
     others = [c.name for c in schema.inputs if c.name not in key and c.name != schema.target and c.name not in redact]
     row = {**key, **{name: entry[name] for name in others if entry.get(name) is not None}}
-    if entry.get(CONFIRMED) in SURE and CONFIRMED not in {c.name for c in schema.columns}:
+    if sure:
         row[CONFIRMED] = True
     try:
         return Observation(written(key), value, written(row))
@@ -88,8 +91,11 @@ def _level(column: Column, entry: Mapping[str, Any]) -> str:
     return str(found)
 
 
-def _time(column: Column, rhythm: Rhythm, entry: Mapping[str, Any]) -> str | float:
-    """The time of the row's period, as answers show it."""
+def _time(column: Column, rhythm: Rhythm, entry: Mapping[str, Any], sure: bool) -> str | float:
+    """The time of the row's period, as answers show it.
+
+    One that is still to come is a slip, after which a series would go on from there: it is taken from who is `sure`.
+    """
     given = _there(entry, column.name)
     try:
         found = parse.PARSE["moment"](given, column)
@@ -100,4 +106,15 @@ def _time(column: Column, rhythm: Rhythm, entry: Mapping[str, Any]) -> str | flo
     period = calendar.periods(rhythm, np.array([found], np.float64))
     if np.isnan(period[0]):
         raise ValueError(f"'{column.name}' {calendar.at_rest(rhythm)}")
-    return calendar.written(rhythm, period)[0]
+    told = calendar.written(rhythm, period)[0]
+    if not sure and _to_come(rhythm, period):
+        raise ValueError(
+            f"'{column.name}' {told} is still to come, so nothing was observed then. Send the right time, or this "
+            f'one with "{CONFIRMED}": true'
+        )
+    return told
+
+
+def _to_come(rhythm: Rhythm, period: NDArray[np.float64]) -> bool:
+    """Whether even the period before (1,) is to begin, a day from now: clocks differ, and some name a period's end."""
+    return calendar.dated(rhythm.frequency) and bool(calendar.times(rhythm, period - 1)[0] > time.time() + calendar.DAY)
