@@ -129,7 +129,7 @@ def test_what_was_observed_moves_the_forecast_on(server: Server, chromium: Any) 
         assert page.locator(".kf-ahead .kf-notice").count() == 0
         rows.fill("month,sold\n2004-12,900\n2005-01,900")
         press(page)
-        page.locator(".kf-ahead .kf-notice", has_text="of 1 period (2004-12-01) of 'south' was not taken").wait_for()
+        page.locator(".kf-ahead .kf-notice", has_text="of 1 period (2004-12-01) of 'north' was not taken").wait_for()
         assert page.locator(".kf-wide .kf-at text", has_text="2004-12: 900").count() == 0
 
 
