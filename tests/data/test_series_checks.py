@@ -257,6 +257,8 @@ def test_hours_by_the_name_of_their_zone_are_utc_and_the_double_hour_is_told(zon
     found = told(named)
     assert "data.times.conflicts" not in found
     assert found["data.times.clock"].value == 2
+    assert found["data.series.gaps"].value == 2  # the second of each double hour
+    assert "clocks" not in found["data.series.gaps"].detail
     assert "converted to UTC" in found["data.times.zone"].detail
     exact = clocks().with_columns(at=stamps.dt.strftime(f"%Y-%m-%dT%H:%M%:z[{zone}]"))
     assert failed(told(exact)) == set()

@@ -298,7 +298,7 @@ def _when(seen: Seen, rows: NDArray[np.intp]) -> list[str | float]:
 def _clocks(seen: Seen, before: NDArray[np.intp]) -> str:
     """How many gaps are hours that the clocks left out in spring; `before` are the rows before the gaps."""
     size = calendar.length(seen.rhythm.frequency)
-    if not calendar.dated(seen.rhythm.frequency) or size > HOUR:
+    if seen.rhythm.zone or not calendar.dated(seen.rhythm.frequency) or size > HOUR:
         return ""
     hours = before[np.diff(seen.moments)[before] == HOUR + size]
     days = _nights(seen.moments[hours] + size)
