@@ -252,3 +252,10 @@ def test_forecasts_by_step_ahead_beside_training_and_seasonal_naive(tmp_path: Pa
     assert "0.77" in beside
     assert "1.31" in beside
     assert "By step ahead" not in words(told(tmp_path))
+
+
+def test_what_rounding_leaves_is_nothing(tmp_path: Path) -> None:
+    text = told(tmp_path, columns=[column("still", moved=-1.9e-16), column("less", moved=0.25)])
+    assert "moved predictions by 0<" in text
+    assert "e-16" not in text
+    assert "moved predictions by 0.25" in text

@@ -12,7 +12,7 @@ from keepfit.pipeline import state_of_loop
 from keepfit.pipeline.state_of_loop import Loop, Model
 from keepfit.types import Check, Decision, Verdict
 from keepfit.ui import drift_view, loop, ring, timeline, told
-from tests.ui.passes import ALARMS, NOON, SCRIPT, column, one
+from tests.ui.passes import ALARMS, NOON, SCRIPT, column, figure, one
 
 GATE = Verdict("gate", (
     Check("accuracy", "passed", 0.9, ">= 0.8"), Check(SCRIPT, "failed", SCRIPT, SCRIPT, SCRIPT, "warning"),
@@ -82,6 +82,16 @@ def test_estimates_of_passes_stand_in_for_those_of_slices() -> None:
     assert ">estimated</span>" not in timeline.performance(known(latest=bare, passes=()))
 
 
+def test_what_was_measured_is_drawn_though_no_goal_names_it() -> None:
+    bare = {"mase": figure(0.7), "interval_coverage": figure(0.9), "rmsse": figure(0.8)}
+    page = timeline.performance(known(latest=one(performance=bare, estimated={})))
+    assert "Nothing was measured yet" not in page
+    assert page.index("<h4>MASE") < page.index("<h4>interval coverage")
+    assert "<h4>RMSSE" not in page  # it is in the table
+    strange = timeline.performance(known(latest=one(performance={"new_kind": figure(0.7)}, estimated={})))
+    assert "<h4>new kind" in strange
+
+
 def test_why_nothing_is_estimated_is_told() -> None:
     bare = one(estimated={"accuracy": {"value": None, "void": "labels contradicted it"}})
     assert "Not estimated now: labels contradicted it." in timeline.performance(known(latest=bare))
@@ -99,7 +109,15 @@ def test_traffic_with_and_without_latency() -> None:
     bare = one(slices=[{"since": NOON.isoformat(), "rows": 7}])
     assert "latency" not in timeline.traffic(known(latest=bare))
     assert "Nothing to draw" in timeline.performance(known(latest=bare, passes=()))
-    assert "No rows yet" in timeline.traffic(known(latest=one(slices=[])))
+    assert "No pass has counted rows yet" in timeline.traffic(known(latest=one(slices=[])))
+
+
+def test_what_rounding_leaves_moved_nothing() -> None:
+    line = drift_view.summary(column("series: name", -1.9e-16), 1.9e-16, False)
+    assert "moved the predictions by 0'" in line
+    assert "width:0.0%" in line
+    assert "kf-down" not in line
+    assert "kf-down" in drift_view.summary(column("price", -0.5), 0.5, False)
 
 
 def test_a_column_that_does_not_fit_together_says_so() -> None:

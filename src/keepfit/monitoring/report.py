@@ -31,6 +31,7 @@ FAMILIES = {
     "quality": "Data quality",
     "drift": "Drift",
 }
+ROUNDED = 12  # decimals of what a shift moved: what is beyond them is the rounding of a sum
 STATE = {"passed": "well", "failed": "not well", "not checked": "not checked"}
 
 
@@ -314,7 +315,8 @@ def _folded(told: str, parts: str) -> str:
 def _column(column: Mapping[str, Any], wide: bool) -> str:
     """One column; what shifted is open where there is room (`wide`)."""
     failed = column["outcome"] == "failed"
-    figures = {"PSI": column["psi"], "moved predictions by": column["moved"]}
+    moved = None if column["moved"] is None else round(column["moved"], ROUNDED) + 0.0
+    figures = {"PSI": column["psi"], "moved predictions by": moved}
     told = [f"{name} {show.text(value)}" for name, value in figures.items() if value is not None]
     told[1:1] = [show.chance(column["p"])] if column["p"] is not None else []
     mark = "<b class='bad'>shifted</b> " if failed else ""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,7 +20,7 @@ from keepfit.data import rhythm as calendar
 from keepfit.deployment.routes import Service
 from keepfit.deployment.wishes import FARTHEST, HISTORY, HORIZON, SERIES, Key, Known
 from keepfit.errors import DataError, KeepfitError, RequestError
-from keepfit.ui import ahead_chart, asking, field, many, views
+from keepfit.ui import ahead_chart, ahead_rows, asking, field, many, views
 from keepfit.ui.about import About
 from keepfit.ui.ahead_chart import Point
 from keepfit.ui.ask import button, sentence
@@ -61,7 +59,7 @@ def form(service: Service, told: About, caller: str, before: Mapping[str, Any] |
     """Build the form; `before` is what the fields held, where another version's form was there."""
     known = told.served.runtime.wish
     assert known is not None
-    made = Form(service, told, caller, known, {name(key): key for key in known.ends}, {})
+    made = Form(service, told, caller, known, {name(key): key for key in sorted(known.ends, key=name)}, {})
     with ui.element("div").classes("kf-ahead"):
         with ui.element("form").classes("kf-form").on("submit.prevent", lambda: ask(made)):
             _fields(made, before or {})
@@ -154,7 +152,8 @@ def _history(made: Form, before: Mapping[str, Any]) -> None:
     columns += [*covariates(made), *made.known.rhythm.past]
     sample = ",".join(columns)
     with ui.element("details").props("open" if before.get(HISTORY) or covariates(made) else ""):
-        ui.html("What was observed since", tag="summary")
+        ui.html("What is known ahead, and was observed since" if covariates(made) else "What was observed since",
+                tag="summary")  # fmt: skip
         ui.html(_about(made))
         with ui.element("div").classes("kf-fields"):
             hint = f"A CSV with the header {sample}"
@@ -171,6 +170,21 @@ def _history(made: Form, before: Mapping[str, Any]) -> None:
         drop = many.Drop(on_upload=taken, auto_upload=True, max_file_size=4 * LONGEST)
         drop.props.update({"told": "or drop it here", "label": "Choose a CSV file", "most": 4 * LONGEST})
         drop.props.update({"accept": ".csv,.tsv,.txt,text/csv"})
+        if covariates(made):
+            told = "A row for each time ahead; fill in what is known"
+            button("Prepare rows").on("click", lambda: begin(made)).tooltip(told)
+
+
+def begin(made: Form) -> None:
+    """Write the rows that are to be forecast of the chosen series, with what must be known ahead left open."""
+    try:
+        key, ahead = chosen(made), field.value(made.told.schema[made.known.target], made.fields[HORIZON].value)
+    except RequestError:
+        key, ahead = None, None
+    keys = list(made.known.ends) if key is None else [key]
+    steps = int(ahead) if isinstance(ahead, (int, float)) and ahead >= 1 else made.known.rhythm.horizon
+    steps = min(steps, FARTHEST * made.known.rhythm.horizon)
+    made.fields[HISTORY].value = ahead_rows.begun(made.known, covariates(made), keys, steps, LONGEST)
 
 
 def covariates(made: Form) -> list[str]:
@@ -228,7 +242,11 @@ def observed(made: Form, key: Key | None) -> list[dict[str, Any]]:
 def wishes(made: Form) -> list[list[Row]]:
     """What is asked for, request by request. Raises RequestError for what cannot be read."""
     key = chosen(made)
-    rows, ahead = observed(made, key), field.value(made.told.schema[made.known.target], made.fields[HORIZON].value)
+    rows = observed(made, key)
+    if not rows and (needed := covariates(made)):
+        raise _wrong(HISTORY, f"the model looks at {', '.join(needed)}: write what is known of them, a row for each of "
+                     f"the {worded(made.known.rhythm.frequency)} ahead")  # fmt: skip
+    ahead = field.value(made.told.schema[made.known.target], made.fields[HORIZON].value)
     if any(row[made.known.target] is None for row in rows):
         return [[*rows]]
     wish: dict[str, Any] = {} if ahead is None else {HORIZON: ahead}
@@ -353,6 +371,12 @@ def _title(made: Form, key: Key) -> str:
     return " of ".join(filter(None, (made.known.target, name(key))))
 
 
+def _band(made: Form) -> str:
+    """What the interval is called, by what it is to hold."""
+    coverage = (made.told.manifest.get("interval") or {}).get("coverage")
+    return f"{coverage * 100:g} % interval" if coverage else "interval"
+
+
 def _answers(made: Form, answers: Sequence[Row], rows: Sequence[Row]) -> None:
     found = placed(made.known, answers)
     if len(found) > SHOWN:
@@ -361,10 +385,12 @@ def _answers(made: Form, answers: Sequence[Row], rows: Sequence[Row]) -> None:
     for key, points in [*found.items()][:SHOWN]:
         drawn = shortened(sorted([*past(made.known, key, rows, len(points)), *points]))
         ahead = [point for point in drawn if point.ahead]
-        body = _head(made, key) + ahead_chart.both(drawn, _title(made, key)) + _table(made, ahead)
+        body = _head(made, key) + ahead_chart.both(drawn, _title(made, key), _band(made)) + _table(made, ahead)
         ui.html(f"<article>{body}</article>")
     with ui.element("div").classes("kf-bar"):
-        save = lambda: ui.download.content(written(answers), f"{Path(made.told.served.name).name}-forecasts.csv")
+        save = lambda: ui.download.content(
+            ahead_rows.written(answers), f"{Path(made.told.served.name).name}-forecasts.csv"
+        )
         button("Download CSV").on("click", save)
 
 
@@ -373,19 +399,3 @@ def _table(made: Form, points: Sequence[Point]) -> str:
     head = [made.known.rhythm.time, made.known.target, *(("from", "to") if ends else ())]
     rows = [[point.time, point.value, *((point.low, point.high) if ends else ())] for point in points]
     return views.table(head, rows, "Forecasts")
-
-
-def written(answers: Sequence[Row]) -> str:
-    """The forecasts as a CSV, as `keepfit predict` names its columns, with the ids that feedback needs.
-
-    >>> print(written([{"id": "a", "day": 3, "step": 1, "prediction": 2.5, "interval": [2, 3]}]), end="")
-    prediction_id,day,step,prediction,prediction_low,prediction_high
-    a,3,1,2.5,2,3
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    first = [key for key in answers[0] if key not in ("id", "interval")]
-    ends = ["prediction_low", "prediction_high"] if "interval" in answers[0] else []
-    writer.writerow(["prediction_id", *first, *ends])
-    writer.writerows([row["id"], *(row[key] for key in first), *row.get("interval", ())] for row in answers)
-    return out.getvalue()

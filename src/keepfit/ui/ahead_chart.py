@@ -55,13 +55,13 @@ class Scale(NamedTuple):
         return HEIGHT - BOTTOM - (value - self.low) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
 
 
-def both(points: Sequence[Point], name: str) -> str:
-    """The chart for wide and for narrow pages; the style shows one of them."""
-    wide, slim = chart(points, name), chart(points, name, SLIM)
+def both(points: Sequence[Point], name: str, band: str = "interval") -> str:
+    """The chart for wide and for narrow pages; the style shows one of them. `band`: what the interval is called."""
+    wide, slim = chart(points, name, band=band), chart(points, name, SLIM, band)
     return f"<div class=kf-wide>{wide}</div><div class=kf-slim>{slim}</div>"
 
 
-def chart(points: Sequence[Point], name: str, width: float = WIDE) -> str:
+def chart(points: Sequence[Point], name: str, width: float = WIDE, band: str = "interval") -> str:
     """Points in the order of their periods; `name` says of what."""
     there = [point for point in points if math.isfinite(point.value)]
     if not there:
@@ -72,7 +72,7 @@ def chart(points: Sequence[Point], name: str, width: float = WIDE) -> str:
     parts = [_grid(scale), _times(there, scale), _band(ahead, scale), _line(past, scale, "kf-past")]
     parts += [_line(joined, scale, "kf-next"), _dots(past, ahead, scale), _strips(there, scale)]
     names = "<span><i></i>observed</span>" + ("<span><i class=kf-next></i>forecast</span>" if ahead else "")
-    names += "<span><i class=kf-band></i>interval</span>" if _spanned(ahead) else ""
+    names += f"<span><i class=kf-band></i>{escape(band)}</span>" if _spanned(ahead) else ""
     return (
         f"<figure><svg viewBox='0 0 {width:.0f} {HEIGHT:.0f}' role=group aria-label='{escape(name)}'>{''.join(parts)}"
         f"</svg><figcaption>{names}</figcaption></figure>"
@@ -109,16 +109,21 @@ def _grid(scale: Scale) -> str:
 
 
 def _times(points: Sequence[Point], scale: Scale) -> str:
-    """The times of the first, the last and some periods between them, as far apart as they are wide."""
-    room = 1.6 * LETTER * max(len(point.time) for point in (points[0], points[-1])) + 12
-    count = max(1, min(6, int((scale.width - scale.left - RIGHT) / room), len(points) - 1))
-    places = dict.fromkeys(round(k * (len(points) - 1) / count) for k in range(count + 1))
-    anchors = {0: "start", len(points) - 1: "end"} if len(points) > 1 else {}
-    return "".join(
-        f"<text x='{scale.x(points[at].period):.1f}' y='{HEIGHT - 8:.0f}' text-anchor={anchors.get(at, 'middle')}>"
-        f"{escape(points[at].time)}</text>"
-        for at in places
-    )
+    """The time of the last period and of those that lie even steps before it, as far apart as they are wide."""
+    written = {point.period: point.time for point in points}
+    room = LETTER * max(map(len, (points[0].time, points[-1].time))) + 24
+    count = max(1, min(6, int((scale.width - scale.left - RIGHT) / room)))
+    step = max(1, math.ceil((scale.last - scale.first) / count))
+    places = [period for period in range(scale.last, scale.first - 1, -step) if period in written]
+    return "".join(_time(written[period], period, scale, room) for period in reversed(places))
+
+
+def _time(text: str, period: int, scale: Scale, room: float) -> str:
+    """A time below its period, in the middle of it where there is room."""
+    x = scale.x(period)
+    at_end, at_start = scale.width - RIGHT - x < room / 2, x - scale.left < room / 2
+    side = "end" if at_end else "start" if at_start else "middle"
+    return f"<text x='{x:.1f}' y='{HEIGHT - 8:.0f}' text-anchor={side}>{escape(text)}</text>"
 
 
 def _spanned(points: Sequence[Point]) -> list[tuple[float, float, float]]:

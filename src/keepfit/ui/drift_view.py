@@ -11,6 +11,7 @@ from keepfit.ui import views
 
 Values = Mapping[str, Any]
 TOLD = {"failed": ("shifted", "kf-warned"), "passed": ("", ""), "not checked": ("not checked", "kf-quiet")}
+NOTHING = "0"
 SHARES = (("missing", "missing"), ("unseen", "unseen before"), ("outside", "outside the range"))
 
 
@@ -19,9 +20,9 @@ def summary(column: Values, most: float, share: bool) -> str:
     word, kind = TOLD.get(str(column.get("outcome")), ("", ""))
     badge = f"<mark class='kf-badge {kind}'>{word}</mark>" if word else ""
     moved = float(column.get("moved") or 0.0)
-    wide = 50 * abs(moved) / most if most else 0.0
-    side = "kf-up" if moved > 0 else "kf-down"
     told = _far(moved, share)
+    wide = 50 * abs(moved) / most if most and told != NOTHING else 0.0
+    side = "" if told == NOTHING else "kf-up" if moved > 0 else "kf-down"
     return (
         f"<span class=kf-name>{escape(name(column))} {badge}</span>"
         f"{glance(_numbers(column.get('reference')), _numbers(column.get('now')))}"
@@ -60,7 +61,7 @@ def body(column: Values, share: bool) -> str:
 
 
 def _far(moved: float, share: bool) -> str:
-    return views.signed(moved, share) if abs(moved) >= 5e-7 else "0"
+    return views.signed(moved, share) if abs(moved) >= 5e-7 else NOTHING
 
 
 def chance(p: Any) -> str:

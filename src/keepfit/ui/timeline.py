@@ -16,7 +16,8 @@ from keepfit.pipeline.state_of_loop import MOVES, Loop
 from keepfit.ui import views
 
 CHARTS = 4  # metrics that are drawn
-DECIDING = ("accuracy", "roc_auc", "log_loss", "rmse", "mae")  # those, where no goal names any
+DECIDING = ("accuracy", "roc_auc", "log_loss", "mase", "interval_coverage", "rmse", "mae")  # where no goal names any
+LEAST = 2  # that are drawn, where so many are known
 SLICES = 240  # that are drawn, the newest
 GROUPS = 10  # that are listed
 WIDE, SLIM = 600.0, 330.0  # the same chart for two widths of the page: letters keep their size
@@ -67,7 +68,8 @@ def performance(found: Loop) -> str:
 def _unmeasured() -> str:
     return (
         "<p class=kf-empty>Nothing was measured yet: labels are sent to <code>/feedback</code>, with "
-        "<code>keepfit feedback</code>, or under “Recent”. Until they come, performance is estimated.</p>"
+        "<code>keepfit feedback</code>, or under “Recent”. "
+        "Until they come, performance is estimated where that can be done.</p>"
     )
 
 
@@ -79,8 +81,8 @@ def _figures(found: Loop, part: str) -> Mapping[str, Values]:
 def _chosen(found: Loop) -> list[str]:
     known = {**_figures(found, "estimated"), **_figures(found, "performance")}
     wanted = [name for name, value in known.items() if value.get("goal")]
-    rest = [name for name in DECIDING if name in known and name not in wanted]
-    return [*wanted, *rest[: max(0, 2 - len(wanted))]][:CHARTS]
+    rest = [name for name in (*DECIDING, *known) if name in known and name not in wanted]
+    return [*wanted, *[*dict.fromkeys(rest)][: max(0, LEAST - len(wanted))]][:CHARTS]
 
 
 def _metric(found: Loop, name: str) -> str:
@@ -205,13 +207,13 @@ def traffic(found: Loop) -> str:
     """Rows answered in each stretch of time and, where it is known, how long an answer took."""
     known = slices(found)
     if not known:
-        return "<p class=kf-empty>No rows yet.</p>"
+        return "<p class=kf-empty>No pass has counted rows yet.</p>"
     bars = [
         Bar(datetime.fromisoformat(o["since"]), float(o.get("rows") or 0), float(o.get("labelled") or 0)) for o in known
     ]
     seen, last = [mark for mark in marks(found) if mark.kind == "champion"], bars[-1]
     rows = sum(bar.value for bar in bars)
-    told = f"in {len(bars)} stretches of time, {last.value:,.0f} in the last"
+    told = f"in {len(bars)} stretches of time, {last.value:,.0f} in the last" if len(bars) > 1 else ""
     title = f"<h4>rows <strong>{rows:,.0f}</strong><small>{told}</small></h4>"
     chart = both(lambda width: amounts(bars, ("rows", "with labels"), seen, "Rows over time", width))
     return f"<div class=kf-charts><section class=kf-chart>{title}{chart}</section>{_latency(known)}</div>"

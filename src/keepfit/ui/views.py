@@ -17,6 +17,7 @@ WORDS = 12  # words that are shown
 NOTHING = 0.003  # of the largest effect: not worth a bar
 NAMES = {  # of measures, where they are not words
     "rmse": "RMSE", "mae": "MAE", "mape": "MAPE", "r2": "R²", "f1": "F1", "roc_auc": "ROC AUC", "pr_auc": "PR AUC",
+    "mase": "MASE", "rmsse": "RMSSE", "smape": "sMAPE",
 }  # fmt: skip
 COMPARE: Mapping[str, Any] = {
     ">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b,
@@ -40,16 +41,15 @@ def number(value: float) -> str:
 def percent(share: float) -> str:
     """A share in words' width: no decimals, but where they matter.
 
-    >>> percent(0.934), percent(0.9962), percent(1.0), percent(0.00001), percent(0)
-    ('93 %', '99.6 %', '100 %', '< 0.1 %', '0 %')
+    >>> percent(0.934), percent(0.9962), percent(1.0), percent(0.00001), percent(0), percent(0.9899), percent(0.9901)
+    ('93 %', '99.6 %', '100 %', '< 0.1 %', '0 %', '99.0 %', '99.0 %')
     """
     if 0 < share < 0.001:
         return "< 0.1 %"
     if 0.999 < share < 1:
         return "> 99.9 %"
-    return (
-        f"{share:.1%}".replace("%", " %") if 0 < share < 0.01 or 0.99 < share < 1 else f"{share:.0%}".replace("%", " %")
-    )
+    fine = 0 < share < 0.01 or (share < 1 and round(share, 2) >= 0.99)
+    return (f"{share:.1%}" if fine else f"{share:.0%}").replace("%", " %")
 
 
 def shown(value: Any) -> str:
