@@ -19,7 +19,8 @@ from keepfit.types import Column
 from keepfit.ui import field, picture, recent
 from tests import pictures
 from tests.data import drawings
-from tests.serving import Server
+from tests.pipeline import test_mixed_pictures as mixed
+from tests.serving import Server, serving
 from tests.ui.browser import visiting
 
 
@@ -94,9 +95,30 @@ def test_what_is_no_picture_is_told_and_the_next_one_is_answered(server: Server,
         control.set_input_files(file("a.pgm", data[1]))
         page.locator(".kf-headline", has_text=labels[1]).wait_for()
         assert "8 × 8" in hint.inner_text()
+        control.set_input_files(file("b.png", b"no picture either"))
+        page.get_by_text("One value cannot be read: see the marked fields.").wait_for()
+        assert page.locator(".kf-headline").count() == 0  # the answer to the one before is gone
+        control.set_input_files(file("a.pgm", data[1]))
+        page.locator(".kf-headline", has_text=labels[1]).wait_for()
         page.get_by_role("button", name="Clear image").click()
         page.get_by_role("img", name="The chosen image").wait_for(state="detached")
         assert "JPEG, PNG" in hint.inner_text()
+
+
+@pytest.mark.slow
+def test_an_example_of_the_rest_leaves_the_picture_where_it_is(tmp_path: Path, chromium: Any) -> None:
+    assert mixed.project(tmp_path, mixed.table(), "{type: logistic_regression}").run()["outcome"] == "promoted"
+    with serving(tmp_path, command="ui") as running, visiting(chromium, running.url) as page:
+        page.get_by_label("photo", exact=True).set_input_files(file("a.png", mixed.table()["photo"][0]))
+        shown = page.get_by_role("img", name="The chosen photo")
+        shown.wait_for()
+        for name in ("Example", "Typical"):
+            page.get_by_label("price", exact=True).fill("")
+            page.get_by_role("button", name=name).click()
+            page.wait_for_function("document.querySelector('input[inputmode=decimal]').value !== ''")
+            assert shown.count() == 1
+        page.get_by_role("button", name="Clear", exact=True).click()
+        shown.wait_for(state="detached")
 
 
 @pytest.mark.slow

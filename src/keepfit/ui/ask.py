@@ -74,9 +74,10 @@ def _buttons(made: Form) -> None:
     with ui.element("div").classes("kf-bar"):
         button("Predict", primary=True).props("type=submit")
         if any(value is not None for value in example(made.told).values()):  # of pictures there is none
-            button("Example").on("click", lambda: fill(made, example(made.told))).tooltip("A row as training saw it")
+            told = "A row as training saw it"
+            button("Example").on("click", lambda: fill(made, example(made.told) | pictured(made))).tooltip(told)
             told = "Medians and most frequent values"
-            button("Typical").on("click", lambda: fill(made, made.told.usual)).tooltip(told)
+            button("Typical").on("click", lambda: fill(made, {**made.told.usual} | pictured(made))).tooltip(told)
         button("Clear").on("click", lambda: fill(made, {})).tooltip("Everything unknown")
 
 
@@ -95,6 +96,11 @@ def fill(made: Form, row: Mapping[str, Any]) -> None:
         if column.name in made.fields:
             made.fields[column.name].value = field.text(column, row.get(column.name))
             made.fields[column.name].fault(None)
+
+
+def pictured(made: Form) -> dict[str, Any]:
+    """The pictures that the fields hold: of them there is no example, and so they stay."""
+    return {name: its.value for name, its in made.fields.items() if isinstance(its, Picture)}
 
 
 def row(made: Form) -> dict[str, Any]:
@@ -177,10 +183,10 @@ def _faults(made: Form, fault: RequestError | None) -> None:
 
 def sentence(problem: str) -> str:
     """
-    >>> sentence("not a number: 'old'")
-    "Not a number: 'old'."
+    >>> sentence("not a number: 'old'"), sentence("It has no rows.")
+    ("Not a number: 'old'.", 'It has no rows.')
     """
-    return f"{problem[:1].upper()}{problem[1:]}."
+    return f"{problem[:1].upper()}{problem[1:].removesuffix('.')}."
 
 
 # --- what was true --------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Picture(Upload, component="picture.js"):
         super().__init__(on_upload=self._taken, auto_upload=True, max_file_size=MOST)
         self._props.update({"label": name, "kind": kind, "control": f"{self.html_id}-control"})
         self._props.update({"accept": ACCEPT, "hint": HINT, "most": MOST, **props})
-        self.taken: Callable[[], Any] | None = None  # called when a visitor has chosen a picture that can be read
+        self.taken: Callable[[], Any] | None = None  # called when a visitor has chosen a file
         self.on("empty", lambda: self._show(None, Shown()))
         self.value = value
 
@@ -58,7 +58,7 @@ class Picture(Upload, component="picture.js"):
         data = await event.file.read()
         told = await asyncio.to_thread(shown, data)
         self._show(data, told)
-        if self.taken and not told.problem:
+        if self.taken:
             await self.taken()
 
 
