@@ -205,6 +205,7 @@ def prediction(report: Mapping[str, Any]) -> str:
     lines = [f"{text(report['rows'])} rows scored by version {report['version']} → {report['output']}"]
     if report.get("rejected"):
         lines.append(f"{text(report['rejected'])} rows could not be read: {report['rejected_file']}")
+    lines += [f"{note['problem']}." for note in report.get("notes", ())]
     return "\n".join(lines)
 
 

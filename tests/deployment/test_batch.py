@@ -18,6 +18,7 @@ import pytest
 from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from keepfit import show
 from keepfit.config import Data
 from keepfit.data.conform import conform
 from keepfit.deployment import batch, runtime, sinks
@@ -440,6 +441,22 @@ def test_what_was_observed_bears_on_rows_that_are_far_from_it_and_in_other_files
     assert (report["rows"], report["rejected"]) == (asked.height, 0)
     parted = pl.read_parquet(tmp_path / "parted.parquet")
     assert np.allclose(parted["prediction"][: len(wanted) * 2], found["prediction"][-len(wanted) * 2 :], rtol=1e-9)
+
+
+def test_a_history_that_says_otherwise_than_what_is_known_is_told(tmp_path):
+    packed(tmp_path / "bundle", later=False)
+    model, told = runtime.load(tmp_path / "bundle"), values()
+    rows = [{"shop": "north", "month": f"2003-{at + 1:02}-01", "sold": str(told[0, 36 + at])} for at in range(12)]
+    rows += [{"shop": shop, "month": "2004-01-01", "sold": ""} for shop in ("north", "south")]
+    pl.DataFrame(rows).write_csv(tmp_path / "asked.csv")
+    assert batch.predict(model, tmp_path / "asked.csv", tmp_path / "out.csv")["notes"] == []
+    rows[3]["sold"] = rows[5]["sold"] = "1"
+    pl.DataFrame(rows).write_csv(tmp_path / "asked.csv")
+    report = batch.predict(model, tmp_path / "asked.csv", tmp_path / "out.csv")
+    [note] = report["notes"]
+    assert (note["series"], note["periods"]) == ({"shop": "north"}, 2)
+    said = show.prediction({**report, "version": "1"})
+    assert "2 periods (2003-04-01 to 2003-06-01) of 'north' was not taken" in said
 
 
 def test_other_tasks_need_an_input(two, tmp_path):

@@ -40,7 +40,8 @@ from keepfit import config, durable
 from keepfit.data import files, frames, read
 from keepfit.data.delimited import BadRow
 from keepfit.data.parse import Problem
-from keepfit.deployment.protocols import forms
+from keepfit.deployment import untaken
+from keepfit.deployment.protocols import Note, forms
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.sinks import sink
 from keepfit.deployment.wishes import HORIZON, SERIES, unanswered
@@ -76,20 +77,20 @@ def predict(
         progress: told rows done, rows in all (0: unknown) and a message.
 
     The report: `rows` scored, `rejected` and `rejected_file`, `output`, `columns` (what was added,
-    by its name in the output), `seconds`, `rows_per_second`. Raises DataError for input that cannot
-    be read or lacks columns (all named), and for output that cannot be written; then no output is
-    left, and an older one stays.
+    by its name in the output), `notes` (see `untaken.notes`), `seconds`, `rows_per_second`. Raises
+    DataError for input that cannot be read or lacks columns (all named), and for output that cannot
+    be written; then no output is left, and an older one stays.
     """
     began = time.monotonic()
     _apart(source, output)
     schema = _asked(runtime)
     rows = rows or min((LARGE.get(column.role, ROWS) for column in runtime.schema.features), default=ROWS)
-    total, done, names = _size(source), 0, dict[str, str]()
+    total, done, names, notes = _size(source), 0, dict[str, str](), list[Note]()
     with _Rejected(output) as rejected, sink(output) as write:
         at_once = WHOLE if schema.observes else rows
         read_in = read.batches(data or config.Data(source=str(source)), source, at_once, rejected.line)
         parts = _ahead(_named(_whole(read_in) if schema.observes else read_in, runtime.schema))
-        for frame in _ahead(_scored(runtime, schema, parts, rejected, names)):
+        for frame in _ahead(_scored(runtime, schema, parts, rejected, names, notes)):
             write(frame)
             done += frame.height
             progress(done, total, f"{done:,} rows scored")
@@ -103,6 +104,7 @@ def predict(
         "rejected_file": str(rejected.path) if rejected.count else None,
         "output": str(output),
         "columns": names,
+        "notes": [note._asdict() for note in notes],
         "seconds": round(seconds, 3),
         "rows_per_second": round(done / seconds) if seconds else None,
     }
@@ -124,7 +126,7 @@ def ahead(runtime: Runtime, output: Path, horizon: int | None = None, progress: 
             progress(done, 0, f"{done:,} rows forecast")
     seconds = time.monotonic() - began
     return {
-        "rows": done, "rejected": 0, "rejected_file": None, "output": str(output), "columns": names,
+        "rows": done, "rejected": 0, "rejected_file": None, "output": str(output), "columns": names, "notes": [],
         "seconds": round(seconds, 3), "rows_per_second": round(done / seconds) if seconds else None,
     }  # fmt: skip
 
@@ -241,9 +243,10 @@ def _size(source: Path) -> int:
 
 
 def _scored(
-    runtime: Runtime, schema: Schema, parts: Iterator[pl.DataFrame], rejected: _Rejected, names: dict[str, str]
-) -> Iterator[pl.DataFrame]:
-    """The frames with their answers; rows that cannot be read go to `rejected`. Fills `names`."""
+    runtime: Runtime, schema: Schema, parts: Iterator[pl.DataFrame], rejected: _Rejected, names: dict[str, str],
+    notes: list[Note],
+) -> Iterator[pl.DataFrame]:  # fmt: skip
+    """The frames with their answers; rows that cannot be read go to `rejected`. Fills `names` and `notes`."""
     first = 1
     features = _features(runtime.schema)
     for part in parts:
@@ -262,7 +265,16 @@ def _scored(
             rejected.cells(part, sorted(problems, key=lambda p: p.row), first)
         first += part.height
         part = part[good] if problems else part
+        notes += _untaken(runtime, part)
         yield _beside(_without_files(part), answers(output, runtime.schema.classes), names)
+
+
+def _untaken(runtime: Runtime, part: pl.DataFrame) -> list[Note]:
+    """What of the observed rows of a forecast's input was not taken."""
+    known = runtime.wish
+    if known is None or known.target not in part.columns:
+        return []
+    return untaken.notes(known, part.filter(pl.col(known.target).is_not_null()).iter_rows(named=True))
 
 
 def _others(count: int, problems: Sequence[Problem]) -> NDArray[np.intp]:

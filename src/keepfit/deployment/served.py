@@ -251,7 +251,7 @@ def _wanted(
     seen = frozenset(asked.observed)
     wanted = [row for row in range(len(rows)) if row not in seen]
     left = [rows[row] for row in wanted]
-    notes = untaken.notes(served.runtime.wish, rows, asked.observed)
+    notes = untaken.notes(served.runtime.wish, (rows[row] for row in asked.observed))
     return [(place, job, asked._replace(rows=left, observed=(), notes=notes))], left, output[wanted]
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keepfit.data import labels, parse
 from keepfit.data import rhythm as calendar
-from keepfit.data.rows import Rows
 from keepfit.deployment.protocols import Note
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.wishes import HISTORY, SHOWN, Key, Known
 from keepfit.errors import RequestError
-from keepfit.types import Column
 
 
 def held(runtime: Runtime, entries: Iterable[Any], observed: labels.Read) -> tuple[labels.Invalid, ...]:
@@ -61,12 +59,11 @@ def _recorded(runtime: Runtime, entry: Mapping[str, Any], value: float) -> str:
 # --- the history of a request ---------------------------------------------------------------------
 
 
-def notes(known: Known, rows: Rows, observed: Sequence[int]) -> list[Note]:
+def notes(known: Known, rows: Iterable[Mapping[str, Any]]) -> list[Note]:
     """A note of each series of which observed rows say otherwise than what is known; beyond SHOWN one of the rest."""
     found: dict[Key, list[int]] = {}
-    for row in map(rows.__getitem__, observed):
-        if not known.gap(row.get(known.target)) and _otherwise(known, row):
-            found.setdefault(known.key(row), []).append(known.period(row, 0))
+    for key, period in _otherwise(known, rows):
+        found.setdefault(key, []).append(period)
     series = [*found.items()]
     told = [_note(known, key, periods) for key, periods in series[:SHOWN]]
     rest = [period for _, periods in series[SHOWN:] for period in periods]
@@ -75,19 +72,23 @@ def notes(known: Known, rows: Rows, observed: Sequence[int]) -> list[Note]:
     return told
 
 
-def _otherwise(known: Known, row: Mapping[str, Any]) -> bool:
-    """Has a row another value than what is known of its period, or one where a gap is known?"""
-    key = known.key(row)
-    if known.memory is None or key not in known.places:
-        return False
-    history, back = known.memory.history[known.places[key]], known.ends[key] - known.period(row, 0)
-    if not 0 <= back < len(history):
-        return False
-    before = float(history[-1 - back])
-    if math.isnan(before):
-        return bool(np.isfinite(history[: -1 - back]).any())
-    value = parse.PARSE["past"](row[known.target], known.columns.get(known.target, Column(known.target, "past")))
-    return not math.isclose(before, float(value or 0.0), rel_tol=1e-6)
+def _otherwise(known: Known, rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Key, int]]:
+    """Series and period of each row that has another value than what is known, or one where a gap is known."""
+    keyed = [(known.key(row), row) for row in rows if not known.gap(row.get(known.target))]
+    mine = [(key, row) for key, row in keyed if key in known.places]
+    if known.memory is None or not mine:
+        return
+    time, target = known.columns[known.rhythm.time], known.columns[known.target]
+    moments = np.array([parse.PARSE["moment"](row[time.name], time) for _, row in mine], np.float64)
+    values = np.array([parse.PARSE["past"](row[target.name], target) for _, row in mine], np.float64)
+    places, ends = (np.array([told[key] for key, _ in mine]) for told in (known.places, known.ends))
+    periods, history = calendar.periods(known.rhythm, moments), known.memory.history
+    column = history.shape[1] - 1 - (ends - periods)
+    known_at = (column >= 0) & (column < history.shape[1])
+    for at in np.flatnonzero(known_at).tolist():
+        past = history[places[at], : int(column[at]) + 1]
+        if not math.isclose(past[-1], values[at], rel_tol=1e-6) and np.isfinite(past).any():
+            yield mine[at][0], int(periods[at])
 
 
 def _note(known: Known, key: Key, periods: Sequence[int]) -> Note:
