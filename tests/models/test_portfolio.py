@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keepfit.models import crossfit, portfolio, train
+from keepfit.models.job import Candidate
 from tests.models.tables import config, fit, folds, table
 
 MANY = 9000
@@ -146,7 +147,7 @@ def test_in_time_order_the_longest_fold_decides():
 
 def test_a_member_that_cannot_be_fitted_is_left_out_with_its_reason():
     begun = job(waves())
-    broken = crossfit.Candidate("ridge", {"alpha": -1.0}, "broken")
+    broken = Candidate("ridge", {"alpha": -1.0}, "broken")
     found = portfolio.run(begun, [broken, *portfolio.candidates(begun)[:2]])
     assert found.left_out["broken"].startswith("broken could not be fitted: ")
     with pytest.raises(portfolio.ModelError, match="No estimator could be fitted: broken could not be fitted"):

@@ -24,7 +24,8 @@ import numpy as np
 
 from keepfit.errors import ModelError
 from keepfit.models import catalogue, metrics
-from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, everything, style, wide, widest
+from keepfit.models.crossfit import cross_validate, everything, style, wide, widest
+from keepfit.models.job import Candidate, Job, Result
 
 SKEWED = 1.0  # skewness from which the logarithm of a positive target is tried
 CHEAP = 30_000  # rows times features up to which a forest is cheap

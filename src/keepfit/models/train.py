@@ -31,8 +31,9 @@ from keepfit.errors import ConfigError, ModelError
 from keepfit.extras import load, pick
 from keepfit.features.values import Columns
 from keepfit.models import calibrate, catalogue, fitted, metrics, portfolio, threshold, tune
-from keepfit.models.crossfit import Candidate, Fold, Job, Result, cross_validate, matrix, members, selection, widest
+from keepfit.models.crossfit import cross_validate, matrix, members, selection, widest
 from keepfit.models.fitted import Fitted, Floats, Member, Output
+from keepfit.models.job import Candidate, Fold, Job, Result
 from keepfit.models.tasks import TASKS, Task, settings, task
 from keepfit.types import Schema
 

@@ -21,7 +21,8 @@ import optuna
 from keepfit.errors import ConfigError
 from keepfit.extras import nearest
 from keepfit.models import catalogue
-from keepfit.models.crossfit import Candidate, Job, Result, cross_validate, places, result
+from keepfit.models.crossfit import cross_validate, places, result
+from keepfit.models.job import Candidate, Job, Result
 
 optuna.logging.disable_default_handler()
 

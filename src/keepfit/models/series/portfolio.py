@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from keepfit.data import rhythm as calendar
-from keepfit.models.crossfit import Candidate, Job
+from keepfit.models.job import Candidate, Job
 
 ORDER = ("seasonal_naive", "theta", "ces", "boosted_lags", "auto_ets")
 ORDER_OF_LONG = ("seasonal_naive", "boosted_lags", "ces", "theta", "auto_ets")
