@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -5,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +112,21 @@ def test_who_is_to_end_does_not_wait_for_processes():
     with pytest.raises(engine.Stopped):
         engine.local(outer, [0, 1], 2, stop)
     assert time.monotonic() - began < 15  # each would have slept for twenty seconds
+
+
+def in_a_daemon(queue: Any) -> None:
+    queue.put((engine.processes(lambda _: os.getpid(), [1, 2], 2), os.getpid()))
+
+
+@pytest.mark.slow
+def test_a_daemon_starts_no_processes():
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    daemon = context.Process(target=in_a_daemon, args=(queue,), daemon=True)
+    daemon.start()
+    found, itself = queue.get(timeout=100)
+    daemon.join()
+    assert found == [itself, itself]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ take long end early: they call `look` now and then.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import time
@@ -80,13 +81,13 @@ def processes(function: Callable[[Item], Result], items: Iterable[Item], workers
     """`function` of each item, in so many processes (0: one a core) that are kept for the next call, by pickle.
 
     The results are in the order of the items and must not depend on who computes them. One item, or one worker,
-    needs no process. Raises the first error, or Stopped where the work of this thread is to end: then what has begun
-    is not waited for.
+    needs no process; a process that may have none of its own (a daemon of multiprocessing) starts none. Raises the
+    first error, or Stopped where the work of this thread is to end: then what has begun is not waited for.
 
     >>> processes(abs, [-1, 2], 1)
     [1, 2]
     """
-    todo, workers = list(items), workers or cores()
+    todo, workers = list(items), 1 if multiprocessing.current_process().daemon else workers or cores()
     if workers < 2 or len(todo) < 2:
         return [_looked(function, item) for item in todo]
     get = load("joblib.externals.loky:get_reusable_executor", "engine")
