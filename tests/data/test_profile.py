@@ -223,3 +223,18 @@ def test_numbers_stand_below_their_heads(tmp_path: Path) -> None:
     head = re.search("<table class='sample'><tr>(.*?)</tr>", (tmp_path / "p").read_text())
     assert head
     assert re.findall(r"<th( class='n')?>", head[1]) == [" class='n'", "", ""]
+
+
+def test_how_well_columns_tell_the_target_is_drawn_on_one_scale(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    note = random.choice(["short", "a long story about nothing at all"], 400)
+    told = np.where(random.random(400) < 0.8, note, "short")
+    frame = pl.DataFrame({"note": [f"{text} {k}" for k, text in enumerate(note)], "y": np.char.str_len(told) > 9})
+    profile(dataset(frame), tmp_path / "p")
+    text = (tmp_path / "p").read_text()
+    shown = text[text.index("How well each column") :]
+    assert "Of a text this is its length alone." in shown
+    (length,) = re.findall(r"<rect x='[\d.]+' y='2' width='([\d.]+)'", shown.split("<h2")[0])
+    score = float(re.findall(r"class='note'>([\d.]+)<", shown)[0])
+    assert 0.3 < score < 0.95
+    assert float(length) == pytest.approx(score * (560 * 0.6 - 48), rel=0.02)  # and not as long as there is room

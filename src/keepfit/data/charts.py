@@ -99,13 +99,16 @@ def _line(line: Floats | None, width: float) -> str:
     return f"<polyline points='{points}' class='line'/>"
 
 
-def bars(labels: Sequence[str], counts: NDArray[np.generic], notes: Sequence[str], width: float = WIDTH) -> str:
+def bars(
+    labels: Sequence[str], counts: NDArray[np.generic], notes: Sequence[str], width: float = WIDTH, most: float = 0.0
+) -> str:
     """A horizontal bar for each label, stacked from `counts` (series, labels), with a note at its end.
 
-    `width` is in the units of the page's text: a wider chart has room for longer labels.
+    `width` is in the units of the page's text: a wider chart has room for longer labels. The longest bar fills it,
+    or what counts `most` would.
     """
     series = np.asarray(counts, dtype=float)
-    top = max(1e-12, float(series.sum(axis=0).max())) if series.size else 1.0
+    top = max(1e-12, most, float(series.sum(axis=0).max())) if series.size else 1.0
     start = width * LABEL
     room = width - start - 48
     parts = []

@@ -30,6 +30,8 @@ WIDE = 560.0
 THUMBNAILS = 8  # pictures of a class
 SCORE = {"classification": "2·AUC − 1", "regression": "R² of ranks", "forecast": "R² of ranks"}
 
+SIZES = {"text": " Of a text this is its length alone.", "image": " Of a picture it is how many bytes it has alone."}
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -166,10 +168,12 @@ def _relation(made: Profile) -> str:
     if not made.scores:
         return ""
     best = sorted(made.scores.items(), key=lambda item: -item[1])[:TOP]
-    chart = bars([n for n, _ in best], np.array([[s for _, s in best]]), [f"{s:.3f}" for _, s in best], WIDE)
+    chart = bars([n for n, _ in best], np.array([[s for _, s in best]]), [f"{s:.3f}" for _, s in best], WIDE, 1.0)
     what = SCORE.get(made.schema.task, "")
     first = f" The best {TOP} of {len(made.scores):,}." if len(made.scores) > TOP else ""
-    return _soft(f"How well each column alone tells the target on held-out rows: {what}; 1 is perfect.{first}") + chart
+    size = "".join(told for role, told in SIZES.items() if any(made.schema[name].role == role for name in made.scores))
+    told = f"How well each column alone tells the target on held-out rows: {what}; 1 is perfect.{first}{size}"
+    return _soft(told) + chart
 
 
 def _pictures(made: Profile, most: int) -> str:
