@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 
 from keepfit.data import labels, log_roll
-from keepfit.data.log import open_log
+from keepfit.data.log import Line, open_log
 from keepfit.errors import ConfigError
 from keepfit.monitoring import labelled
+from keepfit.types import Column, Rhythm, Schema
 from tests.data.answered import CLASSES, PRICES, ROW, SCHEMA, price, record
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
@@ -141,3 +142,19 @@ def test_probabilities_of_maps_in_any_order(rows: Any, expected: Any) -> None:
     column = pl.Series([row and [{"key": k, "value": v} for k, v in row] if row else row for row in rows], dtype=pairs)
     found = labelled.probabilities(column, CLASSES)
     assert (found if found is None else found.tolist()) == expected
+
+
+def test_what_had_been_observed_when_it_was_asked_for_is_no_forecast(tmp_path: Path) -> None:
+    columns = (Column("shop", "series"), Column("month", "moment", "date"), Column("sold", "past"))
+    schema = Schema(columns, "forecast", "sold", rhythm=Rhythm("month", "1mo", 0.0, 2, ("shop",)))
+    log = open_log(tmp_path / "predictions", schema, "shops", "1")
+    keys = log.ids(3)
+    rows = log.inputs([{"shop": "north", "month": f"1971-0{k + 1}-01"} for k in range(3)])
+    for k, (key, row) in enumerate(zip(keys, rows, strict=True)):
+        log.write([Line(key, START.timestamp(), "r", None, "/predict", 0.1, row, 5.0, step=float(k), scale=2.0)])
+    labels.add(tmp_path / "feedback", tmp_path / "predictions", [{"id": key, "label": 7} for key in keys])
+    log.close()
+    found = labelled.read(tmp_path / "predictions", schema)
+    assert found.output.ahead is not None
+    assert found.output.ahead.step.tolist() == [1, 2]
+    assert (len(found), found.unknown, found.older) == (2, 0, 0)

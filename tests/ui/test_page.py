@@ -176,6 +176,14 @@ def test_a_file_without_the_columns_is_refused_in_words(server: Server, chromium
         assert Path(download.value.path()).read_text().splitlines()[0] == "age,plan,spend"
 
 
+def test_whoever_looks_whether_it_is_alive_leaves_no_line(server: Server) -> None:
+    """`keepfit up` looks every few seconds."""
+    answer = server.ask("GET", "/health")
+    assert answer.status == 200
+    assert answer.json == {"status": "alive"}
+    assert "not found" not in server.log.read_text()
+
+
 def test_the_model_is_shown_beside_its_goals(server: Server, chromium: Any) -> None:
     with visiting(chromium, server.url) as page:
         assert page.get_by_role("heading", name="shop").is_visible()

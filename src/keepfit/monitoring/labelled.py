@@ -74,6 +74,7 @@ def read(
     columns = rows.collect_schema()
     rows = rows.filter(pl.col("label").is_not_null()).with_columns(log_read.event(columns, time).alias(TIME))
     rows = rows.filter(pl.col("version") == version) if version is not None else rows
+    rows = rows.filter(pl.col("step").is_null() | (pl.col("step") >= 1)) if "step" in columns else rows
     if time is not None:
         rows = rows.filter(*_within(since, until))
     kept = [name for name in KEPT if name in columns or name == TIME]

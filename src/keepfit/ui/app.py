@@ -57,6 +57,10 @@ def application(service: Service, alone: bool, where: Where | None = None) -> Fa
     """The page as an ASGI application. One a process: the framework keeps its pages in its module."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "alive"}  # what `keepfit up` looks at
+
     @ui.page("/")
     def index(request: Request) -> None:
         build(service, request.scope[CALLER], leave=bool(service.keys.callers), where=where)
