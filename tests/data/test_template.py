@@ -101,3 +101,14 @@ def test_pictures_are_told_of_backbones() -> None:
     asked = Data(source="photos", target="label")
     assert "#   image: {backbone: FOLDER}" in template("x", Schema((photo, label), "classification", "label"), asked)
     assert "backbone" not in template("x", Schema((label,), "classification", "label"), asked)
+
+
+def test_numbers_with_dates_may_be_series() -> None:
+    day, sold, seen = Column("day", "date", "date"), Column("sold", "target"), Column("seen", "number", "float")
+    data = Data(source="a.csv", target="sold")
+    text = template("x", Schema((day, sold), "regression", "sold"), data)
+    (line,) = [line for line in text.splitlines() if line.startswith("# task: forecast")]
+    assert "'day'" in line
+    back(text.replace("# task: forecast", "task: forecast"))
+    assert "forecast" not in template("x", Schema((seen, sold), "regression", "sold"), data)
+    assert "forecast" not in template("x", Schema((day, sold), "classification", "sold"), data)

@@ -86,6 +86,8 @@ def template(name: str, schema: Schema, data: Data, sections: Mapping[str, Mappi
 def _task(schema: Schema, sections: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """The task and its section, where rows follow each other: that cannot be read off the target."""
     if schema.rhythm is None:
+        if schema.task == "regression" and (dates := schema.role("date")):
+            yield _line("# task: forecast", f"if '{dates[0]}' tells when: what comes after each series' last value")
         return
     rhythm, given = schema.rhythm, dict(sections.get("forecast", {}))
     season = " and ".join(map(str, rhythm.season)) or "none"
