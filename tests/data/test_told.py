@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from keepfit.data import log_roll, segments, told
+import pytest
+
+from keepfit.data import log_observed, log_roll, observations, segments, told
 from keepfit.data.told import Seen
 from tests.data.test_observations import SCHEMA, give, tell
 
@@ -73,6 +75,16 @@ def test_labels_of_predictions_are_observations_whether_these_are_rolled_or_not(
     tell(tmp_path, {"id": second, "label": 8})
     assert sold(look(tmp_path, seen)) == {"north 1971-01": 7.0, "north 1971-02": 8.0}
     assert [one.id for one in look(tmp_path).told.values()] == [first, second]
+
+
+def test_a_label_of_a_time_that_is_still_to_come_is_read_whenever_the_log_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [key] = give(tmp_path, ["1971-06-01"], at=time.time() + 1)
+    assert tell(tmp_path, {"id": key, "label": 7}).accepted == 1
+    monkeypatch.setattr(observations.time, "time", lambda: 86400.0 * 365)  # New Year 1971
+    assert sold(look(tmp_path)) == {"north 1971-06": 7.0}
+    assert log_observed.read(tmp_path / "predictions", SCHEMA)["value"].to_list() == [7.0]
 
 
 def test_a_torn_or_damaged_line_costs_the_others_nothing(tmp_path: Path) -> None:

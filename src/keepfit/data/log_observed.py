@@ -56,7 +56,7 @@ def _labelled(
     folder: Path, labels: pl.DataFrame, schema: Schema, uri: str | None
 ) -> Iterator[tuple[str, str, float, datetime]]:
     """What labels say of the predictions that they are of."""
-    reader = observations.reader(schema)
+    reader = observations.reader(schema, logged=True)
     if reader is None or not labels.height:
         return
     rows = asked(folder, labels["id"], uri)

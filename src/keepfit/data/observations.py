@@ -34,32 +34,33 @@ CONFIRMED = "confirmed"  # key of an entry whose teller insists on a value that 
 SURE = (True, "true", "True", "TRUE")  # a file may hold it as text
 
 
-def reader(schema: Schema, redact: Sequence[str] = ()) -> Read | None:
+def reader(schema: Schema, redact: Sequence[str] = (), logged: bool = False) -> Read | None:
     """What reads the observations of a task; None for a task that has none.
 
-    Columns of `redact` are kept in no file; where they tell series or times, nothing can be observed.
+    Columns of `redact` are kept in no file; where they tell series or times, nothing can be observed. What is
+    `logged` was accepted before: no clock is asked again, so that a log says the same whenever it is read.
     """
     made = READERS.get(schema.task)
-    return made(schema, redact) if made else None
+    return made(schema, redact, logged) if made else None
 
 
-def _of_forecasts(schema: Schema, redact: Sequence[str]) -> Read | None:
+def _of_forecasts(schema: Schema, redact: Sequence[str], logged: bool) -> Read | None:
     if schema.rhythm is None or schema.target is None:
         return None
     names = frozenset({*schema.rhythm.series, schema.rhythm.time, schema.target})
-    return Read(names, partial(_read, schema, schema.rhythm, redact))
+    return Read(names, partial(_read, schema, schema.rhythm, redact, logged))
 
 
-READERS: Mapping[str, Callable[[Schema, Sequence[str]], Read | None]] = {"forecast": _of_forecasts}
+READERS: Mapping[str, Callable[[Schema, Sequence[str], bool], Read | None]] = {"forecast": _of_forecasts}
 
 
-def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], entry: Mapping[str, Any]) -> Observation:
+def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], logged: bool, entry: Mapping[str, Any]) -> Observation:
     """What a row says of its series. Raises ValueError."""
     if hidden := {rhythm.time, *rhythm.series} & {*redact}:
         raise ValueError(f"'{min(hidden)}' is kept out of the log (serving.log.redact), so nothing can be observed")
     key: dict[str, Any] = {name: _level(schema[name], entry) for name in rhythm.series}
     sure = entry.get(CONFIRMED) in SURE and CONFIRMED not in {c.name for c in schema.columns}
-    key[rhythm.time] = _time(schema[rhythm.time], rhythm, entry, sure)
+    key[rhythm.time] = _time(schema[rhythm.time], rhythm, entry, sure or logged)
     value = parse.past(_there(entry, str(schema.target)))
     if value is None:
         raise ValueError(f"'{schema.target}' is missing: an observation has a value")

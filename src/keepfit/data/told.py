@@ -61,7 +61,7 @@ class Seen:
 
 def follow(predictions: Path, schema: Schema, before: Seen, uri: str | None = None) -> Seen:
     """What is known after a look at the feedback beside `predictions`. Raises DataError where `uri` cannot be read."""
-    reader = observations.reader(schema)
+    reader = observations.reader(schema, logged=True)
     if reader is None:
         return before
     feedback = predictions.parent / "feedback"
