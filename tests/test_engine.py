@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from keepfit import engine
+from keepfit.errors import ModelError
 from keepfit.extras import pick
 
 
@@ -97,6 +98,17 @@ def test_an_error_in_a_process_is_raised_and_the_next_call_works():
         return k
 
     with pytest.raises(ValueError, match="no"):
+        engine.processes(work, range(4), 2)
+    assert engine.processes(abs, [-1, -2], 2) == [1, 2]
+
+
+def test_a_process_that_is_killed_is_told_and_the_next_call_works():
+    def work(k):
+        if k == 1:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the system does where memory runs out
+        return k
+
+    with pytest.raises(ModelError, match="One of 2 processes that computed was killed, most often because memory"):
         engine.processes(work, range(4), 2)
     assert engine.processes(abs, [-1, -2], 2) == [1, 2]
 

@@ -18,9 +18,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from keepfit.errors import ModelError
 from keepfit.extras import load
 
 Item = TypeVar("Item")
@@ -82,7 +83,8 @@ def processes(function: Callable[[Item], Result], items: Iterable[Item], workers
 
     The results are in the order of the items and must not depend on who computes them. One item, or one worker,
     needs no process; a process that may have none of its own (a daemon of multiprocessing) starts none. Raises the
-    first error, or Stopped where the work of this thread is to end: then what has begun is not waited for.
+    first error; ModelError where a process was killed; Stopped where the work of this thread is to end, and then
+    what has begun is not waited for.
 
     >>> processes(abs, [-1, 2], 1)
     [1, 2]
@@ -92,9 +94,15 @@ def processes(function: Callable[[Item], Result], items: Iterable[Item], workers
         return [_looked(function, item) for item in todo]
     get = load("joblib.externals.loky:get_reusable_executor", "engine")
     pool = get(workers, timeout=IDLE, env=ALONE, initializer=_ends_with, initargs=(os.getpid(),))
-    futures = [pool.submit(function, item) for item in todo]
+    futures: list[Future[Result]] = []
     try:
+        futures += (pool.submit(function, item) for item in todo)
         return [_answered(future) for future in futures]
+    except BrokenExecutor as error:
+        raise ModelError(
+            f"One of {workers} processes that computed was killed, most often because memory ran out. Free some and "
+            "try again, or let keepfit use fewer cores (taskset, or the limit of its container)."
+        ) from error
     finally:
         for future in futures:
             future.cancel()
