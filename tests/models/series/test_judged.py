@@ -62,7 +62,9 @@ def test_pictures_show_some_series_and_the_errors_by_step(tmp_path) -> None:
     drawn = plots.draw(y, output, SCHEMA, tmp_path, known, asked)
     assert [path.stem for path in drawn] == ["series_1", "series_2", "series_3", "steps_ahead"]
     texts = ["".join(ElementTree.fromstring(path.read_text()).itertext()) for path in drawn]
-    assert "south: MASE 2" in texts[0]  # the series in the middle
+    assert "south: MASE 2, 2 of 3 from the best" in texts[0]  # the series in the middle
+    assert "west: MASE 3, 3 of 3 from the best" in "".join(texts)
+    assert "north: MASE 1, 1 of 3 from the best" in "".join(texts)
     assert all(part in text for text in texts[:3] for part in ("forecast", "observed", "interval"))
     assert [drawing.read_text().count("<polygon") for drawing in drawn] == [1, 1, 1, 0]  # between which ends
     assert all(path.stat().st_size < 100_000 for path in drawn)

@@ -34,7 +34,10 @@ def draw(
     before, owner = named(known, schema)
     for number, at in enumerate(chosen):
         mine = known.filter(owner == before.index(names[at])) if names[at] in before else known.clear()
-        title = f"{names[at]}: MASE {each[at]:.3g}"
+        rank = int(np.flatnonzero(order == at)[0]) + 1
+        title = f"{names[at]}: MASE {each[at]:.3g}" + (
+            f", {rank:,} of {len(order):,} from the best" if len(order) > 1 else ""
+        )
         yield f"series_{number + 1}", _series(y, output, schema, mine, asked, np.flatnonzero(place == at), title)
     if given.ahead is not None and given.ahead.step.max(initial=0) > 1:
         yield "steps_ahead", _by_step(given)
