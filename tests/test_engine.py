@@ -91,6 +91,13 @@ def test_one_item_or_one_worker_needs_no_process():
     assert engine.processes(lambda _: os.getpid(), [1, 2], 1) == [os.getpid()] * 2
 
 
+def test_there_are_no_more_processes_than_a_limit_allows(monkeypatch):
+    """A container has all cores of its machine in sight, and may use a few: each process would cost 100 MB."""
+    monkeypatch.setattr(engine, "cores", lambda: 64)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # joblib minds the limits of cgroups in the same place
+    assert engine.processes(lambda _: os.getpid(), [1, 2]) == [os.getpid()] * 2
+
+
 def test_an_error_in_a_process_is_raised_and_the_next_call_works():
     def work(k):
         if k == 1:

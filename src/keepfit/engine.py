@@ -79,18 +79,20 @@ def _waited(future: Future[Result]) -> Result:
 
 
 def processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 0) -> list[Result]:
-    """`function` of each item, in so many processes (0: one a core) that are kept for the next call, by pickle.
+    """`function` of each item, in so many processes (0: one a core that a container may use), kept for the next call.
 
-    The results are in the order of the items and must not depend on who computes them. One item, or one worker,
-    needs no process; a process that may have none of its own (a daemon of multiprocessing) starts none. Raises the
-    first error; ModelError where a process was killed; Stopped where the work of this thread is to end, and then
-    what has begun is not waited for.
+    Items go there by pickle. The results are in their order and must not depend on who computes them. One item, or
+    one worker, needs no process; a process that may have none of its own (a daemon of multiprocessing) starts none.
+    Raises the first error; ModelError where a process was killed; Stopped where the work of this thread is to end,
+    and then what has begun is not waited for.
 
     >>> processes(abs, [-1, 2], 1)
     [1, 2]
     """
-    todo, workers = list(items), 1 if multiprocessing.current_process().daemon else workers or cores()
-    if workers < 2 or len(todo) < 2:
+    todo = list(items)
+    alone = len(todo) < 2 or multiprocessing.current_process().daemon
+    workers = 1 if alone else workers or load("joblib.externals.loky:cpu_count", "engine")()
+    if workers < 2:
         return [_looked(function, item) for item in todo]
     get = load("joblib.externals.loky:get_reusable_executor", "engine")
     pool = get(workers, timeout=IDLE, env=ALONE, initializer=_ends_with, initargs=(os.getpid(),))
