@@ -26,6 +26,7 @@ from keepfit.progress import Tell
 
 Lens = Mapping[str, Any]
 BATCH = 8  # pictures that a thread takes at a time
+CALL = 2  # pictures that a graph is asked about at once: what its layers pass on stays in the processor's cache
 AHEAD = 2  # batches of each thread that wait for whoever takes them
 
 
@@ -172,14 +173,14 @@ def _pixels(lens: Lens) -> See:
 def _through(backbone: Mapping[str, Any], mirror: bool, threads: int) -> See:
     """From pictures to what a backbone says of them.
 
-    It is asked about one at a time, unless it takes a fixed number: what its layers pass on then stays in the
-    processor's cache. What it is shown is written into the same memory each time, as new memory costs more.
+    What it is shown is written into the same memory each time: new memory costs more.
     """
     shape, fill = decoder(backbone)
-    ask, size = _asked(backbone, threads), backbone["batch"] or 1
+    ask, fixed = _asked(backbone, threads), backbone["batch"]
     side = 3 if backbone["layout"] == "NCHW" else 2
 
     def see(data: Sequence[bytes | None]) -> Rows:
+        size = fixed or CALL
         views = np.zeros((1 + mirror, size, *shape), backbone["number"])
         there, found = list[bool](), []
         for at in range(0, len(data), size):
@@ -187,7 +188,7 @@ def _through(backbone: Mapping[str, Any], mirror: bool, threads: int) -> See:
             there += [fill(one, numbers) for one, numbers in zip(some, views[0], strict=False)]
             if mirror:
                 views[1] = np.flip(views[0], side)
-            found.append(ask(views)[: len(some)])
+            found.append(ask(views if fixed else views[:, : len(some)])[: len(some)])
         rows = Rows(np.concatenate(found), np.array(there, bool))
         rows.values[~rows.there] = 0
         return rows
