@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
 
 from keepfit import engine
@@ -89,6 +90,13 @@ def test_processes_keep_the_order_and_are_others():
 def test_one_item_or_one_worker_needs_no_process():
     assert engine.processes(lambda _: os.getpid(), [1], 2) == [os.getpid()]
     assert engine.processes(lambda _: os.getpid(), [1, 2], 1) == [os.getpid()] * 2
+
+
+def test_joblib_may_be_asked_before_and_after():
+    """As scikit-learn asks it wherever n_jobs is set, in the notebook that trained a forecast, say."""
+    ask = lambda: joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(k) for k in (-1, -2, -3))
+    assert [ask(), engine.processes(abs, [-1, -2, -3], 2), ask()] == [[1, 2, 3]] * 3
+    assert engine.processes(abs, [-1, -2, -3], 2) == [1, 2, 3]
 
 
 def test_there_are_no_more_processes_than_a_limit_allows(monkeypatch):

@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from keepfit.errors import ModelError
@@ -32,6 +32,8 @@ HERE = threading.local()  # the stop of what this thread works on
 NEVER = threading.Event()
 WAIT = 0.2  # seconds between two looks whether Ctrl-C was pressed
 IDLE = 60  # seconds after which processes without work end
+KEPT: dict[tuple[int, int], Executor] = {}  # (process, how many) → its processes
+CHANGING = threading.Lock()
 ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # each has a core
 
 
@@ -94,13 +96,12 @@ def processes(function: Callable[[Item], Result], items: Iterable[Item], workers
     workers = 1 if alone else workers or load("joblib.externals.loky:cpu_count", "engine")()
     if workers < 2:
         return [_looked(function, item) for item in todo]
-    get = load("joblib.externals.loky:get_reusable_executor", "engine")
-    pool = get(workers, timeout=IDLE, env=ALONE, initializer=_ends_with, initargs=(os.getpid(),))
-    futures: list[Future[Result]] = []
+    pool, futures = _pool(workers), list[Future[Result]]()
     try:
         futures += (pool.submit(function, item) for item in todo)
         return [_answered(future) for future in futures]
     except BrokenExecutor as error:
+        _drop(pool)
         raise ModelError(
             f"One of {workers} processes that computed was killed, most often because memory ran out. Free some and "
             "try again, or let keepfit use fewer cores (taskset, or the limit of its container)."
@@ -108,6 +109,23 @@ def processes(function: Callable[[Item], Result], items: Iterable[Item], workers
     finally:
         for future in futures:
             future.cancel()
+
+
+def _pool(workers: int) -> Executor:
+    """So many processes of this one. Not joblib's reusable ones: those it takes for its own, and fails."""
+    key = os.getpid(), workers  # a fork has none of its parent's
+    with CHANGING:
+        if key not in KEPT:
+            made = load("joblib.externals.loky:ProcessPoolExecutor", "engine")
+            KEPT[key] = made(workers, timeout=IDLE, env=ALONE, initializer=_ends_with, initargs=key[:1])
+        return KEPT[key]
+
+
+def _drop(broken: Executor) -> None:
+    """Let the next call begin new processes."""
+    with CHANGING:
+        for key in [key for key, pool in KEPT.items() if pool is broken]:
+            del KEPT[key]
 
 
 def _ends_with(parent: int) -> None:
