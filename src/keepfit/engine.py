@@ -13,6 +13,7 @@ take long end early: they call `look` now and then.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import threading
@@ -34,6 +35,7 @@ WAIT = 0.2  # seconds between two looks whether Ctrl-C was pressed
 IDLE = 60  # seconds after which processes without work end
 KEPT: dict[tuple[int, int], Executor] = {}  # (process, how many) → its processes
 CHANGING = threading.Lock()
+atexit.register(KEPT.clear)  # before Python takes modules apart, which those processes' threads still need
 ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # each has a core
 
 
