@@ -120,6 +120,17 @@ def test_what_stops_is_said_once_for_all(table: Path):
         ready.examine(config("sales.csv", "sold", series=["shop"], horizon=90), table)
 
 
+@pytest.mark.parametrize(
+    ("task", "value", "why"), [("forecast", "1e300", "beyond 1e30"), ("regression", "inf", "infinite")]
+)
+def test_where_no_row_is_left_it_is_said_why(tmp_path: Path, task: str, value: str, why: str):
+    lines = [f"2024-{1 + n // 28:02}-{1 + n % 28:02},{value}" for n in range(60)]
+    (tmp_path / "huge.csv").write_text("day,y\n" + "\n".join(lines) + "\n")
+    asked = settings.parse({"task": task, "data": {"source": "huge.csv", "target": "y"}})
+    with pytest.raises(DataError, match=rf"huge.csv: no row is left to learn from(?s:.)*60 cells are .*{why}"):
+        ready.examine(asked, tmp_path)
+
+
 def test_init_writes_what_check_and_profile_then_read(table: Path):
     folder = table / "shops"
     written = init(folder, str(table / "sales.csv"), "sold", sets=["task=forecast", "forecast.horizon=7"]).read_text()

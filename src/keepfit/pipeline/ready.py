@@ -71,6 +71,8 @@ def examine(config: Config, project: Path, now: datetime | None = None) -> tuple
     frame, origin, config, shape = source(config, project)
     meaning = understand(frame, config, functions)
     train, verdict = _part(frame, origin, meaning, config, functions, now)
+    if not train.typed.height:
+        raise DataError(_nothing_left(origin, verdict))
     verdict = Verdict("data", shape) + verdict
     verdict += Verdict("data", (*decimal.suspects(frame, config.data), *split.history(train.typed, meaning)))
     asked.known(config, project, meaning, train.typed.columns)
@@ -127,6 +129,12 @@ def _part(
         kept &= (conformed[0][str(config.data.known_at)] <= now.timestamp()).fill_null(True)
     known = whole.only(kept.to_numpy())
     return known.at(split.order(known.typed, meaning, config.data)), verdict
+
+
+def _nothing_left(origin: Mapping[str, Any], verdict: Verdict) -> str:
+    """Why none of the rows can be used: all that was found wrong with them."""
+    found = [f"  {check.name}: {check.detail}" for check in verdict.checks if check.outcome == "failed"]
+    return "\n".join((f"{origin['source']}: no row is left to learn from.", *found))
 
 
 def understand(frame: pl.DataFrame, config: Config, functions: Mapping[str, hooks.Hook]) -> Schema:
