@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from keepfit import config as settings
@@ -24,8 +27,9 @@ from keepfit.deployment.protocols import native
 from keepfit.deployment.rollout import CHAMPION, Plan, Rollout, Tools
 from keepfit.deployment.served import Job, Rules, decoded
 from keepfit.pipeline import observed
+from keepfit.project import Project
 from tests.deployment.test_runtime_series import MONTHS, packed
-from tests.models.series.rows import SCHEMA, values
+from tests.models.series.rows import SCHEMA, frame, values
 
 SOLD = values()  # (shops, months), the first of January 2000
 SHOPS = ("north", "south", "west")
@@ -362,3 +366,37 @@ def test_a_level_that_stays_is_taken_for_a_shift_and_one_batch_is_not(folder: Pa
         assert len(server.held) == 7
 
     Server(folder).run(script)
+
+
+@pytest.mark.slow
+def test_what_one_request_says_of_the_days_to_come_is_not_told_to_another(tmp_path: Path) -> None:
+    sold = values(length=240)
+    promo = np.random.default_rng(0).integers(0, 2, sold.shape)
+    told = frame(sold * (1 + promo)).with_columns(promo=pl.Series(promo.ravel()))
+    told.with_columns(pl.col("month").dt.strftime("%Y-%m-%d")).write_csv(tmp_path / "data.csv")
+    text = (
+        "task: forecast\ndata: {source: data.csv, target: sold}\nmodel: {type: boosted_lags}\n"
+        "forecast: {horizon: 3, series: [shop], season: 12}\n"
+    )
+    (tmp_path / "keepfit.yaml").write_text(text, encoding="utf-8")
+    made = Project(tmp_path)
+    made.run()
+    work = tmp_path / settings.WORK
+    (bundle,) = work.glob("runs/*/train/bundle")
+    for name in ("1", "2"):
+        shutil.copytree(bundle, tmp_path / "served" / name)
+    last = sold.shape[1]
+
+    def course(steps: Sequence[int], value: int) -> list[dict[str, Any]]:
+        return [{"shop": "north", "month": month(last + at), "promo": value} for at in steps]
+
+    async def script(server: Server) -> None:
+        asked = (course(range(6), 1), course([4, 5], 0), course([0, 5], 1))
+        alone = [json.loads((await server.ask(one)).body) for one in asked]
+        together = await asyncio.gather(*[server.ask(one) for one in asked])
+        values = [[[row["prediction"] for row in said["predictions"]] for said in found]
+                  for found in (alone, [json.loads(one.body) for one in together])]  # fmt: skip
+        assert values[0] == values[1]
+        assert values[0][0][4:] != values[0][1]
+
+    Server(tmp_path / "served").run(script)

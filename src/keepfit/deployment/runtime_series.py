@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from keepfit.errors import BundleError
 from keepfit.models.fitted import Floats
 from keepfit.models.series import memory, stored
+from keepfit.models.series.answers import answers
 from keepfit.types import Schema
 
 
@@ -37,7 +38,7 @@ class Forecasts:
         self.order = np.array([[2 + place, 0, 1] for place in range(self.count)]).ravel()
 
     def __call__(self, matrix: NDArray[Any]) -> Floats:
-        return memory.answers(self.known, matrix)[:, self.order]
+        return answers(self.known, matrix)[:, self.order]
 
     def after(self, matrix: NDArray[Any]) -> Forecasts:
         """The same models, told the observed rows of a matrix."""

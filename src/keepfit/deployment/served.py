@@ -197,7 +197,7 @@ def answer(served: Served, jobs: Sequence[Job], offer: Offer | None = None) -> l
 
 
 def _answered(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Offer | None) -> list[Response]:
-    if len(live) > 1 and any(asked.observed for _, _, asked in live):  # what one observed is not the others'
+    if len(live) > 1 and _apart(served, live):
         return [response for one in live for response in _answered(served, [one], offer)]
     try:
         return _together(served, live, offer)
@@ -208,6 +208,15 @@ def _answered(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Off
                 return [refusal(error, job.protocol)]
             return [internal_error(job.request, error, job.protocol)]
         return [response for one in live for response in _answered(served, [one], offer)]
+
+
+def _apart(served: Served, live: Sequence[tuple[int, Job, Asked]]) -> bool:
+    """Does what one request brings bear on its other rows, and must not on those of other requests?
+
+    So do what it observed, and what it says of the steps between now and the one that it asks about.
+    """
+    known = served.runtime.wish
+    return known is not None and (bool(known.ahead) or any(asked.observed for _, _, asked in live))
 
 
 def _together(served: Served, live: Sequence[tuple[int, Job, Asked]], offer: Offer | None) -> list[Response]:

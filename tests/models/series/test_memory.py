@@ -9,6 +9,7 @@ import pytest
 
 from keepfit.models.series import memory
 from keepfit.models.series import stored as storage
+from keepfit.models.series.answers import answers
 from keepfit.models.series.estimator import Forecaster
 from tests.models.series.rows import SEASON, hidden, matrix, values
 
@@ -156,8 +157,8 @@ def test_refreshed_is_the_memory_after_later_rows(model: str) -> None:
     assert memory.refreshed(made.memory, np.concatenate([later, stranger])).numbers.max() == 2
     asked = hidden(rows[rows[:, 1] >= 54])
     told = np.concatenate([later, asked])
-    assert np.allclose(memory.answers(moved, asked), memory.answers(made.memory, told)[len(later) :], equal_nan=True)
-    assert (memory.answers(moved, hidden(later))[:, 2] == later[:, 2]).all()
+    assert np.allclose(answers(moved, asked), answers(made.memory, told)[len(later) :], equal_nan=True)
+    assert (answers(moved, hidden(later))[:, 2] == later[:, 2]).all()
     assert np.array_equal(moved.scales[np.argsort(moved.numbers)], made.memory.scales)
 
 
@@ -231,3 +232,22 @@ def test_covariates_of_the_rows_that_are_asked_reach_the_models_that_look_at_the
     assert made.predict(far)[0, 0] == told[0] + 0.5
     new = np.array([[7, 0, 3.0, 1.0], [7, 1, np.nan, 2.0]])  # what was learned of all goes for a new one
     assert made.predict(new)[1, 0] == -998.0
+
+
+def test_rows_that_ask_for_one_step_again_are_answered_by_what_they_bring() -> None:
+    draw = np.random.default_rng(0)
+    outside = draw.normal(size=(20, 60))
+    rows = np.column_stack([matrix(50 + 5 * outside), outside.reshape(-1, 1)])
+    fit = rows[rows[:, 1] < 50]
+    made = Forecaster("boosted_lags", horizon=4, n_estimators=40).fit(hidden(fit), fit[:, 2])
+    course = hidden(rows[(rows[:, 0] == 3) & (rows[:, 1] >= 50)])  # ten steps: more than are forecast directly
+    other = course + np.array([0, 0, 0, 2])
+    alone = [made.predict(one)[:, 0] for one in (course, other)]
+    assert (alone[1] != alone[0]).sum() > 3
+    mixed = made.predict(np.stack([course, other], axis=1).reshape(-1, 4))[:, 0]  # two by two
+    assert np.array_equal(mixed[::2], alone[0])
+    assert np.array_equal(mixed[1::2], alone[1])
+    once = made.predict(np.concatenate([course, other[5:6]]))[:, 0]  # what if that one day were another?
+    assert np.array_equal(once[:10], alone[0])
+    changed = np.concatenate([course[:5], other[5:6]])
+    assert once[10] == made.predict(changed)[5, 0]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepfit.models.series import memory
+from keepfit.models.series.answers import answers
 from keepfit.models.series.panel import Floats
 
 
@@ -45,5 +46,5 @@ class Forecaster:
         return self
 
     def predict(self, matrix: NDArray[Any]) -> Floats:
-        """(n, 3): the value, the scale of its series and the step; see `memory.answers`."""
-        return memory.answers(self.memory, matrix)[:, [2, 0, 1]]
+        """(n, 3): the value, the scale of its series and the step; see `answers`."""
+        return answers(self.memory, matrix)[:, [2, 0, 1]]

@@ -209,10 +209,10 @@ def panel(matrix: NDArray[Any], values: Floats) -> Panel:
     longest = int(back.max(initial=-1)) + 1
     filled = np.full((len(numbers), longest), np.nan)
     filled[place, longest - 1 - back] = values
-    return Panel(filled, ends, numbers, _covariates(matrix, place, longest - 1 - back, filled.shape))
+    return Panel(filled, ends, numbers, covariates_of(matrix, place, longest - 1 - back, filled.shape))
 
 
-def _covariates(matrix: NDArray[Any], place: Ints, column: Ints, shape: tuple[int, ...]) -> Floats | None:
+def covariates_of(matrix: NDArray[Any], place: Ints, column: Ints, shape: tuple[int, ...]) -> Floats | None:
     """The covariates of rows (*shape, k) at their places and columns, NaN elsewhere; None where there are none."""
     if matrix.shape[1] <= PLAIN:
         return None
@@ -307,7 +307,7 @@ def _after(memory: Memory, part: Part, count: int, matrix: NDArray[Any], owner: 
     values = np.full((len(mine), count), np.nan)
     column = (taken[:, 1] - part.panel.ends[there]).astype(np.int64) - 1
     values[there, column] = taken[:, 2]
-    outside = _covariates(taken, there, column, values.shape)
+    outside = covariates_of(taken, there, column, values.shape)
     models = zip(memory.about.models, part.states, strict=True)
     states = tuple(model.update(state, values, outside) for model, state in models)
     grown = Panel(np.concatenate([part.panel.values, values], axis=1), part.panel.ends + count, part.panel.numbers)
@@ -320,85 +320,21 @@ def refreshed(memory: Memory, matrix: NDArray[Any]) -> Memory:
     Rows without a value are passed over, and so are series that are not known: their numbers mean something in
     the matrix alone.
     """
-    rows = _rows(matrix)
-    moved = observe(memory, rows[_observed(rows) & (memory.places(rows[:, 0]) >= 0)])
+    rows = exact(matrix)
+    moved = observe(memory, rows[observed(rows) & (memory.places(rows[:, 0]) >= 0)])
     rest = np.flatnonzero(moved.places(memory.numbers.astype(np.float64)) < 0)
     made = Memory(memory.about, (*moved.parts, *memory.only(rest).parts))
     vars(made)["table"] = np.concatenate([moved.table, memory.table[rest]])  # as the property keeps it; not all anew
     return made
 
 
-# --- asked ----------------------------------------------------------------------------------------
-
-
-def answers(memory: Memory, matrix: NDArray[Any]) -> Floats:
-    """(n, 2 + models): of each row the scale of its series, the step, and the forecast of each model.
-
-    Observed rows answer themselves (step 0) and move the states of their series for this call. Rows in the
-    known past answer what was observed then. NaN where nothing is known: an unknown series without
-    observations, a period before the history, a gap in it, more than ten horizons ahead.
-    """
-    rows = _rows(matrix)
-    told = np.isfinite(rows[:, 2])
-    if not told.any():
-        return _looked_up(memory, rows)
-    fresh = observe(memory, rows[_observed(rows)])
-    theirs = fresh.places(rows[:, 0]) >= 0
-    found = np.empty((len(rows), 2 + len(memory.about.models)))
-    found[theirs], found[~theirs] = _looked_up(fresh, rows[theirs]), _looked_up(memory, rows[~theirs])
-    found[told, 1], found[told, 2:] = 0.0, rows[told, 2:3]
-    return found
-
-
-def _rows(matrix: NDArray[Any]) -> Floats:
+def exact(matrix: NDArray[Any]) -> Floats:
     """The rows in float64; periods that float32 cannot count are no periods."""
     rows = np.array(matrix, np.float64)
     rows[~(np.abs(rows[:, 1]) <= LAST), 1] = np.nan
     return rows
 
 
-def _observed(rows: Floats) -> NDArray[np.bool_]:
+def observed(rows: Floats) -> NDArray[np.bool_]:
     """(n,) True for rows of a series and a period with a value."""
     return np.asarray(np.isfinite(rows[:, :PLAIN]).all(axis=1))
-
-
-def _looked_up(memory: Memory, rows: Floats) -> Floats:
-    found = np.full((len(rows), 2 + len(memory.about.models)), np.nan)
-    if not len(memory.numbers):
-        return found
-    places = memory.places(rows[:, 0])
-    steps = rows[:, 1] - memory.ends[places]
-    horizon = 0 if memory.about.looks(rows.shape[1]) else memory.about.horizon  # of the table
-    with np.errstate(invalid="ignore"):
-        near = (places >= 0) & (steps >= 1) & (steps <= horizon)
-    if near.all():
-        at = steps.astype(np.int64) - 1
-        found[:, 0], found[:, 1], found[:, 2:] = memory.scales[places], steps, memory.table[places, at]
-        return found
-    found[places >= 0, 0] = memory.scales[places[places >= 0]]
-    known = np.flatnonzero((places >= 0) & np.isfinite(steps))
-    found[known, 1] = np.maximum(steps[known], 0)
-    at = np.flatnonzero(near)
-    found[at, 2:] = memory.table[places[at], steps[at].astype(np.int64) - 1]
-    _past(memory, places, steps, known[steps[known] < 1], found)
-    far = (steps[known] > horizon) & (steps[known] <= FARTHEST * memory.about.horizon)
-    _far(memory, places, steps, known[far & (steps[known] >= 1)], rows, found)
-    return found
-
-
-def _past(memory: Memory, places: Ints, steps: Floats, rows: NDArray[np.intp], found: Floats) -> None:
-    column = memory.history.shape[1] - 1 + steps[rows]
-    rows, column = rows[column >= 0], column[column >= 0].astype(np.int64)
-    found[rows, 2:] = memory.history[places[rows], column][:, None]
-
-
-def _far(
-    memory: Memory, places: Ints, steps: Floats, rows: NDArray[np.intp], matrix: Floats, found: Floats
-) -> None:  # fmt: skip
-    """What is not in the table is computed for the series that ask for it."""
-    if len(rows):
-        asked, row = np.unique(places[rows], return_inverse=True)
-        step = steps[rows].astype(np.int64) - 1
-        last = int(step.max()) + 1
-        ahead = memory.ahead(asked, last, _covariates(matrix[rows], row, step, (len(asked), last)))
-        found[rows, 2:] = ahead[row, step]
