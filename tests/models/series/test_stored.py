@@ -7,7 +7,8 @@ import io
 import numpy as np
 import pytest
 
-from keepfit.models.series import memory, stored
+from keepfit.models.series import stored
+from keepfit.models.series.answers import answers
 from keepfit.models.series.estimator import Forecaster
 from tests.models.series.rows import SEASON, hidden, matrix, values
 
@@ -29,7 +30,7 @@ def test_models_of_the_same_series_share_a_file_and_answer_as_alone() -> None:
     asked = rows[rows[:, 1] >= 40].copy()
     asked[asked[:, 1] >= 51, 2] = np.nan
     for place, one in enumerate(made):
-        assert np.array_equal(memory.answers(back, asked)[:, [2 + place, 0, 1]], one.predict(asked))
+        assert np.array_equal(answers(back, asked)[:, [2 + place, 0, 1]], one.predict(asked))
 
 
 def test_a_long_new_series_is_looked_at_by_each_model_as_alone() -> None:
@@ -42,7 +43,7 @@ def test_a_long_new_series_is_looked_at_by_each_model_as_alone() -> None:
     new[:, 0] = 7
     new[-6:, 2] = np.nan
     alone = [one.predict(new)[:, 0] for one in made]
-    assert np.array_equal(memory.answers(back, new)[:, 2:].T, alone)
+    assert np.array_equal(answers(back, new)[:, 2:].T, alone)
     assert not np.array_equal(*alone)
 
 
