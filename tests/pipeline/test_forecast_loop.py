@@ -86,6 +86,29 @@ def test_a_file_of_what_came_true_and_what_is_wrong_in_it(trained: Project, tmp_
     assert "Beside seasonal naive" in report
 
 
+def test_a_value_of_another_unit_measures_nothing_and_is_named_until_it_is_confirmed(
+    trained: Project, tmp_path: Path
+) -> None:
+    made = Project(shutil.copytree(trained.folder, tmp_path / "shops"))
+    answered(made, pl.DataFrame(rows(KNOWN, KNOWN + HORIZON)).drop("sold"))
+    told = rows(KNOWN, KNOWN + HORIZON)
+    odd = {**told[3], "sold": told[3]["sold"] * 1000}
+    assert made.feedback(pl.DataFrame([*told[:3], odd, *told[4:]])).accepted == 3 * HORIZON
+    found = made.monitor()
+    assert found["window"]["labelled"] == 3 * HORIZON - 1
+    assert found["performance"]["mase"]["value"] < 1.5
+    checks = {check["name"]: check for check in found["verdicts"]["quality"]["checks"]}
+    assert (checks["sold: implausible"]["outcome"], checks["sold: implausible"]["severity"]) == ("failed", "warning")
+    assert f"1 of {3 * HORIZON} observations" in checks["sold: implausible"]["detail"]
+    assert f": {odd['shop']} {odd['month']}" in checks["sold: implausible"]["detail"]
+    made.feedback(pl.DataFrame([{**odd, "confirmed": True}]))
+    found = made.monitor()
+    assert found["window"]["labelled"] == 3 * HORIZON
+    assert found["performance"]["mase"]["value"] > 10
+    checks = {check["name"]: check for check in found["verdicts"]["quality"]["checks"]}
+    assert checks["sold: implausible"]["outcome"] == "passed"
+
+
 def test_forecasts_begin_after_the_newest_observation_and_the_loop_goes_round(trained: Project) -> None:
     month = [rows(at, at + 1)[0]["month"] for at in range(KNOWN, KNOWN + 13)]
     with serving(trained.folder) as server:

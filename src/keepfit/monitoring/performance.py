@@ -64,15 +64,15 @@ def measured(
     With fewer than `settings.min_rows` labelled rows in the window the figures hold none of them, and the one finding
     says that it is not known.
     """
-    newest = _window(labelled.times, settings.window)
-    window = labelled[newest]
+    newest = window(labelled.times, settings.window)
+    recent = labelled[newest]
     given = metrics.answers(labelled.y, labelled.output, schema.classes)
-    figures: dict[str, Any] = {"performance": {}, "groups": [], "labelled": _about(window)}
+    figures: dict[str, Any] = {"performance": {}, "groups": [], "labelled": _about(recent)}
     figures["slices"] = slices(given, labelled.times, settings.every, settings.min_rows)
-    if len(window) < settings.min_rows:
-        return figures, [_unknown(len(window), settings.min_rows)]
-    inside = metrics.answers(window.y, window.output, schema.classes)
-    units = about(window.inputs, schema)
+    if len(recent) < settings.min_rows:
+        return figures, [_unknown(len(recent), settings.min_rows)]
+    inside = metrics.answers(recent.y, recent.output, schema.classes)
+    units = about(recent.inputs, schema)
     found = {name: measures.measure(name, inside, units) for name in metrics.available(inside)}
     old = {name: measures.reference(name, told) for name in found}
     wanted = {metrics.ALIASES.get(name, name): text for name, text in goals.items()}
@@ -84,7 +84,7 @@ def measured(
         history = None if before is None else before[newest]
         figures |= {"steps": by_step(inside, settings.min_rows, history), **seasons.figures(inside, history)}
         findings += [_one_sided(found["bias"]), *seasons.findings(inside, history, units)]
-    figures["groups"], weak = groups(inside, window.inputs, told, settings.slices, schema)
+    figures["groups"], weak = groups(inside, recent.inputs, told, settings.slices, schema)
     return figures, findings + weak
 
 
@@ -113,7 +113,7 @@ def _ranked(inputs: pl.DataFrame, names: Sequence[str]) -> NDArray[np.intp]:
     return inputs.select(pl.struct(names).rank("dense") - 1).to_series().to_numpy().astype(np.intp)
 
 
-def _window(times: NDArray[np.datetime64], length: float) -> NDArray[np.bool_]:
+def window(times: NDArray[np.datetime64], length: float) -> NDArray[np.bool_]:
     """The rows of the last `length` seconds before the newest row."""
     if not len(times):
         return np.zeros(0, np.bool_)

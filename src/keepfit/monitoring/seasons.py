@@ -38,15 +38,18 @@ class Before:
     """What was known before of n rows that were forecast.
 
     `series` (n,): its number; `ago` (n,): the seasonal naive forecast; `pattern` (n,): how far the usual season lifts
-    the row above its level, NaN where there is none. Both in the target's own unit.
+    the row above its level, NaN where there is none. Both in the target's own unit. `held` (n,): whether the server
+    does not believe what was observed.
     """
 
     series: NDArray[np.int64]
     ago: Floats
     pattern: Floats
+    held: NDArray[np.bool_] | None = None
 
     def __getitem__(self, rows: Any) -> Before:
-        return Before(self.series[rows], self.ago[rows], self.pattern[rows])
+        held = None if self.held is None else self.held[rows]
+        return Before(self.series[rows], self.ago[rows], self.pattern[rows], held)
 
 
 def figures(given: Answers, before: Before | None) -> dict[str, Any]:

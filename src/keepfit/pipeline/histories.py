@@ -6,15 +6,18 @@ since.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from keepfit.config import Config
 from keepfit.data import series
 from keepfit.data.conform import conform
+from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.wishes import Known
 from keepfit.extras import load as load_target
 from keepfit.models.series import seasons
@@ -42,14 +45,29 @@ def of_forecasts(config: Config, project: Path, made: Bundle, known: Labelled) -
     rhythm = series.rhythm_of(schema)
     if ahead is None or not {rhythm.time, *rhythm.series} <= {*known.inputs.columns}:
         return None
-    trained, now = (load(config, project, made.path, later=later).wish for later in (False, True))
+    served = load(config, project, made.path)
+    trained, now = load(config, project, made.path, later=False).wish, served.wish
     if trained is None or trained.memory is None or now is None or now.memory is None:
         return None
     typed, season = _typed(known.inputs, schema), (rhythm.season or (1,))[0]
     places, periods = placed(now, typed, schema)
     ago = seasons.ago(now.memory, places, periods, np.asarray(ahead.step, np.float64), season)
     usual = seasons.pattern(trained.memory, *placed(trained, typed, schema), season)
-    return Before(places, ago, usual)
+    return Before(places, ago, usual, held(served, known.y, places, periods))
+
+
+def held(served: Runtime, y: Floats, places: Ints, periods: Floats) -> NDArray[np.bool_]:
+    """Of labels and what they are of (n,): whether the server holds that observation back. One judgement for both."""
+    schema, known = served.schema, served.wish
+    odd = [one.told for one in served.judged.found if one.why] if served.judged else []
+    if not odd or known is None:
+        return np.zeros(len(y), np.bool_)
+    rhythm = series.rhythm_of(schema)
+    rows = {name: pl.Series([one.row[name] for one in odd], strict=False) for name in (*rhythm.series, rhythm.time)}
+    at = zip(*placed(known, _typed(pl.DataFrame(rows), schema), schema), strict=True)
+    values = {(int(place), float(period)): one.value for (place, period), one in zip(at, odd, strict=True)}
+    told = np.array([values.get(key, math.nan) for key in zip(places.tolist(), periods.tolist(), strict=True)])
+    return np.asarray(np.isclose(y, told, rtol=1e-9, atol=0.0))  # a label by id may say otherwise than what counts
 
 
 def _typed(inputs: pl.DataFrame, schema: Schema) -> pl.DataFrame:

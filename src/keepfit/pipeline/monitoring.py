@@ -35,6 +35,7 @@ from keepfit.monitoring import (
     estimate,
     figures,
     findings,
+    implausible,
     labelled,
     latency,
     notices,
@@ -122,17 +123,15 @@ def _look(config: Config, project: Path, seen: Watched) -> dict[str, Any]:
     limits = budget.thresholds(seen.reference, max(window.rows, section.min_rows), section, work / "monitoring")
     columns = drift.ranked(seen.reference, window, limits.drift, section.smallest, section.min_rows)
     history = histories.before(config, project, seen.bundle, known)
+    known, history, held = implausible.apart(known, history, schema, section.window)
     measured, of_labels = performance.measured(known, seen.metrics, config.goals, section, schema, history)
     before = _latest(work / "monitoring")
     agreed = _agreed(known, seen, section, before)
     guessed, of_estimate = estimate.estimated(window, seen.reference, config.goals, section, agreed, schema.task)
-    refused = _refused(work, seen) if section.time is None else {}
     asked: dict[Family, list[Finding]] = {
         "performance": of_labels,
         "estimated": of_estimate,
-        "quality": quality.findings(
-            seen.reference, window, section, refused, _past(counted, seen, section), seen.until.timestamp()
-        ),
+        "quality": held + _quality(work, seen, section, window, counted),
         "drift": drift.findings(seen.reference, window, section),
     }
     verdicts = {family: findings.verdict(family, asked[family], limits) for family in FAMILIES}
@@ -158,6 +157,14 @@ def _look(config: Config, project: Path, seen: Watched) -> dict[str, Any]:
         "budget": limits.plain(),
         report.STRANGE: _strangest(config, work, seen),
     }
+
+
+def _quality(
+    work: Path, seen: Watched, section: settings.Monitoring, window: Counts, counted: Mapping[datetime, Counts]
+) -> list[Finding]:
+    refused = _refused(work, seen) if section.time is None else {}
+    past = _past(counted, seen, section)
+    return quality.findings(seen.reference, window, section, refused, past, seen.until.timestamp())
 
 
 def _counted(config: Config, work: Path, seen: Watched) -> dict[datetime, Counts]:
