@@ -92,12 +92,12 @@ def test_what_is_no_label(places: tuple[Path, Path]) -> None:
     assert report.accepted == 1
     assert report.invalid == (
         Invalid(0, "not an object with id and label, but int"),
-        Invalid(1, "'id' is not there"),
-        Invalid(2, "'id' is not a text: 5"),
-        Invalid(3, "'label' is not there", key),
-        Invalid(4, "the label is missing", key),
-        Invalid(5, "'yse' is no class. Did you mean 'yes'? Classes: no, yes", key),
-        Invalid(6, "not a category: []", key),
+        Invalid(1, "'id' is not there", None, "id"),
+        Invalid(2, "'id' is not a text: 5", None, "id"),
+        Invalid(3, "'label' is not there", key, "label"),
+        Invalid(4, "the label is missing", key, "label"),
+        Invalid(5, "'yse' is no class. Did you mean 'yes'? Classes: no, yes", key, "label"),
+        Invalid(6, "not a category: []", key, "label"),
     )
     assert told(feedback) == {key: "yes"}
 
@@ -109,7 +109,7 @@ def test_labels_of_a_regression(places: tuple[Path, Path]) -> None:
     log.write([price(key, 1.0) for key in keys])
     log.close()
     report = add(feedback, predictions, [{"id": k, "label": v} for k, v in zip(keys, ("1e3", 7, "dear"), strict=True)])
-    assert (report.accepted, report.invalid) == (2, (Invalid(2, "not a number: 'dear'", keys[2]),))
+    assert (report.accepted, report.invalid) == (2, (Invalid(2, "not a number: 'dear'", keys[2], "label"),))
     for _ in range(2):
         assert log_read.latest(feedback).sort("value").rows() != []
         assert log_read.latest(feedback)["value"].sort().to_list() == [7.0, 1000.0]

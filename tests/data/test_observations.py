@@ -132,26 +132,28 @@ def test_an_observation_keeps_what_is_known_ahead_and_its_key_is_the_period(tmp_
 
 
 @pytest.mark.parametrize(
-    ("entry", "problem"),
+    ("entry", "column", "problem"),
     [
-        ({"shop": "north", "month": "1971-01-01"}, "'sold' is not there"),
-        ({"shop": "north", "month": "1971-01-01", "sold": None}, "'sold' is missing"),
-        ({"shop": "north", "month": "1971-01-01", "sold": "many"}, "many"),
-        ({"shop": None, "month": "1971-01-01", "sold": 1}, "'shop' is missing"),
-        ({"month": "1971-01-01", "sold": 1}, "'shop' is not there"),
-        ({"shop": "north", "month": "soon", "sold": 1}, "soon"),
-        ({"shop": "north", "month": "1971-01-01", "sold": float("inf")}, ""),
-        ({"shop": "north", "month": "1971-01-01", "sold": 1e31, "confirmed": True}, "beyond 1e30"),
+        ({"shop": "north", "month": "1971-01-01"}, "sold", "'sold' is not there"),
+        ({"shop": "north", "month": "1971-01-01", "sold": None}, "sold", "'sold' is missing"),
+        ({"shop": "north", "month": "1971-01-01", "sold": "many"}, "sold", "'sold': not a number: 'many'"),
+        ({"shop": None, "month": "1971-01-01", "sold": 1}, "shop", "'shop' is missing"),
+        ({"shop": [], "month": "1971-01-01", "sold": 1}, "shop", "'shop': "),
+        ({"month": "1971-01-01", "sold": 1}, "shop", "'shop' is not there"),
+        ({"shop": "north", "month": "soon", "sold": 1}, "month", "soon"),
+        ({"shop": "north", "month": None, "sold": 1}, "month", "'month' is missing"),
+        ({"shop": "north", "month": "1971-01-01", "sold": float("inf")}, "sold", ""),
+        ({"shop": "north", "month": "1971-01-01", "sold": 1e31, "confirmed": True}, "sold", "beyond 1e30"),
     ],
 )
 def test_what_is_no_observation_is_told_and_costs_the_others_nothing(
-    tmp_path: Path, entry: dict[str, Any], problem: str
+    tmp_path: Path, entry: dict[str, Any], column: str, problem: str
 ) -> None:
     give(tmp_path, ["1971-01-01"])
     report = tell(tmp_path, entry, {"shop": "north", "month": "1971-01-01", "sold": 8})
     assert report.accepted == 1
     [fault] = report.invalid
-    assert fault.row == 0
+    assert (fault.row, fault.column) == (0, column)
     assert problem in fault.problem
     assert known(tmp_path) == {"1971-01": 8.0}
 

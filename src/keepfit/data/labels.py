@@ -41,9 +41,17 @@ class Observation(NamedTuple):
     row: str
 
 
+class Unfit(ValueError):
+    """Why an entry is no label, or no observation; `column` is what of it is wrong, "" for all of it."""
+
+    def __init__(self, problem: str, column: str = "") -> None:
+        super().__init__(problem)
+        self.column = column
+
+
 @dataclass(frozen=True)
 class Read:
-    """What reads observations, by calling it: it raises ValueError that says what is wrong.
+    """What reads observations, by calling it: it raises Unfit that says what is wrong.
 
     An entry that has all columns of `names` is one, also where they are called `id` or `label`.
     """
@@ -80,11 +88,12 @@ class Label(msgspec.Struct, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Invalid:
-    """An entry that is no label; `row` counts entries from 0."""
+    """An entry that is no label; `row` counts entries from 0. `column` is what of it is wrong, "" for all of it."""
 
     row: int
     problem: str
     id: str | None = None
+    column: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,9 +141,9 @@ def add(
             if observed and isinstance(entry, Mapping) and not by_id(entry, observed):
                 labels.append(_observation(observed(entry), now, caller))
                 continue
-            key, problem = _key(entry)
-            if problem:
-                raise ValueError(problem)
+            key, *wrong = _key(entry)
+            if wrong:
+                raise Unfit(*wrong)
             place = segments.place(key)
             its = known(place[0]) if place else None
             if place and its and place[1] < its.given:
@@ -142,7 +151,7 @@ def add(
             else:
                 (expired if place and its is None and _old(place[0], now, retention) else unknown).append(key)
         except ValueError as error:
-            invalid.append(Invalid(row, str(error), key or None))
+            invalid.append(Invalid(row, str(error), key or None, getattr(error, "column", "")))
     _append(folder, labels)
     return Report(len(labels), _mark(folder, labels), tuple(unknown), tuple(expired), tuple(invalid))
 
@@ -151,14 +160,14 @@ def _observation(found: Observation, now: float, caller: str | None) -> Label:
     return Label(found.key, found.value, now, caller, found.row)
 
 
-def _key(entry: Any) -> tuple[str, str]:
-    """The id of an entry, and what is wrong with the entry."""
+def _key(entry: Any) -> tuple[str, ...]:
+    """The id of an entry; where the entry is wrong also in what way, and the column that is."""
     if not isinstance(entry, Mapping):
-        return "", f"not an object with id and label, but {type(entry).__name__}"
+        return "", f"not an object with id and label, but {type(entry).__name__}", ""
     key = entry.get("id")
     if not isinstance(key, str) or not key.strip():
-        return "", "'id' is not there" if key is None else f"'id' is not a text: {parse.shown(key)}"
-    return key.strip(), "" if "label" in entry else "'label' is not there"
+        return "", "'id' is not there" if key is None else f"'id' is not a text: {parse.shown(key)}", "id"
+    return (key.strip(),) if "label" in entry else (key.strip(), "'label' is not there", "label")
 
 
 def _old(segment: str, now: float, retention: float | None) -> bool:
@@ -167,7 +176,14 @@ def _old(segment: str, now: float, retention: float | None) -> bool:
 
 
 def _meaning(value: Any, header: Mapping[str, Any], read: Callable[[Any], float | None]) -> str | float:
-    """The class or the number that a label means; ValueError says why it means none."""
+    """The class or the number that a label means; Unfit says why it means none."""
+    try:
+        return _meant(value, header, read)
+    except ValueError as error:
+        raise Unfit(str(error), "label") from None
+
+
+def _meant(value: Any, header: Mapping[str, Any], read: Callable[[Any], float | None]) -> str | float:
     if not header["classes"]:
         number = read(value)
         if number is None:

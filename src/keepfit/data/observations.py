@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from keepfit.data import parse
 from keepfit.data import rhythm as calendar
-from keepfit.data.labels import Observation, Read
+from keepfit.data.labels import Observation, Read, Unfit
 from keepfit.types import Column, Rhythm, Schema
 
 CONFIRMED = "confirmed"  # key of an entry whose teller insists on a value that was not believed
@@ -55,15 +55,16 @@ READERS: Mapping[str, Callable[[Schema, Sequence[str], bool], Read | None]] = {"
 
 
 def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], logged: bool, entry: Mapping[str, Any]) -> Observation:
-    """What a row says of its series. Raises ValueError."""
+    """What a row says of its series. Raises Unfit."""
     if hidden := {rhythm.time, *rhythm.series} & {*redact}:
-        raise ValueError(f"'{min(hidden)}' is kept out of the log (serving.log.redact), so nothing can be observed")
+        told = f"'{min(hidden)}' is kept out of the log (serving.log.redact), so nothing can be observed"
+        raise Unfit(told, min(hidden))
     key: dict[str, Any] = {name: _level(schema[name], entry) for name in rhythm.series}
     sure = entry.get(CONFIRMED) in SURE and CONFIRMED not in {c.name for c in schema.columns}
     key[rhythm.time] = _time(schema[rhythm.time], rhythm, entry, sure or logged)
-    value = parse.past(_there(entry, str(schema.target)))
+    value = _parsed(parse.past, entry, str(schema.target))
     if value is None:
-        raise ValueError(f"'{schema.target}' is missing: an observation has a value")
+        raise Unfit(f"'{schema.target}' is missing: an observation has a value", str(schema.target))
     others = [c.name for c in schema.inputs if c.name not in key and c.name != schema.target and c.name not in redact]
     row = {**key, **{name: entry[name] for name in others if entry.get(name) is not None}}
     if sure:
@@ -71,7 +72,7 @@ def _read(schema: Schema, rhythm: Rhythm, redact: Sequence[str], logged: bool, e
     try:
         return Observation(written(key), value, written(row))
     except (TypeError, ValueError):
-        raise ValueError("a value of the row is none that JSON has") from None
+        raise Unfit("a value of the row is none that JSON has") from None
 
 
 def written(key: Mapping[str, Any]) -> str:
@@ -79,16 +80,20 @@ def written(key: Mapping[str, Any]) -> str:
     return msgspec.json.encode(key).decode()
 
 
-def _there(entry: Mapping[str, Any], name: str) -> Any:
+def _parsed(read: Callable[[Any], Any], entry: Mapping[str, Any], name: str) -> Any:
+    """What `read` makes of a value of the row."""
     if name not in entry:
-        raise ValueError(f"'{name}' is not there")
-    return entry[name]
+        raise Unfit(f"'{name}' is not there", name)
+    try:
+        return read(entry[name])
+    except ValueError as error:
+        raise Unfit(f"'{name}': {error}", name) from None
 
 
 def _level(column: Column, entry: Mapping[str, Any]) -> str:
-    found = parse.PARSE["series"](_there(entry, column.name), column)
+    found = _parsed(lambda value: parse.PARSE["series"](value, column), entry, column.name)
     if found is None:
-        raise ValueError(f"'{column.name}' is missing: it tells the series")
+        raise Unfit(f"'{column.name}' is missing: it tells the series", column.name)
     return str(found)
 
 
@@ -97,22 +102,18 @@ def _time(column: Column, rhythm: Rhythm, entry: Mapping[str, Any], sure: bool) 
 
     One that is still to come is a slip, after which a series would go on from there: it is taken from who is `sure`.
     """
-    given = _there(entry, column.name)
-    try:
-        found = parse.PARSE["moment"](given, column)
-    except ValueError as error:
-        raise ValueError(f"'{column.name}': {error}") from None
+    found = _parsed(lambda value: parse.PARSE["moment"](value, column), entry, column.name)
     if found is None:
-        raise ValueError(f"'{column.name}' is missing: an observation needs its time")
+        raise Unfit(f"'{column.name}' is missing: an observation needs its time", column.name)
     period = calendar.periods(rhythm, np.array([found], np.float64))
     if np.isnan(period[0]):
-        raise ValueError(f"'{column.name}' {calendar.at_rest(rhythm)}")
+        raise Unfit(f"'{column.name}' {calendar.at_rest(rhythm)}", column.name)
     told = calendar.written(rhythm, period)[0]
     if not sure and _to_come(rhythm, period):
-        raise ValueError(
+        raise Unfit(
             f"'{column.name}' {told} is still to come, so nothing was observed then. Send the right time, or this "
-            f'one with "{CONFIRMED}": true'
-        )
+            f'one with "{CONFIRMED}": true', column.name,
+        )  # fmt: skip
     return told
 
 

@@ -18,8 +18,7 @@ def take(service: Service, entries: Sequence[Any], caller: str | None) -> labels
 
     Not for the event loop. Raises RequestError (503) where they cannot be written.
     """
-    champion = service.rollout.active.get(rollout.CHAMPION)
-    observed = observations.reader(champion.served.runtime.schema, service.redact) if champion else None
+    observed = _reader(service)
     report = labels.add(service.feedback, service.predictions, entries, caller, service.retention, observed)
     if report.accepted:
         service.rollout.refresh()
@@ -31,3 +30,18 @@ def take(service: Service, entries: Sequence[Any], caller: str | None) -> labels
     for outcome in ("unknown", "expired", "invalid", "held_back"):
         service.metrics.feedback[outcome] += len(getattr(report, outcome))
     return report
+
+
+def refused(service: Service) -> str:
+    """What is said of entries none of which was accepted."""
+    observed = _reader(service)
+    if observed is None:
+        return "None of these is a label of a prediction."
+    *names, last = sorted(observed.names)
+    row = ", ".join(f"'{name}'" for name in names) + f" and '{last}'"
+    return f"None of these is the label of a prediction ('id' and 'label'), or a row that was observed ({row})."
+
+
+def _reader(service: Service) -> labels.Read | None:
+    champion = service.rollout.active.get(rollout.CHAMPION)
+    return observations.reader(champion.served.runtime.schema, service.redact) if champion else None

@@ -297,7 +297,7 @@ def components(schema: Schema, strict: bool = False) -> dict[str, Json]:
     told = record({"code": TEXT, "message": TEXT, "details": listing(fault)})
     label: Json = {"type": "string", "enum": list(schema.classes)} if schema.classes else {"type": "number"}
     columns = {column.name: listing(value(column)) for column in schema.inputs}
-    invalid = record({"row": COUNT, "problem": TEXT, "id": {"type": ["string", "null"]}})
+    invalid = record({"row": COUNT, "problem": TEXT, "id": {"type": ["string", "null"]}, "column": TEXT})
     return {
         "Row": row(schema, strict),
         **({"Wish": WISHES[schema.task](schema)} if schema.task in WISHES and schema.rhythm else {}),

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from keepfit.data import labels
 from keepfit.deployment import access, metrics, readiness, rollout
-from keepfit.deployment.feedback import take
+from keepfit.deployment.feedback import refused, take
 from keepfit.deployment.gauges import gauges
 from keepfit.deployment.http import Request, Response, Send, unpacked
 from keepfit.deployment.metrics import Gauges
@@ -176,13 +176,13 @@ def feedback(service: Service, request: Request) -> Response:
     entries = value if isinstance(value, list) else [value]
     report = take(service, entries, caller)
     if entries and not report.accepted:
-        raise RequestError(422, "no_labels", "None of these is a label of a prediction.", _wrong(report))
+        raise RequestError(422, "no_labels", refused(service), _wrong(report))
     return _json(report)
 
 
 def _wrong(report: labels.Report) -> list[dict[str, Any]]:
     """Why labels were not accepted."""
-    faults = [{"row": fault.row, "column": "", "problem": fault.problem} for fault in report.invalid]
+    faults = [{"row": fault.row, "column": fault.column, "problem": fault.problem} for fault in report.invalid]
     faults += [{"row": None, "column": "id", "problem": f"no prediction has the id '{key}'"} for key in report.unknown]
     gone = "the row of '{}' is no longer kept"
     faults += [{"row": None, "column": "id", "problem": gone.format(key)} for key in report.expired]
