@@ -25,7 +25,12 @@ def test_rows_of_series_that_are_refused_are_told_by_row_and_column(tmp_path: Pa
             "shops", server.rollout, server.rollout.metrics, access.Keys({}), Rules(), Platform(),
             server.work / "feedback", server.work / "predictions",
         )  # fmt: skip
-        entries = [{"shop": "north", "month": "2004-01-01", "sold": "many"}, {"shop": "north", "sold": 3}, {"sold": 1}, 7]
+        entries = [
+            {"shop": "north", "month": "2004-01-01", "sold": "many"},
+            {"shop": "north", "sold": 3},
+            {"sold": 1},
+            7,
+        ]
         entries += [{"id": "nobody-1", "label": 3}]
         asked = Request("POST", b"/feedback", {}, json.dumps(entries).encode(), True, "r")
         with pytest.raises(RequestError) as refused:
