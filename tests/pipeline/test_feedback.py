@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from keepfit import Project
 from keepfit.cli import main
-from keepfit.data import log_read, observations
+from keepfit.data import log_observed, log_read, observations
 from keepfit.data.log import Line, open_log
 from keepfit.errors import DataError, TrackingError
 from keepfit.pipeline import feedback
@@ -128,6 +128,15 @@ def test_rows_that_are_held_back_are_told_with_reason_and_name(shops: Path) -> N
     assert len(lines) == 5
     code, out, _ = keepfit(str(shops / "truth.csv"), "-C", str(shops), "--json")
     assert [one["row"] for one in json.loads(out)["held_back"]] == [*range(1, 27)]
+
+
+def test_numbers_are_written_as_in_the_source(shops: Path) -> None:
+    months = [row("north", at)["month"] for at in (MONTHS, MONTHS + 1)]
+    (shops / "truth.csv").write_text(f"shop;month;sold\nnorth;{months[0]};3,25\nnorth;{months[1]};1.234\n")
+    code, out, _ = keepfit(str(shops / "truth.csv"), "-C", str(shops), "--set", "data.decimal=,", "--json")
+    assert (code, json.loads(out)["accepted"]) == (0, 2)
+    told = log_observed.read(shops / ".keepfit" / "predictions", SCHEMA)
+    assert dict(zip(told["id"].str.slice(-12, 10), told["value"], strict=True)) == {months[0]: 3.25, months[1]: 1234.0}
 
 
 def test_a_file_may_confirm_what_is_not_believed(shops: Path) -> None:

@@ -36,7 +36,7 @@ def take(config: Config, project: Path, source: Any, id: str = "id", label: str 
     """
     work = project / settings.WORK
     where = str(source) if isinstance(source, (str, Path)) else "the frame"
-    frame = _frame(source, where)
+    frame = _frame(source, where, config.data)
     named = {id, label} == {*frame.columns}
     read = None if named else _observed(config, project)
     if read is not None and (label not in frame.columns or read.names <= {*frame.columns}):
@@ -55,7 +55,7 @@ def take(config: Config, project: Path, source: Any, id: str = "id", label: str 
 def _added(config: Config, project: Path, entries: Entries, read: labels.Read | None) -> labels.Report:
     work, retention = project / settings.WORK, config.serving.log.retention
     report = labels.add(work / "feedback", work / "predictions", entries(), git.author(project), retention, read)
-    if not report.accepted or (read is None and config.task != "forecast"):
+    if not report.accepted or (read is None and config.task not in observations.READERS):
         return report
     try:
         return replace(report, held_back=_held(config, project, entries))
@@ -77,9 +77,10 @@ def _observed(config: Config, project: Path) -> labels.Read | None:
     return observations.reader(bundles.read(found.fetch()).schema, config.serving.log.redact) if found else None
 
 
-def _frame(source: Any, where: str) -> pl.DataFrame:
+def _frame(source: Any, where: str, data: settings.Data) -> pl.DataFrame:
+    """Numbers are written as in the source; names and order of the columns are the feedback's own."""
     if isinstance(source, (str, Path)):
-        return files.read(where, settings.Data(source=where), Path())[0]
+        return files.read(where, settings.Data(source=where, decimal=data.decimal), Path())[0]
     return frames.to_polars(source)
 
 
