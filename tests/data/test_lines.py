@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -34,6 +35,11 @@ def test_each_series_is_told_and_drawn() -> None:
     assert re.findall("<h3>(.*?)</h3>", text) == ["s01", "s00"]  # from the lowest level to the highest
     assert text.count("<path class='series'") == 2
     assert "30 values; mean 114.5, 100 to 129" in text
+
+
+def test_business_days_are_said_to_be_which() -> None:
+    week = replace(schema("shop"), rhythm=Rhythm("day", "1b", 4 * DAY, 2, ("shop",)))
+    assert "frequency 1b (Monday to Friday), no season." in lines.shown(shops(5.0), week)
 
 
 def test_of_many_series_some_of_all_levels_are_drawn() -> None:

@@ -55,7 +55,7 @@ def _told(rhythm: Rhythm, counts: NDArray[np.int64], periods: Floats, drawn: int
     some = f" {drawn} of them, from the lowest level to the highest:" if drawn < len(counts) else ""
     return (
         f"<p class='soft'>{len(counts):,} series of {size} values, {escape(first)} to {escape(last)}; "
-        f"frequency {escape(rhythm.frequency)}, {season}.{some}</p>"
+        f"frequency {escape(calendar.named(rhythm))}, {season}.{some}</p>"
     )
 
 
