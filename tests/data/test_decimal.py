@@ -10,7 +10,8 @@ import pytest
 
 from keepfit import Project
 from keepfit.config import Data
-from keepfit.data import decimal, read
+from keepfit.data import decimal, read, schema
+from keepfit.errors import DataError
 from tests.projects import project, table
 
 TEXT = "price;weight;when;left\n1.234,56;3,5;01.02.2024;yes\n-7,25;1.000;12.03.2024;no\n"
@@ -56,11 +57,35 @@ def test_columns_that_look_like_it_are_warned_of(values: list[str | None], suspe
 
 def test_check_names_the_column_and_the_key_and_the_key_makes_it_a_number(tmp_path: Path) -> None:
     folder = project(tmp_path, german(150))
-    schema, verdict = Project(folder).check()
+    found, verdict = Project(folder).check()
     (told,) = [c for c in verdict.warnings if c.name == "data.decimal"]
     assert "'spend'" in told.detail
     assert "data.decimal: ','" in told.detail
-    schema, verdict = Project(folder, ["data.decimal=','"]).check()
-    assert schema["spend"].role == "number"
-    assert schema["spend"].high == pytest.approx(float(np.max(table(150)["spend"].to_numpy()) * 100), rel=0.2)
+    found, verdict = Project(folder, ["data.decimal=','"]).check()
+    assert found["spend"].role == "number"
+    assert found["spend"].high == pytest.approx(float(np.max(table(150)["spend"].to_numpy()) * 100), rel=0.2)
     assert not [c for c in verdict.checks if c.name == "data.decimal"]
+
+
+@pytest.mark.parametrize("task", ["regression", "forecast"])
+def test_a_target_with_a_decimal_comma_names_the_key(task: str) -> None:
+    days = [f"2024-01-{day:02}" for day in range(1, 31)]
+    frame = pl.DataFrame({"day": days, "sold": [f"{day},5" for day in range(30)]})
+    with pytest.raises(
+        DataError, match=r"such as '0,5'\. They look like numbers with a decimal comma: set data\.decimal: ','"
+    ):
+        schema.infer(frame, Data(source="a.csv", target="sold"), task)
+    with pytest.raises(DataError, match="needs numbers") as told:
+        schema.infer(frame.with_columns(sold=pl.col("day") + " or so"), Data(source="a.csv", target="sold"), task)
+    assert "decimal" not in str(told.value)
+
+
+def test_many_labels_with_a_decimal_comma_are_asked_about(tmp_path: Path) -> None:
+    texts = [f"{number},5" for number in range(30)]
+    with pytest.raises(
+        DataError, match=r"'0,5'\. They look like .* data\.decimal: ',' .* Else set task: classification"
+    ):
+        schema.infer(pl.DataFrame({"sold": texts}), Data(source="a.csv", target="sold"))
+    few = schema.infer(pl.DataFrame({"sold": texts[:3] * 10}), Data(source="a.csv", target="sold"))
+    asked = schema.infer(pl.DataFrame({"sold": texts}), Data(source="a.csv", target="sold"), "classification")
+    assert (few.task, asked.task) == ("classification", "classification")

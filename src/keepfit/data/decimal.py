@@ -55,7 +55,24 @@ def suspects(frame: pl.DataFrame, data: Data) -> Iterator[Check]:
 
 def _looks(series: pl.Series, data: Data) -> bool:
     values = series.drop_nulls().str.strip_chars()
-    values = values.filter(~values.is_in(["", *data.missing]))
+    return written(values.filter(~values.is_in(["", *data.missing])))
+
+
+def hint(texts: pl.DataFrame | None) -> str:
+    """What to do about a target that should be numbers; nothing where its texts do not look like such numbers.
+
+    `texts` are those of its Facts.
+
+    >>> hint(pl.DataFrame({"text": ["12,5", "7"]})), hint(pl.DataFrame({"text": ["a", "b"]}))
+    ("They look like numbers with a decimal comma: set data.decimal: ',' if they are. ", '')
+    """
+    if texts is None or not written(texts["text"]):
+        return ""
+    return "They look like numbers with a decimal comma: set data.decimal: ',' if they are. "
+
+
+def written(values: pl.Series) -> bool:
+    """Do texts, bare of what stands for a missing value, look like numbers with a decimal comma?"""
     telling = values.str.contains(COMMA) & ~values.str.contains(THOUSANDS)
     return bool(telling.any()) and float(values.str.contains(NUMBER).mean() or 0.0) >= NEARLY  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Data, Forecast
-from keepfit.data import clock, conform, parse, roles, season
+from keepfit.data import clock, conform, decimal, parse, roles, season
 from keepfit.data import rhythm as calendar
 from keepfit.data.columns import Facts, look, split_name
 from keepfit.data.series import numbered
@@ -161,7 +161,7 @@ def target(facts: Facts) -> str:
         what = "dates" if facts.kind == "date" else "texts" if facts.kind == "str" else facts.kind
         raise DataError(
             f"task: forecast needs numbers, but the target {name} holds {what} such as {parse.shown(facts.example)}. "
-            "Name another data.target."
+            f"{decimal.hint(facts.texts)}Name another data.target."
         )
     return f"set by the task of the config; {name} holds {facts.distinct:,} different values"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keepfit.data import parse
+from keepfit.data import decimal, parse
 from keepfit.data.columns import Facts
 from keepfit.data.roles import levels
 from keepfit.errors import DataError
@@ -33,10 +33,16 @@ def task(facts: Facts, forced: str = "auto") -> tuple[str, str]:
     if forced == "regression" and not quantity:
         raise DataError(
             f"task: regression needs numbers, but the target {name} holds texts such as "
-            f"{parse.shown(facts.example)}. Set task: classification, or name another data.target."
+            f"{parse.shown(facts.example)}. {decimal.hint(facts.texts)}"
+            "Set task: classification, or name another data.target."
         )
     if forced != "auto":
         return forced, f"set by the task of the config; {name} holds {facts.distinct:,} different values"
+    comma = decimal.hint(facts.texts) if facts.distinct > MOST_CLASSES else ""
+    if comma:
+        raise DataError(
+            f"The target {name} holds texts such as {parse.shown(facts.example)}. {comma}Else set task: classification."
+        )
     if not quantity:
         return "classification", f"{name} holds {facts.distinct:,} different labels"
     few = facts.distinct <= 2 or (facts.distinct <= MOST_CLASSES and facts.distinct < CLASS_SHARE * facts.known)
