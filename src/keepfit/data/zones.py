@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 
 NAME = r"[A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+|UTC|GMT"
 END = rf"(?:\s*\[!?(?:{NAME})\]|\s+(?:{NAME}))$"
@@ -26,13 +27,21 @@ def parted(text: str) -> tuple[str, tzinfo]:
     clock = bare(text)
     if clock == text:
         raise ValueError("no zone is named")
+    name = _NAME.findall(text[len(clock) :])[-1]
+    zone = _zone(name)
+    if zone is None:
+        raise ValueError(f"'{name}' is no zone of the tz database of this machine")
+    return clock, zone
+
+
+@lru_cache(maxsize=256)  # one that is not known is looked for in many files, for each value of a column
+def _zone(name: str) -> tzinfo | None:
     from zoneinfo import ZoneInfo  # not before a name comes: what serves starts without it
 
-    name = _NAME.findall(text[len(clock) :])[-1]
     try:
-        return clock, ZoneInfo(name)
+        return ZoneInfo(name)
     except (KeyError, OSError, ValueError):
-        raise ValueError(f"'{name}' is no zone of the tz database of this machine") from None
+        return None
 
 
 def bare(text: str) -> str:
