@@ -194,3 +194,9 @@ def test_what_has_to_be_known_ahead_comes_in_rows() -> None:
         forecast(known, [{"horizon": 1}])
     row = {"shop": "north", "item": "tea", "day": "1970-01-11", "price": 2.5}
     assert forecast(known, [row]).rows == [row]
+    columns = {**COLUMNS, **{name: Column(name, "number") for name in ("promo", "price", "rain")}}
+    several = Known(RHYTHM, "sold", {("north", "tea"): 9}, columns)
+    with pytest.raises(RequestError, match="'promo', 'price' and 'rain' are looked at by the model; send rows") as told:
+        forecast(several, [{"horizon": 1}])
+    assert "time and them instead of 'horizon'" in told.value.message
+    assert [one["column"] for one in told.value.details] == ["promo", "price", "rain"]

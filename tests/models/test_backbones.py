@@ -133,11 +133,18 @@ def test_pickles_are_refused_by_name(tmp_path):
             backbones.load(name, tmp_path)
 
 
+def _unreachable(name: str, **asked: object) -> str:
+    raise OSError("[Errno -2] Name or service not known")
+
+
 def test_what_is_not_there_is_told_with_what_is(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (tmp_path / "resnet").mkdir()
     (tmp_path / "resnet" / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"there is no folder .*resnt, and the hub does not give 'resnt'.*: resnet\."):
+        backbones.load("resnt", tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _unreachable)
+    with pytest.raises(ConfigError, match=r"service not known\. In .*: resnet\. Known: a folder with config.json"):
         backbones.load("resnt", tmp_path)
     with pytest.raises(ConfigError, match=r"resnet has no model.safetensors"):
         backbones.load("resnet", tmp_path)

@@ -93,11 +93,11 @@ class Known:
         return None if math.isnan(value) else value
 
     @cached_property
-    def ahead(self) -> str:
+    def ahead(self) -> Sequence[str]:
         """The columns that have to be known ahead; without any, a horizon says all."""
         placed = {*self.rhythm.series, self.rhythm.time, self.target, *self.rhythm.past}
         needed = (c.name for c in self.columns.values() if c.role not in NOT_FEATURES and c.hook is None)
-        return ", ".join(name for name in needed if name not in placed)
+        return [name for name in needed if name not in placed]
 
     def gap(self, value: Any) -> bool:
         """Is a value of the target none: null, or a missing value as CSV and others write it?"""
@@ -201,9 +201,7 @@ def _expanded(known: Known, row: Any, place: int) -> Wished:
     if unknown:
         raise _wrong(f"has no place beside '{HORIZON}'; {SERIES} and {HISTORY} have", unknown[0], place)
     if known.ahead:
-        raise _wrong(
-            f"is looked at by the model; send rows with their time and it instead of '{HORIZON}'", known.ahead, place
-        )
+        raise _unknown_ahead(known.ahead, place)
     horizon, history = _horizon(row.get(HORIZON), known, place), row.get(HISTORY, [])
     if (
         not isinstance(history, Sequence)
@@ -323,6 +321,15 @@ def unanswered(rhythm: Rhythm, moments: Floats, output: Output, problems: Sequen
             column, told = rhythm.time, "before the last observation, at a time of which nothing is known"
         found.append(Problem(row, column, told))
     return found
+
+
+def _unknown_ahead(names: Sequence[str], place: int) -> RequestError:
+    """A horizon says nothing of columns that have to be known ahead."""
+    problem = "{} looked at by the model; send rows with their time and {} instead of '" + HORIZON + "'"
+    one, many = problem.format("is", "it"), problem.format("are", "them")
+    *first, last = [f"'{name}'" for name in names]
+    told = f"{', '.join(first)} and {last} {many}." if first else f"{last} {one}."
+    return RequestError(422, "bad_values", told, [{"row": place, "column": name, "problem": one} for name in names])
 
 
 def _wrong(problem: str, column: str, place: int) -> RequestError:

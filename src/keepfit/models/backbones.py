@@ -113,9 +113,9 @@ def _fetched(name: str, path: Path) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=kinds))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ConfigError(
-            f"{KEY}: there is no folder {path}, and the hub does not give '{name}': {reason} {_known(path.parent)}"
+            f"{KEY}: there is no folder {path}, and the hub does not give '{name}': {reason}. {_known(path.parent)}"
         ) from error
 
 
@@ -124,7 +124,7 @@ def _known(folder: Path) -> str:
     there = sorted(p.parent.name for p in folder.glob(f"*/{CONFIG}")) + sorted(p.name for p in folder.glob("*.onnx"))
     found = f"In {folder}: {', '.join(there[:10])}. " if there else ""
     return (
-        f"{found}Known are: a folder with {CONFIG} and model.safetensors (as transformers writes it), an .onnx file, "
+        f"{found}Known: a folder with {CONFIG} and model.safetensors (as transformers writes it), an .onnx file, "
         "a model's name on the hub such as google/mobilenet_v2_1.0_224, or nothing."
     )
 
