@@ -147,6 +147,18 @@ def test_pictures_that_cannot_be_used_are_left_out_and_named():
     assert left[0][2] == "0 bytes"
 
 
+def test_a_row_with_two_pictures_that_cannot_be_used_is_one_row():
+    pytest.importorskip("PIL")
+    from tests import pictures
+
+    schema = Schema((Column("front", "image"), Column("back", "image")), "none")
+    good = pictures.drawn()[0][:2]
+    left: list[tuple[str, ...]] = []
+    frames = [pl.DataFrame({"front": [b"", good[0]], "back": [b"text", good[1]]})]
+    assert [frame.height for frame in files._usable(frames, schema, lambda *one: left.append(one))] == [1]
+    assert [one[1] for one in left] == ["row 0"]
+
+
 def test_a_file_that_lacks_columns_or_is_cut_short(tmp_path):
     pl.DataFrame(ROWS).drop("age", "plan").write_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a.parquet lacks 'age', 'plan', which the model needs. It has: since, note"):

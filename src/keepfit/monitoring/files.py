@@ -93,11 +93,11 @@ def _usable(frames: Iterable[pl.DataFrame], schema: Schema, left: Left) -> Itera
     images = replace(schema, columns=tuple(c for c in schema.columns if c.role == "image"), target=None)
     for frame in frames:
         typed, problems = conform(frame, images)
-        bad, called = [*problems, *decoded(typed, images)[1]], paths(frame, first)
-        for problem in bad:
-            left(problem.column, called[problem.row], problem.problem)
+        bad, called = {p.row: p for p in (*decoded(typed, images)[1], *problems)}, paths(frame, first)
+        for row, problem in bad.items():  # once, however many of its pictures are bad
+            left(problem.column, called[row], problem.problem)
         kept = np.ones(frame.height, bool)
-        kept[[problem.row for problem in bad]] = False
+        kept[[*bad]] = False
         yield frame.filter(kept)
         first += frame.height
 
