@@ -90,7 +90,7 @@ def test_a_value_of_another_unit_measures_nothing_and_is_named_until_it_is_confi
     trained: Project, tmp_path: Path
 ) -> None:
     made = Project(shutil.copytree(trained.folder, tmp_path / "shops"))
-    answered(made, pl.DataFrame(rows(KNOWN, KNOWN + HORIZON)).drop("sold"))
+    ids = answered(made, pl.DataFrame(rows(KNOWN, KNOWN + HORIZON)).drop("sold"))
     told = rows(KNOWN, KNOWN + HORIZON)
     odd = {**told[3], "sold": told[3]["sold"] * 1000}
     assert made.feedback(pl.DataFrame([*told[:3], odd, *told[4:]])).accepted == 3 * HORIZON
@@ -101,6 +101,12 @@ def test_a_value_of_another_unit_measures_nothing_and_is_named_until_it_is_confi
     assert (checks["sold: implausible"]["outcome"], checks["sold: implausible"]["severity"]) == ("failed", "warning")
     assert f"1 of {3 * HORIZON} observations" in checks["sold: implausible"]["detail"]
     assert f": {odd['shop']} {odd['month']}" in checks["sold: implausible"]["detail"]
+    again = answered(made, pl.DataFrame(told[3:4]).drop("sold"))
+    made.feedback(pl.DataFrame([{"id": ids[3], "label": odd["sold"]}]))
+    made.feedback(pl.DataFrame([{"id": again[0], "label": told[3]["sold"]}]))  # of the same period, later: it counts
+    found = made.monitor()
+    assert found["window"]["labelled"] == 3 * HORIZON - 1  # the label of that id stays what it is
+    assert found["performance"]["mase"]["value"] < 1.5
     made.feedback(pl.DataFrame([{**odd, "confirmed": True}]))
     found = made.monitor()
     assert found["window"]["labelled"] == 3 * HORIZON

@@ -1,4 +1,4 @@
-"""Observations that the server holds back: too far from what was forecast to be believed.
+"""Observations that the server does not believe: too far from what was forecast.
 
 One value that was sent in another unit would be most of the error of a window, and hide the rest. So what the server
 does not go on from does not count in what is measured, and is told: any is a warning, and more than 1 % of them,
@@ -46,9 +46,10 @@ def _findings(
     numbers, first = np.unique(of[held], return_index=True)
     count, rows, target = len(numbers), len(np.unique(of[newest])), str(schema.target)
     told = f"{count:,} of {show.counted(rows, 'observation')}"
-    detail = f"{told} held back and left out of what is measured{_named(inputs.filter(held)[first], schema)}"
+    named = _named(inputs.filter(held)[first], schema)
+    detail = f"{told} cannot be believed and are left out of what is measured{named}"
     often = float(special.bdtrc(count - 1, rows, OFTEN)) if count else 1.0
-    given = f"{told} held back; {OFTEN:.0%} may be slips"
+    given = f"{told} cannot be believed; {OFTEN:.0%} may be slips"
     return [
         Finding("quality", target, "implausible", None, count, None, count, rows, 1, detail, "warning"),
         Finding("quality", target, "often implausible", often, count / rows, None, count / rows, rows, OFTEN, given),
@@ -60,5 +61,10 @@ def _named(rows: pl.DataFrame, schema: Schema) -> str:
     if not rows.height or schema.rhythm is None:
         return ""
     names: Sequence[str] = [*schema.rhythm.series, schema.rhythm.time]
-    told = [" ".join(map(str, row)) for row in rows.select(names).head(SHOWN).rows()]
+    told = [" ".join(map(_shown, row)) for row in rows.select(names).head(SHOWN).rows()]
     return f": {', '.join(told)}{' …' if rows.height > SHOWN else ''}"
+
+
+def _shown(value: object) -> str:
+    """A name, a number or a time; of a date no more than that."""
+    return str(value).removesuffix("+00:00").removesuffix(" 00:00:00")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from keepfit.config import Config
 from keepfit.data import series
 from keepfit.data.conform import conform
+from keepfit.deployment import plausible
 from keepfit.deployment.runtime import Runtime
 from keepfit.deployment.wishes import Known
 from keepfit.extras import load as load_target
@@ -53,21 +54,27 @@ def of_forecasts(config: Config, project: Path, made: Bundle, known: Labelled) -
     places, periods = placed(now, typed, schema)
     ago = seasons.ago(now.memory, places, periods, np.asarray(ahead.step, np.float64), season)
     usual = seasons.pattern(trained.memory, *placed(trained, typed, schema), season)
-    return Before(places, ago, usual, held(served, known.y, places, periods))
+    return Before(places, ago, usual, held(served, known, places, periods))
 
 
-def held(served: Runtime, y: Floats, places: Ints, periods: Floats) -> NDArray[np.bool_]:
-    """Of labels and what they are of (n,): whether the server holds that observation back. One judgement for both."""
-    schema, known = served.schema, served.wish
-    odd = [one.told for one in served.judged.found if one.why] if served.judged else []
-    if not odd or known is None:
-        return np.zeros(len(y), np.bool_)
-    rhythm = series.rhythm_of(schema)
-    rows = {name: pl.Series([one.row[name] for one in odd], strict=False) for name in (*rhythm.series, rhythm.time)}
-    at = zip(*placed(known, _typed(pl.DataFrame(rows), schema), schema), strict=True)
-    values = {(int(place), float(period)): one.value for (place, period), one in zip(at, odd, strict=True)}
-    told = np.array([values.get(key, math.nan) for key in zip(places.tolist(), periods.tolist(), strict=True)])
-    return np.asarray(np.isclose(y, told, rtol=1e-9, atol=0.0))  # a label by id may say otherwise than what counts
+def held(served: Runtime, known: Labelled, places: Ints, periods: Floats) -> NDArray[np.bool_]:
+    """Of labelled rows and the series and periods that they are of (n,): whether the server does not believe the label.
+
+    One judgement for both. A label by id that was replaced since, by what was told of its period otherwise, is judged
+    by how far it is.
+    """
+    schema, wish, judged = served.schema, served.wish, served.judged.found if served.judged else ()
+    found = np.abs(plausible.distances(known.output, known.y)) > 1
+    if wish is None or not (found.any() or any(one.why for one in judged)):
+        return np.asarray(found)
+    names = (*series.rhythm_of(schema).series, series.rhythm_of(schema).time)
+    rows = pl.DataFrame({name: pl.Series([one.told.row[name] for one in judged], strict=False) for name in names})
+    at = zip(*map(np.ndarray.tolist, placed(wish, _typed(rows, schema), schema)), strict=True)
+    told = dict(zip(at, judged, strict=True))
+    for row, key in enumerate(zip(places.tolist(), periods.tolist(), strict=True)):
+        if key in told and math.isclose(told[key].told.value, known.y[row], rel_tol=1e-9):
+            found[row] = bool(told[key].why)
+    return np.asarray(found)
 
 
 def _typed(inputs: pl.DataFrame, schema: Schema) -> pl.DataFrame:
