@@ -12,7 +12,7 @@ the window.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from benchmarks.results import Claim, Options, Result
-from keepfit.models import evaluate, fitted
+from keepfit.models import conformal, evaluate, fitted
+from keepfit.models.series import answers, seasons
 from keepfit.models.series import memory as memories
-from keepfit.models.series import seasons
 from keepfit.models.series.memory import About, Memory, Model
 from keepfit.monitoring import budget, findings, performance
 from keepfit.monitoring.budget import Thresholds
@@ -37,6 +37,7 @@ SEED = 20_261_122  # no threshold was chosen by these
 PART = budget.SHARES["performance"]  # of the level: what is measured here
 STRICT = Monitoring()  # 1 per month, every hour
 LOOSE = Monitoring(false_alarms=0.05 / PART / 3600)  # one in twenty windows for performance
+FOLDS = 5  # origins that a training learns its intervals from
 AT_ONCE = 4_000  # series that are fitted together: windows are independent, and a recursion is over all series at once
 Floats = NDArray[np.float64]
 
@@ -108,7 +109,7 @@ def asked(known: Memory, values: Floats, first: int, last: int, horizon: int) ->
         now = memories.refreshed(now, matrix(values[:, origin - 1 : origin], origin - 1)) if origin > first else now
         told = matrix(values[:, origin : min(origin + horizon, last)], origin)
         hidden = np.column_stack([told[:, :2], np.full(len(told), np.nan)])
-        scores.append(memories.answers(now, hidden)[:, [2, 0, 1]])
+        scores.append(answers.answers(now, hidden)[:, [2, 0, 1]])
         rows.append(told)
         origins.append(np.full(len(told), origin))
     every, when = np.concatenate(rows), np.concatenate(origins).astype("datetime64[h]").astype("datetime64[us]")
@@ -128,6 +129,7 @@ def windows(
     judged, places = asked(trained, values[:, : kind.known], test, kind.known, kind.horizon)
     first = judged.output.ahead.step == places[:, 1] - test + 1  # from the origin of training
     judged, whose = judged[first], places[first, 0]
+    spread = list(intervals(kind, values[:, :test], about, count))
     served = memories.refreshed(trained, matrix(values[:, test : kind.known], test))
     known, places = asked(served, values, kind.known, kind.known + kind.ahead, kind.horizon)
     now = memories.refreshed(served, matrix(values[:, kind.known :], kind.known))
@@ -137,7 +139,31 @@ def windows(
     before = Before(numbers, ago, seasons.pattern(trained, numbers, places[:, 1], kind.season))
     for place in range(count):
         mine = numbers // kind.series == place
-        yield known[mine], told(judged[whose // kind.series == place], schema_of(kind)), before[mine]
+        tested, live = (within(part, spread[place]) for part in (judged[whose // kind.series == place], known[mine]))
+        yield live, told(tested, schema_of(kind)), before[mine]
+
+
+def intervals(kind: Kind, values: Floats, about: About, count: int) -> Iterator[dict[str, Any] | None]:
+    """The interval of each window, from its own forecasts out of fold, as a training makes it."""
+    scores, rows = [], []
+    for fold in range(FOLDS, 0, -1):
+        origin = values.shape[1] - fold * kind.horizon
+        start, then = matrix(values[:, :origin], 0), matrix(values[:, origin : origin + kind.horizon], origin)
+        known = memories.remember(about, memories.panel(start, start[:, 2]))
+        hidden = np.column_stack([then[:, :2], np.full(len(then), np.nan)])
+        scores.append(answers.answers(known, hidden)[:, [2, 0, 1]])
+        rows.append(then)
+    every, made = np.concatenate(rows), np.concatenate(scores)
+    for place in range(count):
+        mine = every[:, 0].astype(np.int64) // kind.series == place
+        yield conformal.by_step(every[mine, 2], made[mine])
+
+
+def within(asked: Labelled, interval: Mapping[str, Any] | None) -> Labelled:
+    """Answers with the intervals around them."""
+    given = asked.output
+    scores = np.column_stack([given.values, given.ahead.scale, given.ahead.step])
+    return replace(asked, output=fitted.answer("forecast", scores, (), {}, None, interval))
 
 
 def told(judged: Labelled, schema: Schema) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from keepfit import config
 from keepfit.features.values import Columns
 from keepfit.models import evaluate, metrics, tasks
-from keepfit.models.fitted import Output
+from keepfit.models.fitted import Ahead, Output
 from keepfit.monitoring import performance
 from keepfit.monitoring.findings import Finding
 from keepfit.monitoring.labelled import Labelled
-from keepfit.types import Column, Schema
+from keepfit.types import Column, Rhythm, Schema
 
 CLASSES = ("no", "yes")
 LABELS: NDArray[Any] = np.array(CLASSES, object)
@@ -248,3 +248,55 @@ def test_regression_has_its_own_metrics() -> None:
     }  # fmt: skip
     assert all(one.check(1e-6).outcome == "failed" for one in findings)
     assert findings[-1].effect == pytest.approx(figures["performance"]["rmse"]["value"] / 0.5 - 1)
+
+
+# --- what intervals of forecasts hold -------------------------------------------------------------
+
+AHEAD = 12
+SHOPS = Schema(
+    (Column("shop", "series"), Column("month", "moment", "int"), Column("sold", "past")), "forecast", "sold",
+    rhythm=Rhythm("month", "1i", 0.0, AHEAD, ("shop",)),
+)  # fmt: skip
+
+
+def forecasts(shops: int, seed: int = 0, lost: int = 0, alike: float = 0.5) -> Labelled:
+    """A year of each shop from one origin, with intervals that hold 90 %, and none of the last `lost` steps.
+
+    Errors of a shop are alike: a share of their variance is one number throughout.
+    """
+    random = np.random.default_rng(seed)
+    error = np.sqrt(alike) * random.normal(size=(shops, 1)) + np.sqrt(1 - alike) * random.normal(size=(shops, AHEAD))
+    error[:, AHEAD - lost :] += 9.0 if lost else 0.0
+    step = np.tile(np.arange(1.0, AHEAD + 1), shops)
+    values = np.zeros(len(step))
+    output = Output(values, low=values - 1.645, high=values + 1.645, ahead=Ahead(values + 1, step))
+    inputs = pl.DataFrame({"shop": np.repeat(np.arange(shops), AHEAD).astype(str), "month": step})
+    times = np.full(len(step), np.datetime64("2024-05-01T00:00:00", "us"))
+    return Labelled(error.ravel(), output, times, np.full(len(step), "1", object), inputs)
+
+
+def too_low(known: Labelled, held: float | None = 0.91) -> Finding:
+    interval = {"value": held, "low": 0.86, "high": 0.95}
+    before = {"metrics": {} if held is None else {"interval_coverage": interval}, "rows": 180, "confidence": 0.95}
+    _, found = performance.measured(known, before, {}, config.Monitoring(window=HOUR, min_rows=10), SHOPS)
+    [one] = [one for one in found if one.subject == "interval_coverage"]
+    return one
+
+
+def test_intervals_that_hold_far_too_little_are_an_alarm_though_no_goal_names_them() -> None:
+    check = too_low(forecasts(15, lost=5)).check(1e-4, 50)
+    assert (check.name, check.outcome, check.severity) == ("interval_coverage: too low", "failed", "error")
+    assert "promised 90.0%" in check.detail
+    assert too_low(forecasts(15, lost=5), None).check(1e-4).outcome == "failed"  # an older bundle measured none
+
+
+def test_intervals_that_hold_what_they_did_are_none() -> None:
+    for shops in (1, 6, 15):
+        assert not [seed for seed in range(40) if too_low(forecasts(shops, seed)).check(0.01).outcome == "failed"]
+    assert too_low(forecasts(15, lost=5), held=0.55).check(1.0).outcome == "passed"  # the gate let them pass
+
+
+def test_one_forecast_that_is_missed_as_a_whole_proves_nothing() -> None:
+    one = too_low(forecasts(1, lost=AHEAD))
+    assert one.value == 0
+    assert one.p == pytest.approx(0.2)

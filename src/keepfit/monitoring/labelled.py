@@ -62,12 +62,13 @@ def read(
     time: str | None = None,
     newest: int = NEWEST,
     uri: str | None = None,
+    coverage: float = Ahead.coverage,
 ) -> Labelled:
     """The newest labelled rows of the log in `folder`, from `since` on and before `until`.
 
     `time` names the input column with the time of the event (`monitoring.time`); without it, that of the
-    answer counts. `version` leaves one version's rows. Raises ConfigError where `time` is no date column of
-    the log.
+    answer counts. `version` leaves one version's rows. `coverage`: what intervals of forecasts promise. Raises
+    ConfigError where `time` is no date column of the log.
     """
     among = (since, until) if time is None else (None, None)
     rows = log_read.read(folder, *among, labels=True, role=role, uri=uri)
@@ -79,7 +80,7 @@ def read(
         rows = rows.filter(*_within(since, until))
     kept = [name for name in KEPT if name in columns or name == TIME]
     count, frame = pl.collect_all([rows.select(pl.len()), rows.select(kept).top_k(newest, by=[TIME, "id"])])
-    found = _arrays(frame.sort(TIME, "id"), schema)
+    found = _arrays(frame.sort(TIME, "id"), schema, coverage)
     return Labelled(**found, older=int(count.item()) - frame.height)
 
 
@@ -94,7 +95,7 @@ def _within(since: datetime | None, until: datetime | None) -> list[pl.Expr]:
     return bounds + ([pl.col(TIME) < until] if until is not None else [])
 
 
-def _arrays(frame: pl.DataFrame, schema: Schema) -> dict[str, Any]:
+def _arrays(frame: pl.DataFrame, schema: Schema, coverage: float) -> dict[str, Any]:
     """The fields of Labelled, without the rows whose label means nothing."""
     if schema.classes:
         means = frame["label"].is_in(pl.Series(schema.classes).implode())
@@ -105,7 +106,7 @@ def _arrays(frame: pl.DataFrame, schema: Schema) -> dict[str, Any]:
     inputs = known["inputs"].struct.unnest() if "inputs" in known.columns else pl.DataFrame()
     return {
         "y": _texts(known["label"]) if schema.classes else known["label_value"].to_numpy(),
-        "output": _output(known, schema.classes),
+        "output": _output(known, schema.classes, coverage),
         "times": known[TIME].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]"),
         "versions": _texts(known["version"]),
         "inputs": inputs if inputs.width else pl.DataFrame({"": pl.Series([None] * known.height, dtype=pl.Null)}),
@@ -117,12 +118,12 @@ def _texts(column: pl.Series) -> NDArray[Any]:
     return np.array(column.to_list(), dtype=object)
 
 
-def _output(frame: pl.DataFrame, classes: tuple[str, ...]) -> Output:
+def _output(frame: pl.DataFrame, classes: tuple[str, ...], coverage: float) -> Output:
     if classes:
         return Output(_texts(frame["prediction"]), probabilities(frame["probabilities"], classes))
     low, high = _both(frame, "low", "high")
     scale, step = _both(frame, "scale", "step")
-    ahead = None if scale is None or step is None else Ahead(scale, step)
+    ahead = None if scale is None or step is None else Ahead(scale, step, coverage)
     return Output(frame["value"].to_numpy(), None, low, high, ahead)
 
 

@@ -227,6 +227,20 @@ def misses(found: Measure, sign: str, limit: float) -> float:
     return tail(short, found.error, found.skew * (-1 if at_least else 1))
 
 
+def fewer(found: Measure, share: float, units: Units | None, reach: int) -> float:
+    """The p-value of a share of forecasts being `share` or more: of as many rows as its error says.
+
+    How alike rows are is not seen where none differ, and of few series not whether a forecast was missed as a whole:
+    then what lies within `reach` steps of a series counts as one.
+    """
+    rows = _effective(found)
+    counts = np.ones(found.rows) if units is None else np.bincount(units.series)
+    if len(counts) < FEW or not found.error > 0:
+        rows = min(rows, float(np.maximum(counts / reach, 1.0).sum()))
+    hits, whole = math.ceil(found.value * rows), max(1, math.floor(rows))
+    return _binomial(min(hits, whole), whole, share, at_least=True)
+
+
 def _binomial(hits: int, rows: int, share: float, at_least: bool) -> float:
     share = min(max(share, 0.0), 1.0)
     return float(special.bdtr(hits, rows, share) if at_least else special.bdtrc(hits - 1, rows, share) if hits else 1.0)

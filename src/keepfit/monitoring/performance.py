@@ -44,8 +44,10 @@ from keepfit.types import Schema
 CONFIDENCE = 0.95  # of the intervals
 TRIFLE = 0.005  # worse by less is no matter: of a score the difference, of a loss a share of the reference
 DECIDING = ("accuracy", "log_loss", "roc_auc", "mae", "rmse", "mase")  # compared with training, and what goals name
+HELD = "interval_coverage"
 SLICES = 200  # time slices that are shown at most
 BIAS = 0.1  # scales that forecasts may be off by on the average before it matters
+FEWER = 0.1  # share of what comes true that intervals of forecasts may hold less than they are to before it matters
 RUNS = 8  # of steps ahead that are told apart
 GROUPS = 20  # groups of one column that are shown at most, the largest
 RANGE = re.compile(r"(?:> (?P<low>[-+.\w]+))?(?:, )?(?:<= (?P<high>[-+.\w]+))?")
@@ -83,7 +85,8 @@ def measured(
     if inside.ahead is not None:
         history = None if before is None else before[newest]
         figures |= {"steps": by_step(inside, settings.min_rows, history), **seasons.figures(inside, history)}
-        findings += [_one_sided(found["bias"]), *seasons.findings(inside, history, units)]
+        findings += [_one_sided(found["bias"]), *_held(found, old, inside, units)]
+        findings += seasons.findings(inside, history, units)
     figures["groups"], weak = groups(inside, recent.inputs, told, settings.slices, schema)
     return figures, findings + weak
 
@@ -181,8 +184,8 @@ def _changes(
     """A finding for each deciding metric that training measured too: is it worse now?"""
     for name, one in found.items():
         old = before[name]
-        if old is None or (name not in DECIDING and name not in wanted):
-            continue
+        if old is None or (name not in DECIDING and name not in wanted) or (name == HELD and "mase" in found):
+            continue  # of forecasts, `_held` asks
         if not math.isfinite(one.value):
             yield _undefined(one, "worse than at training")
             continue
@@ -272,6 +275,24 @@ def _one_sided(one: Measure) -> Finding:
     side = "above" if one.value > 0 else "below"
     detail = f"forecasts lie {side} what came true by {abs(one.value):.3g} scales, interval {low:.3g} to {high:.3g}"
     return Finding("performance", one.name, "one-sided", p, one.value, 0.0, abs(one.value), one.rows, BIAS, detail)
+
+
+def _held(
+    found: Mapping[str, Measure], before: Mapping[str, Measure | None], given: Answers, units: Units | None
+) -> Iterator[Finding]:
+    """A finding: do the intervals of forecasts hold far less than was promised, and than they held at training?
+
+    Against the smaller of the two less FEWER: what was measured at training is of few rows that are alike too.
+    """
+    one, old = found.get(HELD), before.get(HELD)
+    if one is None or given.ahead is None:
+        return
+    promised = given.ahead.coverage
+    usual = promised if old is None else min(promised, old.value)
+    low, high = measures.interval(one, CONFIDENCE)
+    p = measures.fewer(one, usual - FEWER, units, int(given.ahead.step.max()))
+    detail = f"{one.value:.1%} of what came true, interval {low:.1%} to {high:.1%}; promised {promised:.1%}"
+    yield Finding("performance", HELD, "too low", p, one.value, usual, usual - one.value, one.rows, FEWER, detail)
 
 
 # --- by group -------------------------------------------------------------------------------------

@@ -179,9 +179,11 @@ def _counted(config: Config, work: Path, seen: Watched) -> dict[datetime, Counts
 
 def _labelled(config: Config, work: Path, seen: Watched) -> labelled.Labelled:
     """All rows of the version that have a label by now."""
+    interval = seen.bundle.manifest.get("interval")
+    promised = {"coverage": interval["coverage"]} if isinstance(interval, Mapping) else {}
     return labelled.read(
         work / "predictions", seen.bundle.schema, until=seen.until, version=seen.version, time=config.monitoring.time,
-        uri=config.serving.log.uri,
+        uri=config.serving.log.uri, **promised,
     )  # fmt: skip
 
 
