@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from keepfit import page as pages
 from keepfit import show
+from keepfit.models import metrics
 from keepfit.pipeline import records, report
 from keepfit.types import Check, Decision, Verdict, plain
 
@@ -120,3 +122,19 @@ def test_a_report_escapes_names_and_holds_the_gate(tmp_path: object) -> None:
     assert "score is out-of-fold rmse, lower is better" in text
     assert "90 % interval" in text
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_a_check_that_only_warns_is_told_as_a_warning() -> None:
+    checks = (Check("few", "failed", severity="warning"), Check("gone", "failed"))
+    told = pages.verdict(Verdict("data", checks))
+    assert "<td class='warned'>warned</td><td>few</td>" in told
+    assert "<td class='failed'>failed</td><td>gone</td>" in told
+
+
+def test_the_metric_that_decides_comes_first() -> None:
+    row = {"value": 0.5, "low": 0.4, "high": 0.6, "baseline": 1.0}
+    found = {"metrics": {"mase": row, "rmsse": row, "bias": row}, "confidence": 0.95}
+    assert [cells[0] for cells in show.metrics(found)[1]] == ["mase", "rmsse", "bias"]
+    told = {name: 0.5 for name in ("baseline_mase", "bias", "bias_low", "interval_width", "mase", "size_mb")}
+    [line] = show.records([{"version": "1", "metrics": metrics.ranked(told)}], ("version", "metrics")).splitlines()[1:]
+    assert line.split("   ")[-1] == "mase 0.5, bias 0.5, interval_width 0.5"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keepfit import show
-from keepfit.types import Verdict
+from keepfit.types import Check, Verdict
 
 STYLE = Path(__file__).with_suffix(".css")
 
@@ -45,10 +45,16 @@ def _plain(value: Any) -> Any:
 def verdict(given: Verdict) -> str:
     """All checks of a Verdict as a table."""
     rows = "".join(
-        f"<tr><td class='{'warned' if c in given.warnings else c.outcome.split()[0]}'>{html.escape(c.outcome)}</td>"
+        f"<tr>{_outcome(c)}"
         f"<td>{html.escape(c.name)}</td><td>{html.escape(show.text(c.value))}</td>"
         f"<td>{html.escape(show.text(c.limit))}</td><td>{html.escape(c.detail)}</td></tr>"
         for c in given.checks
     )
     head = "<tr><th>outcome</th><th>check</th><th>value</th><th>limit</th><th></th></tr>"
     return f"<table>{head}{rows}</table>" if rows else "<p class='soft'>not checked</p>"
+
+
+def _outcome(check: Check) -> str:
+    warned = check.outcome == "failed" and check.severity == "warning"
+    told = "warned" if warned else check.outcome
+    return f"<td class='{told.split()[0]}'>{html.escape(told)}</td>"

@@ -141,7 +141,7 @@ def metrics(record: Mapping[str, Any]) -> tuple[Sequence[str], list[Sequence[Any
     """Head and rows of a run's metrics: each with its interval beside the baseline and the goal."""
     goals = record.get("goals", {})
     rows: list[Sequence[Any]] = []
-    for name, value in sorted(record["metrics"].items(), key=lambda pair: (pair[0] not in goals, pair[0])):
+    for name, value in record["metrics"].items():
         interval = f"{text(value['low'])} – {text(value['high'])}" if value.get("low") is not None else ""
         rows.append((name, value["value"], interval, value.get("baseline"), goals.get(name, "")))
     sure = f"{record['confidence'] * 100:g} % interval"

@@ -19,10 +19,10 @@ and Brier is the sum over the classes. A class that no row has (in a resample) i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from keepfit.models.calibrate import TINY
 from keepfit.models.fitted import Ahead, Output
 
 Floats = NDArray[np.floating[Any]]
+T = TypeVar("T")
 TIED = 8  # rows a probability from which on rows of the same probability are added up first
 
 
@@ -306,6 +307,17 @@ Known: mae, mape, r2, rmse
         return found
     near = nearest(name, known)
     raise ConfigError(f"{key}: no metric '{name}' for {task}. {near}Known: {', '.join(known)}")
+
+
+def ranked(found: Mapping[str, T], first: Sequence[str] = ()) -> dict[str, T]:
+    """Metrics by name, the one that decides first: those that were asked for, then the order of METRICS, then the rest.
+
+    >>> [*ranked({"bias": 0.1, "mase": 0.6, "mase_low": 0.5, "rmsse": 0.8}, ["auto", "rmsse"])]
+    ['rmsse', 'mase', 'bias', 'mase_low']
+    """
+    order = [*(ALIASES.get(name, name) for name in first), *METRICS]
+    place = {name: at for at, name in reversed([*enumerate(order)])}
+    return {name: found[name] for name in sorted(found, key=lambda name: place.get(name, len(order)))}
 
 
 def available(given: Answers) -> list[str]:

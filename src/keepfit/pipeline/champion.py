@@ -17,6 +17,7 @@ from keepfit.deployment import batch, runtime
 from keepfit.errors import BundleError, ConfigError, DataError, TrackingError
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
+from keepfit.models import metrics
 from keepfit.models.fitted import Output
 from keepfit.pipeline.loading import load
 from keepfit.progress import Tell
@@ -187,7 +188,9 @@ def versions(config: Config, project: Path) -> list[dict[str, Any]]:
     """The registered versions, newest first."""
     from keepfit.tracking import mlflow
 
-    return mlflow.versions(store(config, project))
+    first = (config.gate.metric, *config.goals)
+    found = mlflow.versions(store(config, project))
+    return [{**version, "metrics": metrics.ranked(version["metrics"], first)} for version in found]
 
 
 def _reasoned(reason: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from keepfit import show
 from keepfit.config import Config, masked
 from keepfit.models import conformal
-from keepfit.models.metrics import METRICS
+from keepfit.models.metrics import METRICS, ranked
 from keepfit.pipeline import folders, report
 from keepfit.types import Check, Decision, Schema, Verdict, plain, read
 
@@ -62,7 +62,7 @@ def _trained(config: Config, folder: Path, known: dict[str, Any]) -> dict[str, A
         "outcome": "trained",
         "headline": f"{config.project.name}: {describe(manifest)}{_interrupted(trained)}.",
         "notes": [*notes(trained.get("budget", {})), *_intervals(manifest["interval"])],
-        "metrics": judged["metrics"],
+        "metrics": ranked(judged["metrics"], (config.gate.metric, *config.goals)),
         "confidence": judged["confidence"],
         "slices": judged.get("slices", []),
         "without_repeats": judged.get("without_repeats"),
