@@ -156,12 +156,15 @@ def test_labels_that_are_held_back_are_told_by_id(shops: Path) -> None:
     inputs = writer.inputs(asked)
     writer.write([Line(key, 1.0, "r", None, "/", 0.1, given, 3.0) for key, given in zip(keys, inputs, strict=True)])
     writer.close()
-    truth = pl.DataFrame({"id": keys, "label": [row("north", MONTHS)["sold"], 1e9]})
+    truth = pl.DataFrame({"id": [*keys, keys[0]], "label": [row("north", MONTHS)["sold"], 1e9, 1e31]})
     truth.write_csv(shops / "truth.csv")
     code, out, _ = keepfit(str(shops / "truth.csv"), "-C", str(shops))
     assert code == 0
-    assert out.splitlines()[1] == "1 of them held back: kept, but forecasts do not go on from them:"
-    assert f"  row 2 ({keys[1]}): 'sold' is 1e+09, where " in out
+    lines = out.splitlines()
+    assert lines[0] == "2 labels accepted"
+    assert lines[2] == "  row 3: beyond 1e30: use a larger unit"  # as the server says, and no forecast could go on
+    assert lines[3] == "1 of them held back: kept, but forecasts do not go on from them:"
+    assert lines[4].startswith(f"  row 2 ({keys[1]}): 'sold' is 1e+09, where ")
 
 
 def test_labels_stay_accepted_where_the_champion_cannot_be_asked(

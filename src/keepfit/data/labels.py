@@ -130,7 +130,6 @@ def add(
     """
     now = time.time()
     known = functools.cache(functools.partial(segments.known, predictions))
-    read = parse.past if observed else parse.number
     labels: list[Label] = []
     unknown: list[str] = []
     expired: list[str] = []
@@ -147,7 +146,7 @@ def add(
             place = segments.place(key)
             its = known(place[0]) if place else None
             if place and its and place[1] < its.given:
-                labels.append(Label(key, _meaning(entry["label"], its.header, read), now, caller))
+                labels.append(Label(key, _meaning(entry["label"], its.header), now, caller))
             else:
                 (expired if place and its is None and _old(place[0], now, retention) else unknown).append(key)
         except ValueError as error:
@@ -175,17 +174,21 @@ def _old(segment: str, now: float, retention: float | None) -> bool:
     return retention is not None and begun is not None and begun < now - retention
 
 
-def _meaning(value: Any, header: Mapping[str, Any], read: Callable[[Any], float | None]) -> str | float:
+# task of the predictions → how a number is read that is a label of one
+NUMBERS: Mapping[str, Callable[[Any], float | None]] = {"forecast": parse.past}
+
+
+def _meaning(value: Any, header: Mapping[str, Any]) -> str | float:
     """The class or the number that a label means; Unfit says why it means none."""
     try:
-        return _meant(value, header, read)
+        return _meant(value, header)
     except ValueError as error:
         raise Unfit(str(error), "label") from None
 
 
-def _meant(value: Any, header: Mapping[str, Any], read: Callable[[Any], float | None]) -> str | float:
+def _meant(value: Any, header: Mapping[str, Any]) -> str | float:
     if not header["classes"]:
-        number = read(value)
+        number = NUMBERS.get(header["task"], parse.number)(value)
         if number is None:
             raise ValueError("the label is missing")
         return number
