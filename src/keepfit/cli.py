@@ -243,7 +243,7 @@ def predict(
     watch: bool,
     every: float | None,
     pattern: str | None,
-) -> None:
+) -> int:
     """Score a file; with --watch, each file that comes. A forecast needs no INPUT: what comes of all series."""
     from keepfit import show
     from keepfit.progress import Progress
@@ -254,12 +254,14 @@ def predict(
         if source is None:
             raise click.UsageError("--watch needs INPUT: the folder that receives files.")
         found = session.project.watch(source, output, version, every or 2.0, pattern, session.say)
-        return session.answer(found, f"{found['scored']} files scored, {found['failed']} failed: {found['journal']}")
+        session.answer(found, f"{found['scored']} files scored, {found['failed']} failed: {found['journal']}")
+        return 0
     if every or pattern:
         raise click.UsageError("--every and --pattern belong to --watch.")
     with Progress() as progress:
         report = session.project.predict(source, output=output, version=version, progress=progress, horizon=horizon)
     session.answer(report, show.prediction(report))
+    return 1 if report["rejected"] and not report["rows"] else 0
 
 
 @command(

@@ -202,6 +202,9 @@ def decision(given: Decision) -> str:
 
 def prediction(report: Mapping[str, Any]) -> str:
     """What batch scoring did."""
+    if report.get("rejected") and not report["rows"]:
+        told = f"No row was scored. {counted(report['rejected'], 'row')} could not be read, each for the reason in"
+        return f"{told} {report['rejected_file']}"
     lines = [f"{text(report['rows'])} rows scored by version {report['version']} → {report['output']}"]
     if report.get("rejected"):
         lines.append(f"{text(report['rejected'])} rows could not be read: {report['rejected_file']}")

@@ -56,6 +56,11 @@ def test_predict_on_a_file_gives_what_predict_on_a_frame_gives(tmp_path: Path) -
     assert "400 rows" in output
     out = pl.read_parquet(tmp_path / "out.parquet")
     assert out["prediction"].to_list() == made.predict(table(400))["prediction"].to_list()
+    table(5).with_columns(age=pl.lit("old")).write_csv(tmp_path / "wrong.csv")
+    code, output = keepfit("predict", str(tmp_path / "wrong.csv"), "-o", str(tmp_path / "o.csv"), "-C", str(tmp_path))
+    assert code == 1, output
+    assert "No row was scored. 5 rows could not be read, each for the reason in" in " ".join(output.split())
+    assert (tmp_path / "o.csv.rejected.csv").is_file()
 
 
 def test_a_second_model_is_compared_on_the_same_rows_and_rollback_goes_back(tmp_path: Path) -> None:
