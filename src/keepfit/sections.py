@@ -277,7 +277,9 @@ class Retraining(Section):
 
     on: list[Literal["performance", "drift", "schedule", "rows"]] = ["performance", "drift", "schedule"]
     schedule: str | None = Field(None, description='cron, UTC, as "0 3 * * 1"')
-    min_rows: int = Field(500, ge=1, description="new labelled rows without which nothing is trained")
+    min_rows: int = Field(
+        500, ge=1, description="new labelled rows without which nothing is trained unasked; of forecasts the horizon"
+    )
     rows: int = Field(5000, ge=1, description="new labelled rows that are reason enough, for on: [rows]")
     window: Since = Field("all", description="all, the last 90d, or change: since the alarm's change")
     test_size: float = Field(0.2, gt=0, lt=1, description="share of the new labelled rows, the newest, to be judged on")

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from keepfit import Project
 from keepfit.cli import main
-from keepfit.pipeline import folders
+from keepfit.pipeline import folders, retraining
 from tests.models.series.rows import frame
 from tests.pipeline.test_forecast import shops
 from tests.serving import serving
-from tests.traffic import answered
+from tests.traffic import answered, soon
 
 pytestmark = pytest.mark.slow
 KNOWN, HORIZON = 60, 6
@@ -113,6 +113,23 @@ def test_a_value_of_another_unit_measures_nothing_and_is_named_until_it_is_confi
     assert found["performance"]["mase"]["value"] > 10
     checks = {check["name"]: check for check in found["verdicts"]["quality"]["checks"]}
     assert checks["sold: implausible"]["outcome"] == "passed"
+
+
+def test_a_horizon_of_new_rows_is_enough_and_one_by_hand(trained: Project, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "shops"))
+    (folder / "keepfit.yaml").write_text(CONFIG.replace("min_rows: 18, ", ""), encoding="utf-8")
+    made = Project(folder, ["retraining.rows=1"])
+    assert made.feedback(pl.DataFrame(rows(KNOWN, KNOWN + 1))).accepted == 3
+    assert f"min_rows (3 of {HORIZON} new labelled rows)" in made.retrain(if_needed=True)["reason"]
+    assert made.feedback(pl.DataFrame(rows(KNOWN + 1, KNOWN + 2))).accepted == 3
+    assert retraining.needed(made.config, folder, soon())
+    fewer = Project(folder, ["retraining.min_rows=18"])
+    record = fewer.retrain()
+    assert record["outcome"] in ("promoted", "refused")
+    [few] = [c for c in made.history()[-2].verdict.checks if c.name == "new labelled rows"]
+    assert (few.value, few.limit, few.severity) == (6, 18, "warning")
+    split = folders.load_split(Path(record["bundle"]).parents[1] / "ingest")
+    assert split.train.frame.height + split.test.frame.height == 3 * (KNOWN + 2)
 
 
 def test_forecasts_begin_after_the_newest_observation_and_the_loop_goes_round(trained: Project) -> None:

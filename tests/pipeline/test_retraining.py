@@ -96,13 +96,25 @@ def test_a_new_category_is_learned(shop: Project) -> None:
     assert set(schema["plan"].levels) == {"basic", "family", "pro", "team"}
 
 
-def test_too_few_rows_train_nothing(shop: Project) -> None:
+def test_too_few_rows_train_nothing_by_themselves(shop: Project) -> None:
     labelled(shop, rows(100, 4))
+    made = Project(shop.folder, ["retraining.on=[rows]", "retraining.rows=50"])
+    record = made.retrain(if_needed=True)
+    assert record["outcome"] == "not needed"
+    assert "min_rows (100 of 300 new labelled rows)" in record["reason"]
+    assert [d.kind for d in shop.history()] == ["promoted"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_by_hand_few_rows_are_learned_from_and_the_record_says_how_few(shop: Project, count: int) -> None:
+    labelled(shop, rows(count, 4))
     record = shop.retrain()
-    assert record["outcome"] == "refused"
-    assert "There are 100 new labelled rows, and retraining.min_rows asks for 300" in record["reason"]
-    assert [d.kind for d in shop.history()] == ["promoted", "refused"]
-    assert champion.current(shop.config, shop.folder) == "1"
+    assert record["outcome"] == "refused" or count == 100  # by the gate: one or two rows prove nothing
+    assert record["version"] == "2"
+    retrained = shop.history()[-2]
+    assert retrained.kind == "retrained"
+    [few] = [check for check in retrained.verdict.checks if check.name == "new labelled rows"]
+    assert (few.outcome, few.severity, few.value, few.limit) == ("failed", "warning", count, 300)
 
 
 def broken_units(frame: pl.DataFrame) -> pl.DataFrame:
@@ -285,10 +297,10 @@ def test_the_command_trains_in_a_process_that_is_stopped_in_time(shop: Project) 
 
 
 def test_the_command_says_no(shop: Project) -> None:
-    labelled(shop, rows(100, 17))
+    labelled(shop, rows(400, 17).with_columns(spend=pl.lit(1e6)))
     code, output = keepfit("retrain", "-C", str(shop.folder))
     assert code == 3
-    assert "retraining.min_rows asks for 300" in output
+    assert "There are 0 new labelled rows besides 400 that look broken: none to judge by" in output
 
 
 def test_a_child_that_dies_is_told(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ MONITORING = (
 RETRAINING = (
     ("on: [performance, drift, schedule]", "or rows: when enough new labelled rows came"),
     ('schedule: "0 3 * * 1"', "cron, UTC: Mondays at 3"),
-    ("min_rows: 500", "new labelled rows without which nothing is trained"),
+    ("min_rows: 500", "new labelled rows without which nothing is trained unasked; default of forecasts: horizon"),
 )
 ALERTS = (("- webhook: ${ALERT_URL}", "or slack: ${SLACK_URL}; or email: team@example.com with smtp: smtp://mail:587"),)
 SERVING = (

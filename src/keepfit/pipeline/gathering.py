@@ -47,7 +47,7 @@ class Gathered(NamedTuple):
     verdict: Verdict
 
 
-Way = Callable[[Config, Path, Split, Verdict, datetime, bool], Gathered]
+Way = Callable[[Config, Path, Split, Verdict, datetime, bool, bool], Gathered]
 # task → what gathers, where rows do not stand for themselves
 WAYS: Mapping[str, str] = {"forecast": "keepfit.pipeline.gathering_series:gather"}
 
@@ -64,16 +64,15 @@ class Log(NamedTuple):
         return Log(self.rows.filter(kept), self.frame.filter(kept), self.new[kept], self.unseen[kept])
 
 
-def gather(config: Config, project: Path, now: datetime, trust: bool = False) -> Gathered:
+def gather(config: Config, project: Path, now: datetime, trust: bool = False, by_hand: bool = False) -> Gathered:
     """The data known by `now`. `trust` takes in slices that look broken; the Verdict says so.
 
-    Raises RefusedError where too few new labelled rows are left (`retraining.min_rows`), DataError where
-    the log lacks an input.
+    Raises RefusedError where too few new labelled rows are left (see `enough`), DataError where the log lacks an input.
     """
     base, verdict = ready.examine(config, project, now)
     if base.train.schema.task in WAYS:
         way: Way = load(WAYS[base.train.schema.task], "task")
-        return way(config, project, base, verdict, now, trust)
+        return way(config, project, base, verdict, now, trust, by_hand)
     found = live.labelled(config, project, now, base.train.schema.task)
     if found.is_empty():
         return Gathered(base, None, verdict)
@@ -82,7 +81,7 @@ def gather(config: Config, project: Path, now: datetime, trust: bool = False) ->
     source, anchor = _apart(config, base, log, before)
     log, spans, told = _sound(config, project, log, source, base.train.schema, before, trust)
     verdict += told
-    enough(config, int(log.new.sum()), bool(log.unseen.any()), verdict)
+    verdict += enough(least(config, base.train.schema), int(log.new.sum()), bool(log.unseen.any()), verdict, by_hand)
     late = _late(log.rows["at"], log.unseen, config.retraining.test_size)
     train, why = _train(config, project, source, log.only(~late), now)
     split = _split(config, project, base, train, log.only(late), {**_until(log, late, found), "quarantined": spans})
@@ -209,21 +208,30 @@ def _truth(frame: pl.DataFrame, schema: Schema) -> NDArray[Any]:
     return np.array(known.to_list(), object) if schema.classes else known.to_numpy()
 
 
-def enough(config: Config, rows: int, unseen: bool, verdict: Verdict) -> None:
-    """Raises RefusedError where there are too few new rows to train a challenger on and to judge it by."""
-    least = config.retraining.min_rows
-    if rows >= least and unseen:
-        return
+def least(config: Config, schema: Schema | None) -> int:
+    """`retraining.min_rows`; where nobody set it, of a forecast as many rows as its horizon has periods."""
+    asked = config.retraining
+    if "min_rows" in asked.model_fields_set or schema is None or schema.rhythm is None:
+        return asked.min_rows
+    return schema.rhythm.horizon
+
+
+def enough(least: int, rows: int, unseen: bool, verdict: Verdict, by_hand: bool) -> Verdict:
+    """What is to be said of how many new rows there are: by hand, fewer than `least` are trained on too.
+
+    Raises RefusedError where there are too few to train a challenger on, or none to judge it by.
+    """
+    few = Check("new labelled rows", "failed", rows, least, "fewer than retraining.min_rows asks for", "warning")
+    if unseen and (by_hand or rows >= least):
+        return Verdict("retraining", (few,) if rows < least else ())
     left = tuple(check for check in verdict.warnings if check.name.startswith("quarantine"))
     lost = sum(int(check.value) for check in left)
     told = f"{rows:,} new labelled rows" + (f" besides {lost:,} that look broken" if lost else "")
     found = "".join(f"\n  {check.name}: {check.detail}" for check in left)
     after = " Those that are right all the same are taken in by --trust." if lost else ""
-    few = Check("new labelled rows", "failed", rows, least, "retraining.min_rows")
-    raise RefusedError(
-        f"There are {told}, and retraining.min_rows asks for {least:,}.{after}{found}",
-        Verdict("retraining", (few, *left)),
-    )
+    asks = f", and retraining.min_rows asks for {least:,}" if rows < least and not by_hand else ": none to judge by"
+    against = Check("new labelled rows", "failed", rows, least, "retraining.min_rows")
+    raise RefusedError(f"There are {told}{asks}.{after}{found}", Verdict("retraining", (against, *left)))
 
 
 def _late(at: pl.Series, among: Mask, share: float) -> Mask:

@@ -44,7 +44,9 @@ class Told(NamedTuple):
         return Told(self.at.filter(kept), self.frame.filter(kept), self.there[kept], self.new[kept])
 
 
-def gather(config: Config, project: Path, base: Split, verdict: Verdict, now: datetime, trust: bool) -> Gathered:
+def gather(
+    config: Config, project: Path, base: Split, verdict: Verdict, now: datetime, trust: bool, by_hand: bool
+) -> Gathered:
     """See `gathering.gather`."""
     schema = base.train.schema
     known = pl.concat([live.canonical(part.frame, schema) for part in (base.train, base.test)], how="diagonal_relaxed")
@@ -55,7 +57,8 @@ def gather(config: Config, project: Path, base: Split, verdict: Verdict, now: da
     told = _told(rows, known, base, before)
     told, spans, found = _sound(told, known, schema, before, trust)
     verdict += found
-    gathering.enough(config, int(told.new.sum()), bool(told.new.any()), verdict)
+    least = gathering.least(config, schema)
+    verdict += gathering.enough(least, int(told.new.sum()), bool(told.new.any()), verdict, by_hand)
     fresh = told.frame.filter(~told.there)
     every, why = _within(config, project, pl.concat([known, fresh], how="diagonal_relaxed"), schema, now)
     log = {
@@ -134,10 +137,11 @@ def _within(
         return rows, Check("window", "passed", rows.height, detail="all rows that are known")
     kept = rows.filter(pl.col(time) >= begin.replace(tzinfo=None))
     told = f"since {begin.isoformat()[:19]}: {kept.height:,} of {rows.height:,} rows"
-    if kept.height >= config.retraining.min_rows:
-        return kept, Check("window", "passed", kept.height, config.retraining.min_rows, told)
+    least = gathering.least(config, schema)
+    if kept.height >= least:
+        return kept, Check("window", "passed", kept.height, least, told)
     detail = f"{told}; too few, so all rows that are known"
-    return rows, Check("window", "failed", kept.height, config.retraining.min_rows, detail, "warning")
+    return rows, Check("window", "failed", kept.height, least, detail, "warning")
 
 
 def _newest(times: pl.Series) -> str:

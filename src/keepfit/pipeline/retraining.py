@@ -34,6 +34,7 @@ from keepfit.types import Check, Dataset, Decision, Schema, Split, Verdict, plai
 
 ANCHOR = "anchor.parquet"
 KEPT = 0.5  # of what the champion knows on the anchor, at least
+NOTED = ("quarantine", "window", "new labelled rows")  # checks of the data that the Decision has too
 BY = "keepfit"  # decides where nobody asked by hand
 BY_HAND = Verdict("retraining", (Check("reason", "passed", "asked for by hand"),))
 
@@ -96,7 +97,8 @@ def needed(config: Config, project: Path, now: datetime) -> Verdict:
     """Whether to train now: the trigger asked about what is known. Changes nothing."""
     folder = project / settings.WORK / "monitoring"
     before, last = gathering.memory(config, project), attempts.last(folder)
-    rows = live.known(config, project, now, _schema(config, project))
+    schema = _schema(config, project)
+    rows = live.known(config, project, now, schema)
     tried = last.about.get("labels_until") if last else None
     waiting = on_trial.read(project)
     facts = trigger.Facts(
@@ -107,7 +109,8 @@ def needed(config: Config, project: Path, now: datetime) -> Verdict:
         at_work=attempts.at_work(folder),
         trial=waiting.version if waiting else None,
     )
-    return trigger.decide(facts, config.retraining, now)
+    asked = config.retraining.model_copy(update={"min_rows": gathering.least(config, schema)})
+    return trigger.decide(facts, asked, now)
 
 
 def _nothing(config: Config, project: Path, now: datetime) -> Record | None:
@@ -174,7 +177,7 @@ class _Asked:
 
 def _ingest(asked: _Asked, config: Config, project: Path, folder: Path, out: Path, tell: Progress) -> None:
     """In place of `stages.ingest`: the log as one source more. No profile: that is for people, and costs most."""
-    found = gathering.gather(config, project, asked.now, asked.trust)
+    found = gathering.gather(config, project, asked.now, asked.trust, asked.why is BY_HAND)
     folders.save_split(found.split, out)
     folders.write_json(out / "verdict.json", found.verdict)
     if found.anchor is not None:
@@ -191,7 +194,7 @@ def _promote(asked: _Asked, config: Config, project: Path, folder: Path, out: Pa
     measured = folders.read_json(folder / "train" / "measured.json")
 
     def settle(config: Config, project: Path, version: str, verdict: Verdict, run: str) -> Decision:
-        noted = [check for check in told.checks if check.name.startswith(("quarantine", "window"))]
+        noted = [check for check in told.checks if check.name.startswith(NOTED)]
         proof = Verdict(asked.why.subject, (*asked.why.checks, *noted))
         reason = asked.reason or "asked for by hand"
         by = "" if asked.why is BY_HAND else BY
