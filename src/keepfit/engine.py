@@ -14,7 +14,6 @@ take long end early: they call `look` now and then.
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
 import threading
 import time
@@ -94,7 +93,7 @@ def processes(function: Callable[[Item], Result], items: Iterable[Item], workers
     [1, 2]
     """
     todo = list(items)
-    alone = len(todo) < 2 or multiprocessing.current_process().daemon
+    alone = len(todo) < 2 or load("multiprocessing:current_process", "engine")().daemon
     workers = 1 if alone else workers or load("joblib.externals.loky:cpu_count", "engine")()
     if workers < 2:
         return [_looked(function, item) for item in todo]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keepfit import features
+from keepfit import engine, features
 from keepfit.data.parse import Problem
 from keepfit.deployment import linear_rows, tree_rows, wishes
 from keepfit.errors import BundleError
@@ -83,7 +82,7 @@ def load(
     """
     bundle = folder if isinstance(folder, Bundle) else bundles.read(Path(folder))
     functions = _hooks(bundle, hooks)
-    found = _predictor(bundle, bundle.schema, trusted, threads or os.cpu_count() or 1, later)
+    found = _predictor(bundle, bundle.schema, trusted, threads or engine.cores(), later)
     return _runtime(bundle, functions, found, found.after)
 
 

@@ -7,13 +7,13 @@ Opened graphs are found again by their hash and threads; the few used last stay 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit import engine
 from keepfit.errors import ModelError
 
 Graph = NDArray[np.uint8]
@@ -36,11 +36,11 @@ def digest(graph: Graph) -> str:
 
 
 def session(graph: Graph, threads: int = 0) -> Any:
-    """The opened graph, onnxruntime's InferenceSession; a call takes so many threads, 0: all `processors`.
+    """The opened graph, onnxruntime's InferenceSession; a call takes so many threads, 0: all cores.
 
     Raises ModelError for bytes that onnxruntime cannot open.
     """
-    key = digest(graph), threads or processors()
+    key = digest(graph), threads or engine.cores()
     with _lock:
         found = _opened.pop(key, None) or opened(graph, threads)
         _opened[key] = found  # last, as the one used last
@@ -55,7 +55,7 @@ def opened(graph: Graph, threads: int = 0) -> Any:
     from onnxruntime.capi import onnxruntime_pybind11_state as reasons
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or processors()
+    options.intra_op_num_threads = threads or engine.cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # no processor is burnt in waiting
@@ -65,11 +65,6 @@ def opened(graph: Graph, threads: int = 0) -> Any:
     except (*kinds, reasons.NotImplemented, reasons.RuntimeException) as error:
         told = " ".join(str(error).split())
         raise ModelError(f"The graph cannot be opened by onnxruntime {onnxruntime.__version__}: {told}") from error
-
-
-def processors() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def ports(graph: Graph) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

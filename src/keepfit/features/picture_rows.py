@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit import engine
 from keepfit.data import pictures
 from keepfit.features import graphs
 from keepfit.progress import Tell
@@ -61,10 +62,10 @@ def compiled(lens: Lens) -> Callable[[Sequence[bytes | None]], Iterator[Rows]]:
     None is a missing picture, and so is one that cannot be decoded. No picture gives one batch without a row.
     """
     see, least = cache(partial(_seeing, lens)), lens["backbone"]["batch"] if lens["backbone"] else 1
-    see(graphs.processors())  # a graph that cannot be opened is said here
+    see(engine.cores())  # a graph that cannot be opened is said here
 
     def rows(data: Sequence[bytes | None]) -> Iterator[Rows]:
-        threads = graphs.processors()
+        threads = engine.cores()
         if not data:
             yield Rows(*(part[:0] for part in see(threads)([None])))
         else:  # threads that work on pictures of their own need not wait for each other in a graph
@@ -97,7 +98,7 @@ def told(batches: Iterable[Rows], total: int, tell: Tell) -> Iterator[Rows]:
 
 def _shared(see: See, data: Sequence[bytes | None], least: int) -> Iterator[Rows]:
     """Batches in order. More than one are seen in threads, a few before whoever takes them asks for them."""
-    threads = graphs.processors()
+    threads = engine.cores()
     size = max(least, min(BATCH, -(-len(data) // threads)))
     batches = (data[at : at + size] for at in range(0, len(data), size))
     if len(data) <= size:

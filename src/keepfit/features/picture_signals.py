@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keepfit import engine
 from keepfit.data import pictures
-from keepfit.features import graphs
 from keepfit.features.values import Coded, Pictures
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ def watch(values: Pictures, memory: Mapping[str, Any] | None = None) -> tuple[di
     Without `memory` the values are the training pictures: it is learned, and the distance of each is from the
     pictures of the other nine tenths, as a new picture's would be.
     """
-    with ThreadPoolExecutor(graphs.processors(), thread_name_prefix="pictures") as pool:
+    with ThreadPoolExecutor(engine.cores(), thread_name_prefix="pictures") as pool:
         seen = list(pool.map(_seen, values.data))
     numbers = np.array([one.numbers for one in seen]).reshape(-1, len(NUMBERS))
     found: dict[str, Any] = {name: numbers[:, place] for place, name in enumerate(NUMBERS)}
