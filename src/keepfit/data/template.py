@@ -39,7 +39,7 @@ MONITORING = (
 RETRAINING = (
     ("on: [performance, drift, schedule]", "or rows: when enough new labelled rows came"),
     ('schedule: "0 3 * * 1"', "cron, UTC: Mondays at 3"),
-    ("min_rows: 500", "new labelled rows without which nothing is trained unasked; default of forecasts: horizon"),
+    ("min_rows: {}", "new labelled rows without which nothing is trained unasked"),
 )
 ALERTS = (("- webhook: ${ALERT_URL}", "or slack: ${SLACK_URL}; or email: team@example.com with smtp: smtp://mail:587"),)
 SERVING = (
@@ -128,6 +128,8 @@ def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[
         yield from checks
     models = MODELS_OF.get(schema.task, MODELS)
     shown = {"forecast"}
+    least = schema.rhythm.horizon if schema.rhythm else 500  # as `retraining.min_rows` where nobody sets it
+    retraining = tuple((line.format(least), why) for line, why in RETRAINING)
     goals = tuple((goal, "a metric and its limit") for goal in GOALS.get(schema.task, ()))
     images = (("features", "how pictures become numbers", IMAGES),) if schema.role("image") else ()
     for section, why, lines in (
@@ -137,7 +139,7 @@ def _wishes(schema: Schema, given: Mapping[str, Mapping[str, Any]]) -> Iterator[
         ("goals", "a model that misses one is never promoted", goals),
         ("serving", "the champion over HTTP, by keepfit serve", SERVING),
         ("monitoring", "what is watched in production, by keepfit monitor or keepfit up", MONITORING),
-        ("retraining", "when a challenger is trained, by keepfit up", RETRAINING),
+        ("retraining", "when a challenger is trained, by keepfit up", retraining),
         ("alerts", "where alarms are sent", ALERTS),
     ):
         shown.add(section)
