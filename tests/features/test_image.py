@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from keepfit import features
+from keepfit import engine, features
 from keepfit.data import pictures
 from keepfit.features import graphs, image, picture_cache, picture_rows, storage
 from keepfit.features.values import Columns, Pictures
@@ -97,7 +97,7 @@ def test_no_row_and_none_but_missing_pictures_keep_their_width():
 
 
 def test_rows_alone_and_together_are_the_same(monkeypatch):
-    monkeypatch.setattr(graphs, "processors", lambda: 2)  # so that these are many
+    monkeypatch.setattr(engine, "cores", lambda: 2)  # so that these are many
     data = [jpeg(one) for one in colours(37)]
     state, matrix = fit(data, backbone=backbone())
     assert np.array_equal(np.concatenate([apply(state, [one]) for one in data]), matrix)
@@ -115,7 +115,7 @@ def test_a_missing_picture_changes_no_other(batch):
 
 
 def test_rows_keep_their_order_whichever_picture_takes_longest(monkeypatch):
-    monkeypatch.setattr(graphs, "processors", lambda: 3)
+    monkeypatch.setattr(engine, "cores", lambda: 3)
     data, pixels = colours(60), pictures.pixels
 
     def late(one, *size):
@@ -131,7 +131,7 @@ def test_rows_keep_their_order_whichever_picture_takes_longest(monkeypatch):
 
 def test_no_more_pictures_are_seen_than_are_soon_taken(monkeypatch):
     """Rows that are maps of a network would fill the memory."""
-    monkeypatch.setattr(graphs, "processors", lambda: 2)
+    monkeypatch.setattr(engine, "cores", lambda: 2)
     seen, pixels = [], pictures.pixels
     monkeypatch.setattr(pictures, "pixels", lambda *asked: seen.append(1) or pixels(*asked))
     rows = picture_rows.compiled({"backbone": backbone(), "mirror": False})(colours(200))
@@ -142,8 +142,8 @@ def test_no_more_pictures_are_seen_than_are_soon_taken(monkeypatch):
     assert len(seen) == 200
 
 
-def test_two_pictures_are_seen_at_once_where_there_are_two_processors(monkeypatch):
-    monkeypatch.setattr(graphs, "processors", lambda: 2)
+def test_two_pictures_are_seen_at_once_where_there_are_two_cores(monkeypatch):
+    monkeypatch.setattr(engine, "cores", lambda: 2)
     both, pixels = threading.Barrier(2, timeout=20), pictures.pixels
     see = picture_rows.compiled({"backbone": backbone(), "mirror": False})
     monkeypatch.setattr(pictures, "pixels", lambda *asked: both.wait() * 0 or pixels(*asked))
@@ -306,7 +306,7 @@ def test_graphs_that_are_open_are_few():
 
 
 def test_a_graph_is_opened_once_for_a_number_of_threads(monkeypatch):
-    monkeypatch.setattr(graphs, "processors", lambda: 2)
+    monkeypatch.setattr(engine, "cores", lambda: 2)
     graph = backbone(18)["graph"]
     both, one = graphs.session(graph), graphs.session(graph, 1)
     assert [found.get_session_options().intra_op_num_threads for found in (both, one)] == [2, 1]
