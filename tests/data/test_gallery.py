@@ -197,6 +197,13 @@ def test_the_verdict_counts_classes_and_warns_of_a_single_picture() -> None:
     assert "data.unreadable.image" not in checks
 
 
+def test_a_column_of_which_nothing_can_be_read_is_an_error() -> None:
+    frame = pl.DataFrame({"image": pl.Series([None] * 4, dtype=pl.Binary), "label": ["ants", "bees"] * 2})
+    told = [check for check in gallery.checks(frame, *conform(frame, SCHEMA), SCHEMA) if check.outcome == "failed"]
+    assert [(check.name, check.severity, check.value) for check in told] == [("data.pictures.image", "error", 0)]
+    assert "none of 4 rows" in told[0].detail
+
+
 def test_what_the_reader_left_out_is_a_warning() -> None:
     told = validate.left_out({"found": {"left_out": "2 files: a.png (gone), b.png (gone)"}})
     assert (told.checks[0].name, told.checks[0].severity) == ("data.left_out", "warning")

@@ -16,11 +16,11 @@ import polars as pl
 import pytest
 
 from keepfit import config
-from keepfit.data import archive, image_folder, pictures, schema
+from keepfit.data import archive, image_folder, image_paths, pictures, schema
 from keepfit.data.delimited import BadRow
 from keepfit.data.image_folder import layout
 from keepfit.data.read import batches, read
-from keepfit.errors import DataError
+from keepfit.errors import ConfigError, DataError
 from tests.data.drawings import folder, picture
 
 
@@ -463,6 +463,41 @@ def test_a_path_never_leads_out_of_the_tables_folder(listed: Path, trick: str) -
     assert frame["photo"].null_count() == 2
     assert origin["found"]["left_out"].startswith("2 files: ")
     assert "img/gone.png (there is no such file inside" in origin["found"]["left_out"]
+
+
+def test_a_declared_column_of_which_nothing_is_there_stops_and_says_where_was_looked(listed: Path) -> None:
+    (listed / "some").mkdir()
+    for declared, where in (
+        ("image:nowhere", "nowhere (there is no such folder)"), ("image:some", "some"), ("image", str(listed)),
+    ):  # fmt: skip
+        (listed / "other.csv").write_bytes((listed / "table/rows.csv").read_bytes())
+        with pytest.raises(ConfigError, match=r"data\.columns\.photo: none of its 12 files can be opened") as told:
+            read(data("other.csv", columns={"photo": declared}), listed)
+        assert f"{where}, such as 'img/ants/000.png' (there is no such file inside" in str(told.value)
+        assert f"photo: 'image:FOLDER', from {listed}" in str(told.value)
+
+
+def test_a_column_of_which_little_is_there_is_told_with_what_is(listed: Path) -> None:
+    for path in sorted((listed / "table/img").glob("*/*"))[1:]:
+        path.unlink()
+    frame, origin = read(data("table/rows.csv", columns={"photo": "image"}), listed)
+    assert frame["photo"].null_count() == 11
+    assert origin["found"]["left_out"].startswith(
+        f"only 1 of the 12 files of 'photo' can be opened in {listed / 'table'}, img/ants/000.png: "
+        "is it the right folder? 11 files: "
+    )
+
+
+def test_names_of_pictures_that_are_not_declared_are_hinted_at() -> None:
+    names = [f"{n:04}.{'jpg' if n % 3 else 'PNG'}" for n in range(30)]
+    asked = data(target="label", columns={"known": "id"})
+    columns = {"photo": names, "known": names, "path": names, "label": names, "n": names[:5] + ["no"] * 25,
+               "link": [f"https://a.b/{name}" for name in names]}  # fmt: skip
+    (told,) = image_paths.suspects(pl.DataFrame(columns), asked)
+    assert (told.name, told.outcome, told.severity, told.value) == ("data.pictures.names", "failed", "warning", 1)
+    assert told.detail.startswith("'photo' (0000.PNG) looks like names of pictures")
+    assert "data.columns: {photo: 'image:FOLDER'}" in told.detail
+    assert not list(image_paths.suspects(pl.DataFrame({"n": [1], "text": ["a.b"]}), asked))
 
 
 def test_digits_as_pictures_and_as_numbers(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def _column(
 ) -> Iterator[Check]:
     found = facts(typed[name])
     known = sum(isinstance(f, Facts) for f in found)
-    yield Check(f"data.pictures.{name}", "passed", known, None, f"{described(found)}{_by_class(typed, schema, name)}")
+    yield _readable(typed, schema, name, found, known)
     called = paths(frame)
     if problems:
         told = listed([(called[p.row], p.problem) for p in problems])
@@ -138,6 +138,15 @@ def _column(
              if isinstance(f, Facts) and min(f.width, f.height) < SMALL]  # fmt: skip
     yield _noted(f"data.pictures.{name}.small", f"smaller than {SMALL} pixels a side", small)
     yield _odd(name, found, called)
+
+
+def _readable(typed: pl.DataFrame, schema: Schema, name: str, found: Sequence[Found], known: int) -> Check:
+    """What the pictures are; an error where there is none, because then none can be learned from."""
+    if known:
+        detail = f"{described(found)}{_by_class(typed, schema, name)}"
+        return Check(f"data.pictures.{name}", "passed", known, None, detail)
+    detail = f"none of {typed.height:,} rows has a picture that can be read. Declare {name}: ignore to go on without"
+    return Check(f"data.pictures.{name}", "failed", 0, 1, detail)
 
 
 def _by_class(typed: pl.DataFrame, schema: Schema, name: str) -> str:

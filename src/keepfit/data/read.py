@@ -62,7 +62,7 @@ def read(data: config.Data, folder: Path, source: str | None = None) -> tuple[pl
     frame, origin = reader(source, data, folder)
     if not frame.width or not frame.height:
         raise DataError(f"{redacted(source)} has no rows.")
-    frame, more = image_paths.opened(frame, data, _beside(reader, origin, folder), folder)
+    frame, more = image_paths.opened(frame, data, _beside(reader, origin, folder), folder, whole=True)
     size = {"rows": frame.height, "columns": frame.width}
     found = {"format": "", "files": [], **origin, "found": {**origin.get("found", {}), **more}}
     return frame, {"source": redacted(source), **found, **size, "documentation": dict(data.documentation)}

@@ -15,8 +15,21 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit import durable
-from keepfit.config import Config, masked, parse, put
-from keepfit.data import decimal, forecast, gallery, leakage, read, schema, split, template, validate, version, wide
+from keepfit.config import Config, Data, masked, parse, put
+from keepfit.data import (
+    decimal,
+    forecast,
+    gallery,
+    image_paths,
+    leakage,
+    read,
+    schema,
+    split,
+    template,
+    validate,
+    version,
+    wide,
+)
 from keepfit.data.conform import asking, conform
 from keepfit.errors import ConfigError, DataError
 from keepfit.features import hooks
@@ -74,7 +87,7 @@ def examine(config: Config, project: Path, now: datetime | None = None) -> tuple
     if not train.typed.height:
         raise DataError(_nothing_left(origin, verdict))
     verdict = Verdict("data", shape) + verdict
-    verdict += Verdict("data", (*decimal.suspects(frame, config.data), *split.history(train.typed, meaning)))
+    verdict += Verdict("data", (*_suspects(frame, config.data), *split.history(train.typed, meaning)))
     asked.known(config, project, meaning, train.typed.columns)
     verdict += hooks.rowwise(seen(train.typed, meaning), functions)
     official = config.data.test or origin.get("test")
@@ -129,6 +142,12 @@ def _part(
         kept &= (conformed[0][str(config.data.known_at)] <= now.timestamp()).fill_null(True)
     known = whole.only(kept.to_numpy())
     return known.at(split.order(known.typed, meaning, config.data)), verdict
+
+
+def _suspects(frame: pl.DataFrame, data: Data) -> Iterator[Check]:
+    """Columns that seem to hold something else than they are read as."""
+    yield from decimal.suspects(frame, data)
+    yield from image_paths.suspects(frame, data)
 
 
 def _nothing_left(origin: Mapping[str, Any], verdict: Verdict) -> str:
