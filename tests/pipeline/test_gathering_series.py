@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import numpy as np
 import polars as pl
 import pytest
 
-from keepfit.pipeline import quarantine
+from keepfit.pipeline import gathering_series, quarantine
 from keepfit.types import Column, Rhythm, Schema
 
 SCHEMA = Schema(
@@ -46,3 +49,35 @@ def test_a_single_series_has_a_scale_too() -> None:
     known = KNOWN.filter(shop="small").drop("shop")
     assert quarantine.rescaled(told("", 1200.0).drop("shop"), known, one)
     assert not quarantine.rescaled(told("", 13.0).drop("shop"), known, one)
+
+
+MONTHS = Schema(
+    (Column("shop", "series"), Column("month", "moment", "date"), Column("sold", "past", "float")), "forecast", "sold",
+    rhythm=Rhythm("month", "1mo", 0.0, 2, ("shop",)),
+)  # fmt: skip
+
+
+def observed(*months: tuple[int, int, bool]) -> gathering_series.Told:
+    """A row a year and month, each told at the end of 2024, and whether it was confirmed."""
+    years, numbers, sure = zip(*months, strict=True)
+    frame = pl.DataFrame({
+        "shop": ["north"] * len(months), "sold": [1.0] * len(months),
+        "month": [datetime(year, month, 1) for year, month in zip(years, numbers, strict=True)],
+    })  # fmt: skip
+    at = pl.Series([datetime(2024, 12, 30, tzinfo=UTC)] * len(months))
+    every = np.ones(len(months), bool)
+    return gathering_series.Told(at, frame, ~every, every, np.array(sure))
+
+
+def test_times_that_were_to_come_are_left_out_named_and_taken_when_confirmed_or_trusted() -> None:
+    told = observed((2024, 11, False), (2034, 12, False), (2025, 1, False), (2035, 5, True))
+    kept, verdict = gathering_series._come(told, MONTHS, False)
+    assert kept.frame["month"].dt.year().to_list() == [2024, 2025, 2035]  # some name a month by its end
+    assert len(kept.new) == len(kept.sure) == len(kept.at) == 3
+    [check] = verdict.checks
+    assert (check.outcome, check.severity, check.value) == ("failed", "warning", 1)
+    assert check.detail == "1 row left out: 2034-12-01 was still to come when it was told"
+    kept, verdict = gathering_series._come(told, MONTHS, True)
+    assert kept.frame.height == 4
+    assert "taken in all the same" in verdict.checks[0].detail
+    assert gathering_series._come(observed((2024, 12, False)), MONTHS, False)[1].checks == ()

@@ -109,7 +109,7 @@ def _time(column: Column, rhythm: Rhythm, entry: Mapping[str, Any], sure: bool) 
     if np.isnan(period[0]):
         raise Unfit(f"'{column.name}' {calendar.at_rest(rhythm)}", column.name)
     told = calendar.written(rhythm, period)[0]
-    if not sure and _to_come(rhythm, period):
+    if not sure and to_come(rhythm, period, time.time())[0]:
         raise Unfit(
             f"'{column.name}' {told} is still to come, so nothing was observed then. Send the right time, or this "
             f'one with "{CONFIRMED}": true', column.name,
@@ -117,6 +117,11 @@ def _time(column: Column, rhythm: Rhythm, entry: Mapping[str, Any], sure: bool) 
     return told
 
 
-def _to_come(rhythm: Rhythm, period: NDArray[np.float64]) -> bool:
-    """Whether even the period before (1,) is to begin, a day from now: clocks differ, and some name a period's end."""
-    return calendar.dated(rhythm.frequency) and bool(calendar.times(rhythm, period - 1)[0] > time.time() + calendar.DAY)
+def to_come(rhythm: Rhythm, periods: NDArray[np.float64], told: float | NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether even the period before (n,) was to begin a day after it was `told`, in seconds since 1970.
+
+    A day, as clocks differ; the period before, as some name a period's end.
+    """
+    if not calendar.dated(rhythm.frequency):
+        return np.zeros(len(periods), np.bool_)
+    return np.asarray(calendar.times(rhythm, periods - 1) > told + calendar.DAY)

@@ -4,7 +4,8 @@
     the source     is the record: where it has a value, no observation replaces it
     judged on      the newest `forecast.horizon` periods of each series, as in every run; the champion, which
                    held out a horizon too, was trained on none of them, and is told what came before
-    left out       batches of observations on another scale than their series (`quarantine.rescaled`)
+    left out       batches of observations on another scale than their series (`quarantine.rescaled`), and those
+                   of times that were still to come when they were told, unless confirmed: a slip in a year
 
 There is no anchor: the source's own test rows are training rows by now, as a forecast is to go on from them.
 """
@@ -22,8 +23,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from keepfit import show
 from keepfit.config import Config
-from keepfit.data import series, split, version
+from keepfit.data import observations, series, split, version
+from keepfit.data import rhythm as calendar
 from keepfit.data.conform import conform
 from keepfit.pipeline import gathering, live, quarantine, ready
 from keepfit.pipeline.gathering import Gathered
@@ -33,15 +36,18 @@ Mask = NDArray[np.bool_]
 
 
 class Told(NamedTuple):
-    """Observations, oldest told first: when, the rows in canonical types, which the source has, and which are new."""
+    """Observations, oldest told first: when, the rows in canonical types, which the source has, which are new, and
+    which their tellers confirmed."""
 
     at: pl.Series
     frame: pl.DataFrame
     there: Mask
     new: Mask
+    sure: Mask
 
     def only(self, kept: Mask) -> Told:
-        return Told(self.at.filter(kept), self.frame.filter(kept), self.there[kept], self.new[kept])
+        masks = (mask[kept] for mask in (self.there, self.new, self.sure))
+        return Told(self.at.filter(kept), self.frame.filter(kept), *masks)
 
 
 def gather(
@@ -55,8 +61,9 @@ def gather(
         return Gathered(base, None, verdict)
     before = gathering.memory(config, project)
     told = _told(rows, known, base, before)
+    told, early = _come(told, schema, trust)
     told, spans, found = _sound(told, known, schema, before, trust)
-    verdict += found
+    verdict = verdict + early + found
     least = gathering.least(config, schema)
     verdict += gathering.enough(least, int(told.new.sum()), bool(told.new.any()), verdict, by_hand)
     fresh = told.frame.filter(~told.there)
@@ -82,7 +89,8 @@ def _told(rows: pl.DataFrame, known: pl.DataFrame, base: Split, before: Mapping[
         new = (rows["label_time"] > gathering.moment(before["labels_until"])).to_numpy()
     if before.get("source") in (None, [base.train.version, base.test.version]):
         new &= ~there  # the source is as it was, so the champion knew these
-    told = Told(rows["at"], frame, there, new)
+    sure = np.array([row.get(observations.CONFIRMED) is True for row in raw], bool)
+    told = Told(rows["at"], frame, there, new, sure)
     left = np.zeros(len(new), bool)
     for span in before.get("quarantined", ()):
         within = told.at.is_between(gathering.moment(span["since"]), gathering.moment(span["until"]))
@@ -102,6 +110,21 @@ def _there(frame: pl.DataFrame, known: pl.DataFrame, schema: Schema) -> Mask:
     before = keys[: known.height].unique().with_columns(there=True)
     there = keys[known.height :].join(before, on=["series", "period"], how="left", maintain_order="left")
     return np.asarray(there["there"].fill_null(False).to_numpy())
+
+
+def _come(told: Told, schema: Schema, trust: bool) -> tuple[Told, Verdict]:
+    """The observations without those of times that were to come when they were told, and a Check of these."""
+    rhythm = series.rhythm_of(schema)
+    periods = series.grid(conform(told.frame, schema)[0], schema).periods
+    seconds = told.at.dt.epoch("us").to_numpy() / 1e6
+    early = observations.to_come(rhythm, periods, seconds) & ~told.sure
+    if not early.any():
+        return told, Verdict("quarantine", ())
+    count, first = int(early.sum()), calendar.written(rhythm, periods[early])[0]
+    verb = "taken in all the same" if trust else "left out"
+    detail = f"{show.counted(count, 'row')} {verb}: {first} was still to come when it was told"
+    check = Check("quarantine: times to come", "failed", count, 0, detail, "warning")
+    return (told if trust else told.only(~early)), Verdict("quarantine", (check,))
 
 
 def _sound(
