@@ -19,6 +19,7 @@ from keepfit import config
 from keepfit.data import archive, image_folder, image_paths, pictures, schema
 from keepfit.data.delimited import BadRow
 from keepfit.data.image_folder import layout
+from keepfit.data.image_paths import from_project
 from keepfit.data.read import batches, read
 from keepfit.errors import ConfigError, DataError
 from tests.data.drawings import folder, picture
@@ -475,6 +476,18 @@ def test_a_declared_column_of_which_nothing_is_there_stops_and_says_where_was_lo
             read(data("other.csv", columns={"photo": declared}), listed)
         assert f"{where}, such as 'img/ants/000.png' (there is no such file inside" in str(told.value)
         assert f"photo: 'image:FOLDER', from {listed}" in str(told.value)
+
+
+def test_a_folder_that_is_declared_is_the_projects_wherever_rows_are_scored(
+    listed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    declared = data("table/rows.csv", columns={"photo": "image:table", "species": "category"})
+    frame, _ = read(declared, listed)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    asked = from_project(declared, listed)
+    assert pl.concat(batches(asked, listed / "table/rows.csv", 5)).equals(frame)
+    assert frame["photo"].null_count() == 0
+    assert asked.columns["species"] == "category"
 
 
 def test_a_column_of_which_little_is_there_is_told_with_what_is(listed: Path) -> None:

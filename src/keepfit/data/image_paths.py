@@ -49,6 +49,14 @@ def opened(
     return frame, {"left_out": told} if every else {}
 
 
+def from_project(data: config.Data, project: Path) -> config.Data:
+    """`data` with the folders of pictures that it names found from wherever keepfit is called."""
+    roles = {name: declared.partition(":") for name, declared in data.columns.items()}
+    found = {name: f"image:{project.absolute() / folder}" for name, (role, _, folder) in roles.items()
+             if folder and role == "image"}  # fmt: skip
+    return data.model_copy(update={"columns": {**data.columns, **found}})
+
+
 def _nothing(name: str, left: Left, where: str, project: Path) -> str:
     return (
         f"data.columns.{name}: none of its {image_folder.counted(left)} can be opened in {where}, such as "

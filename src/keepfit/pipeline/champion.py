@@ -13,6 +13,7 @@ from keepfit import config as settings
 from keepfit.config import Config
 from keepfit.data import trace
 from keepfit.data.conform import asking
+from keepfit.data.image_paths import from_project
 from keepfit.deployment import batch, runtime
 from keepfit.errors import BundleError, ConfigError, DataError, TrackingError
 from keepfit.features.frame import from_frame
@@ -135,7 +136,7 @@ def score_file(
 ) -> dict[str, Any]:
     """Score a file as a stream with a version, or with the champion; the report of it."""
     number, made = chosen(config, project, version, threads=0)
-    report = batch.predict(made, source, output, data=config.data, progress=progress)
+    report = batch.predict(made, source, output, data=from_project(config.data, project), progress=progress)
     return {**report, "version": number, "model": config.project.name}
 
 

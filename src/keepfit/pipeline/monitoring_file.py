@@ -19,6 +19,7 @@ from keepfit import config as settings
 from keepfit import show
 from keepfit.config import Config
 from keepfit.data import gallery
+from keepfit.data.image_paths import from_project
 from keepfit.features.frame import from_frame
 from keepfit.features.prepare import prepare
 from keepfit.models.fitted import Output
@@ -47,7 +48,7 @@ def monitor(config: Config, project: Path, path: Path) -> Record:
         typed, _ = prepare(frame, made.schema, made.hooks)
         return made.predict(from_frame(typed, made.schema))
 
-    data = config.data.model_copy(update={"source": str(path), "query": None})
+    data = from_project(config.data, project).model_copy(update={"source": str(path), "query": None})
     left: list[tuple[str, str, str]] = []  # column, name, why
     counts = files.of_file(
         path, seen.reference, seen.bundle.schema, answer, data, config.monitoring.time,

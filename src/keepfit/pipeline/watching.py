@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keepfit.config import Config
+from keepfit.data.image_paths import from_project
 from keepfit.deployment import batch
 from keepfit.deployment import watch as watches
 from keepfit.errors import KeepfitError, TrackingError
@@ -65,6 +66,6 @@ def following(config: Config, project: Path, version: str | None, say: Say) -> w
 
     def score(source: Path, output: Path) -> Mapping[str, Any]:
         newest()
-        return {**batch.predict(made, source, output, data=config.data), "version": number}
+        return {**batch.predict(made, source, output, data=from_project(config.data, project)), "version": number}
 
     return score
