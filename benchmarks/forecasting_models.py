@@ -7,7 +7,7 @@ known, and all members fitted again to all that is known; both fits count. Nothi
 
 pmdarima fits 50 series of each data set, evenly spaced, until `--seconds` (600 CPU-s a data set) are over: the one
 at work then is given up and counted with the time it took, which flatters pmdarima's speed. MASE is compared on
-those that it finished. A later run with more `--seconds` goes on where the last one ended.
+those that it finished. A later run with `--peer cached` and more `--seconds` goes on where the last one ended.
 """
 
 from __future__ import annotations
