@@ -29,7 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from keepfit.config import Action, Data
-from keepfit.data import gallery, hashes, series, series_checks
+from keepfit.data import gallery, hashes, series, series_leakage
 from keepfit.data.single import scores
 from keepfit.types import Check, Schema, Verdict
 
@@ -259,7 +259,7 @@ COVARIATES = ("number", "category", "date", "text", "image")
 OWN: Mapping[str, Mapping[str, Callable[[pl.DataFrame, pl.DataFrame, Schema, Data], list[Check]]]] = {
     "forecast": {
         "groups": lambda train, test, schema, data: [],
-        "known_later": lambda train, test, schema, data: series_checks.later(
+        "known_later": lambda train, test, schema, data: series_leakage.later(
             train, test, schema, data.test is not None
         ),
         "target_alone": lambda train, test, schema, data: (

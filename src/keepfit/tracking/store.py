@@ -52,8 +52,8 @@ class Store:
 def database(address: str) -> Path | None:
     """The file of a SQLite store.
 
-    >>> database("sqlite:////work/mlflow.db").as_posix()
-    '/work/mlflow.db'
+    >>> database("sqlite:///mlflow.db").as_posix()
+    'mlflow.db'
     >>> database("https://mlflow.example")
     """
     return Path(address.removeprefix(SQLITE)) if address.startswith(SQLITE) else None

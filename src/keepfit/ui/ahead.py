@@ -388,10 +388,8 @@ def _answers(made: Form, answers: Sequence[Row], rows: Sequence[Row]) -> None:
         body = _head(made, key) + ahead_chart.both(drawn, _title(made, key), _band(made)) + _table(made, ahead)
         ui.html(f"<article>{body}</article>")
     with ui.element("div").classes("kf-bar"):
-        save = lambda: ui.download.content(
-            ahead_rows.written(answers), f"{Path(made.told.served.name).name}-forecasts.csv"
-        )
-        button("Download CSV").on("click", save)
+        file = f"{Path(made.told.served.name).name}-forecasts.csv"
+        button("Download CSV").on("click", lambda: ui.download.content(ahead_rows.written(answers), file))
 
 
 def _table(made: Form, points: Sequence[Point]) -> str:
